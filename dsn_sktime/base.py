@@ -1,0 +1,254 @@
+"""The part of a network classifier that is not about its network: sktime's contract."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.model_selection import check_cv
+from sklearn.utils import check_random_state
+from sktime.classification.base import BaseClassifier
+from sktime.datatypes import convert_to
+from torch import nn
+
+from dsn_sktime.panel import Panel, check_real
+from dsn_sktime.runtime import single_torch_thread
+from dsn_sktime.sklearn_compat import SklearnCompatMixin
+
+__all__ = ["BaseNetworkClassifier"]
+
+# Time steps of a prediction batch: bounds the memory that prediction takes.
+_STEPS_PER_CHUNK = 2**15
+
+# Parameters that do not change what is learned.
+_NEUTRAL_PARAMETERS = ("callbacks", "device", "n_jobs", "random_state", "verbose")
+
+
+class BaseNetworkClassifier(SklearnCompatMixin, BaseClassifier):
+    """Classifier whose fitted state is one or more torch networks.
+
+    A subclass has the parameters ``device`` and ``random_state``, and writes
+    ``_check_parameters`` (raise if one is out of range) and ``_fit_panel`` (set
+    ``networks_``).
+    """
+
+    _tags = {
+        # The first is what all but 3-D arrays are converted to: the only one of the two
+        # that series of unequal length fit in.
+        "X_inner_mtype": ["df-list", "numpy3D"],
+        "y_inner_mtype": "numpy1D",
+        "capability:multivariate": True,
+        "capability:unequal_length": True,
+        "capability:missing_values": True,
+        "capability:predict_proba": True,
+        "capability:random_state": True,
+        "property:randomness": "derandomized",
+        "python_dependencies": ["torch>=2.0"],
+    }
+
+    device: str
+    random_state: int | np.random.RandomState | None
+    networks_: list[nn.Module]
+
+    def _check_parameters(self) -> None:
+        raise NotImplementedError
+
+    def _fit_panel(self, panel: Panel, y: np.ndarray) -> None:
+        raise NotImplementedError
+
+    def fit(self, X: Any, y: Any) -> BaseNetworkClassifier:
+        """Fit the classifier.
+
+        Parameters
+        ----------
+        X : array of shape (n, m, L) or any other sktime panel container
+            n series of m variates and L time steps; a 2-D array holds univariate
+            series. Series may differ in length. Missing values (NaN) are set to 0.
+        y : array-like of shape (n,)
+            Class labels.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, ``X`` or ``y`` is not as it should be. A classifier that was
+            fitted before is then still fitted as before.
+        """
+        self._check_parameters()
+        y = _as_labels(X, y)
+        before = dict(vars(self))
+        try:
+            return super().fit(X, y)
+        except Exception:
+            # sktime's fit resets the instance first and checks X and y afterwards.
+            if not hasattr(self, "n_variates_"):
+                vars(self).clear()
+                vars(self).update(before)
+            raise
+
+    def _fit(self, X: np.ndarray | list, y: np.ndarray) -> BaseNetworkClassifier:
+        panel = Panel.from_sktime(X)
+        self._fit_panel(panel, y)
+        return self
+
+    def _internal_convert(self, X: Any, y: Any = None) -> Any:
+        _check_array(X)
+        return super()._internal_convert(X, y)
+
+    def _predict_proba(self, X: np.ndarray | list) -> np.ndarray:
+        panel = Panel.from_sktime(X)
+        if panel.n_variates != self.n_variates_:
+            raise ValueError(
+                f"X must have the {self.n_variates_} variates that this "
+                f"{type(self).__name__} was fitted with, found {panel.n_variates}. Arrays "
+                "have the axes (series, variates, time steps)."
+            )
+        size = max(1, _STEPS_PER_CHUNK // panel.values.shape[2])
+        with single_torch_thread(), torch.inference_mode():
+            return np.concatenate([self._probabilities(part) for part in panel.chunks(size)])
+
+    def _probabilities(self, panel: Panel) -> np.ndarray:
+        device = next(self.networks_[0].parameters()).device
+        batch = panel.to(device)
+        each = [
+            network(batch.values, batch.lengths).double().softmax(1) for network in self.networks_
+        ]
+        return torch.stack(each).mean(0).cpu().numpy()
+
+    def fit_predict(self, X: Any, y: Any, cv: Any = None, change_state: bool = True) -> np.ndarray:
+        """Fit, and predict the labels of the same series.
+
+        Parameters
+        ----------
+        X, y
+            As in :meth:`fit`.
+        cv : int, scikit-learn splitter or None, default=None
+            If given, each series is predicted by a classifier fitted without it. An int
+            is the number of stratified folds. The test folds must hold each series once.
+        change_state : bool, default=True
+            Whether this instance is left fitted to all of ``X``.
+
+        Returns
+        -------
+        array of shape (n,)
+
+        Raises
+        ------
+        ValueError
+            As :meth:`fit`, or if the test folds are no partition.
+        """
+        if cv is None:
+            return (self if change_state else self.clone()).fit(X, y).predict(X)
+        probabilities = self._cross_fitted(X, y, cv, change_state)
+        return np.unique(y)[probabilities.argmax(1)]
+
+    def fit_predict_proba(
+        self, X: Any, y: Any, cv: Any = None, change_state: bool = True
+    ) -> np.ndarray:
+        """Fit, and predict the class probabilities of the same series.
+
+        Parameters and errors are those of :meth:`fit_predict`.
+
+        Returns
+        -------
+        array of shape (n, c)
+            Columns in the order of the sorted labels of ``y``.
+        """
+        if cv is None:
+            return (self if change_state else self.clone()).fit(X, y).predict_proba(X)
+        return self._cross_fitted(X, y, cv, change_state)
+
+    def _cross_fitted(self, X: Any, y: Any, cv: Any, change_state: bool) -> np.ndarray:
+        # sktime's own fails on 3-D arrays and on string labels.
+        y = np.asarray(_as_labels(X, y))
+        classes = np.unique(y)
+        panel = X if isinstance(X, np.ndarray) else convert_to(X, "df-list", "Panel")
+        probabilities = np.zeros((len(y), len(classes)))
+        n_tests = np.zeros(len(y), dtype=int)
+        for train, test in check_cv(cv, y, classifier=True).split(np.zeros(len(y)), y):
+            fold = self.clone().fit(_rows(panel, train), y[train])
+            columns = np.searchsorted(classes, fold.classes_)
+            probabilities[np.ix_(test, columns)] = fold.predict_proba(_rows(panel, test))
+            n_tests[test] += 1
+        if (n_tests != 1).any():
+            raise ValueError(
+                "the test folds of cv must hold each series once, found "
+                f"{np.count_nonzero(n_tests == 0)} series in none and "
+                f"{np.count_nonzero(n_tests > 1)} in several. Use KFold or StratifiedKFold."
+            )
+        if change_state:
+            self.fit(X, y)
+        return probabilities
+
+    def _draw_seeds(self, n: int) -> np.ndarray:
+        # None stands for fresh entropy: numpy's global generator is not ours to advance.
+        rng = np.random.RandomState() if self.random_state is None else self.random_state
+        return check_random_state(rng).randint(2**31 - 1, size=n)
+
+    def _run_id(self, panel: Panel, y: np.ndarray, *more: object) -> str:
+        """Digest of the data and of every setting that shapes the result."""
+        parameters = self.get_params(deep=False)
+        shaping = {name: parameters[name] for name in parameters if name not in _NEUTRAL_PARAMETERS}
+        seed = self.random_state if isinstance(self.random_state, int | np.integer) else None
+        digest = hashlib.sha256(repr((type(self).__name__, shaping, seed, more)).encode())
+        digest.update(repr((panel.values.shape, y.tolist())).encode())
+        digest.update(panel.values.numpy().tobytes())
+        if panel.lengths is not None:
+            digest.update(panel.lengths.numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle networks from the CPU, so that a machine without a GPU can load them."""
+        state = dict(vars(self))
+        if "networks_" in state:
+            state["networks_"] = [_on_cpu(network) for network in self.networks_]
+        if "network_" in state:
+            state["network_"] = state["networks_"][0]
+        return state
+
+
+def _as_labels(X: Any, y: Any) -> Any:
+    if isinstance(y, list | tuple):
+        y = np.asarray(y)
+    if y is None or np.ndim(y) == 0:
+        raise ValueError(f"y must hold one class label per series, found {y!r}.")
+    n_missing = int(np.count_nonzero(pd.isna(y)))
+    if n_missing:
+        raise ValueError(
+            f"y must hold one class label per series, found {n_missing} missing labels. "
+            "Remove these series or label them."
+        )
+    if isinstance(X, np.ndarray | list) and len(X) != len(y):
+        raise ValueError(
+            f"X and y must be of the same length, found {len(X)} series in X and {len(y)} "
+            "labels in y. Arrays have the axes (series, variates, time steps)."
+        )
+    return y
+
+
+def _check_array(X: Any) -> None:
+    if not isinstance(X, np.ndarray):
+        return
+    check_real(X)
+    if 0 in X.shape:
+        raise ValueError(
+            "X must have at least one series, one variate and one time step, found shape "
+            f"{X.shape}."
+        )
+
+
+def _rows(panel: np.ndarray | list, rows: np.ndarray) -> np.ndarray | list:
+    return panel[rows] if isinstance(panel, np.ndarray) else [panel[row] for row in rows]
+
+
+def _on_cpu(network: nn.Module) -> nn.Module:
+    if next(network.parameters()).device.type == "cpu":
+        return network
+    return copy.deepcopy(network).cpu()

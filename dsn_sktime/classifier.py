@@ -1,0 +1,411 @@
+"""DSNClassifier: the Dynamic Sparse Network behind ``fit`` and ``predict``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from sklearn.utils import check_scalar
+from sklearn.utils.class_weight import compute_class_weight
+
+from dsn_sktime.base import BaseNetworkClassifier
+from dsn_sktime.layers import PADDINGS
+from dsn_sktime.network import DSNNetwork
+from dsn_sktime.panel import Panel
+from dsn_sktime.runtime import resolve_device, single_torch_thread
+from dsn_sktime.topology import TOPOLOGY_INITS, KernelGroups
+from dsn_sktime.training import GROWTHS, Callback, Checkpoint, ProgressBar, Recipe, Trainer
+
+__all__ = ["DSNClassifier"]
+
+_PAPER: dict[str, Any] = {
+    "n_epochs": 1000,
+    "batch_size": "auto",
+    "lr": 3e-4,
+    "lr_min": 1e-4,
+    "n_layers": 4,
+    "n_filters": 47,
+    "kernel_size": 39,
+    "n_kernel_groups": 3,
+    "sparsity": 0.8,
+    "growth": "random",
+    "alpha": 0.5,
+    "delta_t": 5,
+    "topology_init": "first",
+    "padding": "replicate",
+    "n_pool": 50,
+    "class_weight": None,
+    "n_estimators": 1,
+    "callbacks": None,
+}
+
+_AT_LEAST_ONE = (
+    "n_epochs",
+    "n_layers",
+    "n_filters",
+    "kernel_size",
+    "n_kernel_groups",
+    "delta_t",
+    "n_pool",
+    "n_estimators",
+)
+
+
+class DSNClassifier(BaseNetworkClassifier):
+    """Dynamic Sparse Network for time series classification [1]_.
+
+    A convolutional network whose large kernels are almost empty, and which learns while
+    it is trained *which* of their taps to keep: every few epochs the smallest activated
+    weights are dropped and as many are grown elsewhere. Small, middle and large
+    receptive fields are covered without tuning. The defaults are the paper's; on the
+    default 1,000 epochs a fit takes minutes to hours, so set ``n_epochs`` to try.
+
+    Parameters
+    ----------
+    n_epochs : int, default=1000
+        Passes over the training series.
+    batch_size : int or "auto", default="auto"
+        Series of a training batch, at least 2; "auto" is the paper's
+        ``max(min(n // 10, 16), 2)`` for n training series.
+    lr : float, default=3e-4
+        Adam's learning rate in the first epoch.
+    lr_min : float, default=1e-4
+        Learning rate that ``lr`` is annealed to along a half cosine.
+    n_layers : int, default=4
+        Dynamic sparse layers.
+    n_filters : int, default=47
+        Output channels of one kernel group; a layer has ``n_kernel_groups`` times as
+        many.
+    kernel_size : int, default=39
+        Taps (time steps) of a kernel, k.
+    n_kernel_groups : int, default=3
+        Kernel groups N: group i = 1..N may activate the first ``i * (k // N)`` taps,
+        its exploration region. 1 is the paper's "without groups".
+    sparsity : float in [0, 1), default=0.8
+        Share of each exploration region that is not activated. 0, with
+        ``n_kernel_groups=1``, is the dense network.
+    growth : {"random", "gradient"} or None, default="random"
+        Where weights grow at a topology update: at random, or where the dense gradient
+        is largest (DSN-grad). None keeps the first topology (DSN-fix).
+    alpha : float in [0, 1], default=0.5
+        First drop fraction: share of a group's activated weights that an update drops.
+        It is annealed along a half cosine to 0.001 at 80 % of the training.
+    delta_t : int, default=5
+        Epochs between topology updates.
+    topology_init : {"first", "random"}, default="first"
+        First activated weights: the first taps of each region (the authors' code) or
+        drawn uniformly from it.
+    padding : {"replicate", "zeros"}, default="replicate"
+        "replicate" repeats the last time step on the right; "zeros" pads both sides.
+    n_pool : int, default=50
+        Bins of the average pooling over time before the class scores.
+    class_weight : None, "balanced" or dict of label to float, default=None
+        Weight of each class in the loss, as in scikit-learn.
+    n_estimators : int, default=1
+        Networks, trained with different seeds, whose probabilities are averaged.
+    n_jobs : int or None, default=None
+        Processes that train the networks of an ensemble, -1 for one per core. Each
+        network is trained on one thread, so results do not depend on ``n_jobs``.
+    device : str, default="auto"
+        Torch device; "auto" is CUDA where there is a GPU and the CPU elsewhere.
+    callbacks : list of Callback or None, default=None
+        See :mod:`dsn_sktime.training`: early stopping, checkpoints and one's own.
+    verbose : {0, 1}, default=0
+        1 shows a progress bar with loss, accuracy and time left.
+    random_state : int, numpy RandomState or None, default=None
+        Fixes initial weights, order of batches and growth. None draws fresh entropy.
+        numpy's and torch's global generators are neither used nor changed.
+
+    Attributes
+    ----------
+    network_ : torch.nn.Module
+        The trained network; only with ``n_estimators=1``.
+    networks_ : list of torch.nn.Module
+        The trained networks.
+    history_ : list of dict
+        One record per network and epoch: "network", "epoch" (both from 0), "loss",
+        "accuracy", "lr", "drop_fraction", "n_dropped", "n_grown", "seconds".
+    best_epoch_ : int, or list of int if ``n_estimators`` is above 1
+        Epoch, from 0, with the lowest mean training loss; its state is the model.
+    n_activated_ : int
+        Activated weights of the dynamic sparse layers of one network.
+    n_variates_ : int
+        Variates of the training series.
+    classes_ : array of shape (c,)
+        Sorted class labels.
+    n_classes_ : int
+
+    See Also
+    --------
+    dsn_sktime.analysis : Parameters, multiply-adds and receptive fields.
+    dsn_sktime.plotting : Pictures of what a network learned.
+
+    Notes
+    -----
+    Series may differ in length, within a panel and between ``fit`` and ``predict``:
+    pooling is over each series' own length. Missing values are set to 0, as by the
+    authors. Series should be on a common scale of about 1, as the archive's are.
+
+    If ``y`` has a single class nothing is trained and that class is predicted always,
+    which is sktime's convention; the attributes of the network are then not set.
+
+    References
+    ----------
+    .. [1] Q. Xiao, B. Wu, Y. Zhang, S. Liu, M. Pechenizkiy, E. Mocanu and D. C. Mocanu,
+       "Dynamic Sparse Network for Time Series Classification: Learning What to 'See'",
+       Advances in Neural Information Processing Systems 35, 2022.
+
+    Examples
+    --------
+    >>> from dsn_sktime import DSNClassifier
+    >>> from sktime.datasets import load_unit_test
+    >>> X_train, y_train = load_unit_test("train", return_type="numpy3D")
+    >>> X_test, y_test = load_unit_test("test", return_type="numpy3D")
+    >>> classifier = DSNClassifier(n_epochs=2, n_layers=2, n_filters=4, random_state=0)
+    >>> classifier.fit(X_train, y_train)
+    DSNClassifier(...)
+    >>> classifier.predict_proba(X_test).shape
+    (22, 2)
+    """
+
+    _tags = {
+        "authors": ["QiaoXiao7282", "dsn_sktime"],
+        "maintainers": ["dsn_sktime"],
+        "capability:multithreading": True,
+        "capability:class_weight": True,
+    }
+
+    networks_: list[DSNNetwork]  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        n_epochs: int = 1000,
+        batch_size: int | str = "auto",
+        lr: float = 3e-4,
+        *,
+        lr_min: float = 1e-4,
+        n_layers: int = 4,
+        n_filters: int = 47,
+        kernel_size: int = 39,
+        n_kernel_groups: int = 3,
+        sparsity: float = 0.8,
+        growth: str | None = "random",
+        alpha: float = 0.5,
+        delta_t: int = 5,
+        topology_init: str = "first",
+        padding: str = "replicate",
+        n_pool: int = 50,
+        class_weight: dict | str | None = None,
+        n_estimators: int = 1,
+        n_jobs: int | None = None,
+        device: str = "auto",
+        callbacks: list[Callback] | None = None,
+        verbose: int = 0,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.n_epochs = n_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.lr_min = lr_min
+        self.n_layers = n_layers
+        self.n_filters = n_filters
+        self.kernel_size = kernel_size
+        self.n_kernel_groups = n_kernel_groups
+        self.sparsity = sparsity
+        self.growth = growth
+        self.alpha = alpha
+        self.delta_t = delta_t
+        self.topology_init = topology_init
+        self.padding = padding
+        self.n_pool = n_pool
+        self.class_weight = class_weight
+        self.n_estimators = n_estimators
+        self.n_jobs = n_jobs
+        self.device = device
+        self.callbacks = callbacks
+        self.verbose = verbose
+        self.random_state = random_state
+        super().__init__()
+
+    @classmethod
+    def paper(cls, **overrides: Any) -> DSNClassifier:
+        """Return a classifier with the recipe of the paper, whatever the defaults are.
+
+        Parameters
+        ----------
+        **overrides
+            Constructor arguments that replace those of the recipe or come on top.
+
+        Returns
+        -------
+        DSNClassifier
+
+        Examples
+        --------
+        >>> from dsn_sktime import DSNClassifier
+        >>> DSNClassifier.paper(random_state=0).n_epochs
+        1000
+        """
+        return cls(**{**_PAPER, **overrides})
+
+    @classmethod
+    def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
+        """Return small settings for sktime's contract tests.
+
+        Parameters
+        ----------
+        parameter_set : str, default="default"
+            There is one set only.
+
+        Returns
+        -------
+        list of dict
+        """
+        tiny = {"n_epochs": 3, "n_layers": 2, "n_filters": 3, "kernel_size": 9, "delta_t": 1}
+        gradient = {"growth": "gradient", "topology_init": "random", "padding": "zeros"}
+        return [tiny, {**tiny, **gradient, "n_estimators": 2, "n_pool": 5}]
+
+    def _check_parameters(self) -> None:
+        for name in _AT_LEAST_ONE:
+            check_scalar(getattr(self, name), name, Integral, min_val=1)
+        if self.batch_size != "auto":
+            # BatchNorm has no variance to divide by in a batch of one.
+            check_scalar(self.batch_size, "batch_size", Integral, min_val=2)
+        check_scalar(self.lr, "lr", Real, min_val=0, include_boundaries="neither")
+        check_scalar(self.lr_min, "lr_min", Real, min_val=0, max_val=self.lr)
+        check_scalar(
+            self.sparsity, "sparsity", Real, min_val=0, max_val=1, include_boundaries="left"
+        )
+        check_scalar(self.alpha, "alpha", Real, min_val=0, max_val=1)
+        _check_choice("growth", self.growth, GROWTHS)
+        _check_choice("topology_init", self.topology_init, TOPOLOGY_INITS)
+        _check_choice("padding", self.padding, PADDINGS)
+        _check_choice("verbose", self.verbose, (0, 1))
+        if not isinstance(self.class_weight, dict):
+            _check_choice("class_weight", self.class_weight, (None, "balanced"))
+        _check_callbacks(self.callbacks)
+        resolve_device(self.device)
+        # The kernel groups of the layers after the first; they know their own limits.
+        self._kernel_groups(self.n_filters)
+
+    def _kernel_groups(self, in_channels: int) -> KernelGroups:
+        out_channels = self.n_filters * self.n_kernel_groups
+        return KernelGroups(
+            in_channels, out_channels, self.kernel_size, self.n_kernel_groups, self.sparsity
+        )
+
+    def _fit_panel(self, panel: Panel, y: np.ndarray) -> None:
+        if panel.n_variates == 1:
+            self._kernel_groups(1)
+        class_weight = self._class_weights(y)
+        self.n_variates_ = panel.n_variates
+        run_id = self._run_id(panel, y, *self._shaping_callbacks())
+        codes = torch.from_numpy(np.searchsorted(self.classes_, y))
+        trainers = Parallel(n_jobs=self.n_jobs)(
+            delayed(self._train)(panel, codes, class_weight, seed, number, run_id)
+            for number, seed in enumerate(self._draw_seeds(self.n_estimators))
+        )
+        self._remember(trainers)
+
+    def _class_weights(self, y: np.ndarray) -> np.ndarray:
+        if isinstance(self.class_weight, dict):
+            unknown = [label for label in self.class_weight if label not in self.classes_]
+            if unknown:
+                raise ValueError(
+                    f"class_weight must have labels of y, {self.classes_.tolist()}, found "
+                    f"{unknown}. Remove them; a label left out has weight 1."
+                )
+        return compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+
+    def _shaping_callbacks(self) -> list[str]:
+        """Describe the callbacks that may change the result: all but checkpoints."""
+        return [repr(c) for c in self.callbacks or () if not isinstance(c, Checkpoint)]
+
+    def _train(
+        self,
+        panel: Panel,
+        codes: torch.Tensor,
+        class_weight: np.ndarray,
+        seed: int,
+        number: int,
+        run_id: str,
+    ) -> tuple[DSNNetwork, list[dict[str, Any]], int]:
+        """Train one network; runs in a process of its own where ``n_jobs`` says so."""
+        device = resolve_device(self.device)
+        generator = torch.Generator().manual_seed(int(seed))
+        progress = [ProgressBar()] if self.verbose else []
+        with single_torch_thread():
+            trainer = Trainer(
+                self._build_network(panel.n_variates, generator).to(device),
+                self._recipe(len(panel)),
+                seed=int(seed),
+                callbacks=[*(self.callbacks or ()), *progress],
+                class_weight=torch.tensor(class_weight, dtype=torch.float32, device=device),
+                run_id=f"{run_id}-{number}",
+                name=f"DSN {number + 1}/{self.n_estimators}",
+            )
+            trainer.fit(panel.to(device), codes.to(device))
+        history = [{"network": number, **record} for record in trainer.history]
+        return trainer.network, history, trainer.best_epoch
+
+    def _build_network(self, n_variates: int, generator: torch.Generator) -> DSNNetwork:
+        return DSNNetwork(
+            n_variates,
+            self.n_classes_,
+            n_layers=self.n_layers,
+            n_filters=self.n_filters,
+            kernel_size=self.kernel_size,
+            n_kernel_groups=self.n_kernel_groups,
+            sparsity=self.sparsity,
+            padding=self.padding,
+            topology_init=self.topology_init,
+            n_pool=self.n_pool,
+            generator=generator,
+        )
+
+    def _recipe(self, n_series: int) -> Recipe:
+        automatic = max(min(n_series // 10, 16), 2)
+        return Recipe(
+            n_epochs=self.n_epochs,
+            batch_size=automatic if self.batch_size == "auto" else int(self.batch_size),
+            lr=self.lr,
+            lr_min=self.lr_min,
+            growth=self.growth,
+            alpha=self.alpha,
+            delta_t=self.delta_t,
+        )
+
+    def _remember(self, trained: list[tuple[DSNNetwork, list[dict[str, Any]], int]]) -> None:
+        self.networks_ = [network for network, _, _ in trained]
+        self.history_ = [record for _, history, _ in trained for record in history]
+        best_epochs = [best_epoch for _, _, best_epoch in trained]
+        self.n_activated_ = sum(
+            conv.groups.n_activated for conv in self.networks_[0].sparse_convs()
+        )
+        self.best_epoch_: int | list[int] = best_epochs
+        if self.n_estimators == 1:
+            self.network_ = self.networks_[0]
+            self.best_epoch_ = best_epochs[0]
+
+
+def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:
+    if not any(value is choice or value == choice for choice in choices):
+        listed = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(f"{name} must be one of {listed}, found {value!r}.")
+
+
+def _check_callbacks(callbacks: object) -> None:
+    if callbacks is None:
+        return
+    if not isinstance(callbacks, list | tuple):
+        raise TypeError(f"callbacks must be a list of Callback or None, found {callbacks!r}.")
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise TypeError(
+                f"callbacks must hold instances of dsn_sktime.training.Callback, found "
+                f"{callback!r}. Derive its class from Callback."
+            )

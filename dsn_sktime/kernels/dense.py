@@ -1,0 +1,63 @@
+"""Sparse convolution as a dense one over kernels that are zero where not activated.
+
+The authors' arithmetic, at the full cost of the dense kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["dense_kernels", "sparse_conv1d"]
+
+
+def dense_kernels(values: Tensor, index: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Write activated weights into dense kernels that are zero elsewhere.
+
+    Parameters
+    ----------
+    values : float tensor of shape (n_activated,)
+    index : int64 tensor of shape (n_activated,)
+        Distinct positions in the flattened kernels.
+    shape : (C_out, C_in, k)
+
+    Returns
+    -------
+    float tensor of shape (C_out, C_in, k)
+    """
+    flat = values.new_zeros(shape[0] * shape[1] * shape[2])
+    return flat.index_put((index,), values).view(shape)
+
+
+def sparse_conv1d(
+    x: Tensor,
+    values: Tensor,
+    index: Tensor,
+    shape: tuple[int, int, int],
+    on_dense_gradient: Callable[[Tensor], None] | None = None,
+) -> Tensor:
+    """Convolve a padded batch with sparse kernels, stride 1, no bias.
+
+    Parameters
+    ----------
+    x : float tensor of shape (B, C_in, L + k - 1)
+        The batch, already padded.
+    values : float tensor of shape (n_activated,)
+        The activated weights; the gradient that flows back has this shape too.
+    index : int64 tensor of shape (n_activated,)
+        Positions of the values in the flattened (C_out, C_in, k) kernels, sorted.
+    shape : (C_out, C_in, k)
+    on_dense_gradient : callable, optional
+        Called during the backward pass with the gradient by *every* weight, a tensor of
+        shape (C_out, C_in, k). Without it that gradient need not be computed.
+
+    Returns
+    -------
+    float tensor of shape (B, C_out, L)
+    """
+    kernels = dense_kernels(values, index, shape)
+    if on_dense_gradient is not None and kernels.requires_grad:
+        kernels.register_hook(on_dense_gradient)
+    return F.conv1d(x, kernels)

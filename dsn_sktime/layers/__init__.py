@@ -1,0 +1,21 @@
+"""Torch modules that a Dynamic Sparse Network is built from.
+
+Each takes a batch of shape (B, C, L) and, where series differ in length, the lengths
+of shape (B,): time steps at or after a series' length are padding. They may hold
+anything and change nothing in the steps before.
+"""
+
+from dsn_sktime.layers.batch_norm import MaskedBatchNorm1d
+from dsn_sktime.layers.head import ClassHead
+from dsn_sktime.layers.pointwise_conv1d import PointwiseConv1d
+from dsn_sktime.layers.sparse_conv1d import PADDINGS, SparseConv1d
+from dsn_sktime.layers.sparse_module import SparseModule
+
+__all__ = [
+    "PADDINGS",
+    "ClassHead",
+    "MaskedBatchNorm1d",
+    "PointwiseConv1d",
+    "SparseConv1d",
+    "SparseModule",
+]

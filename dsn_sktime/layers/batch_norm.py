@@ -1,0 +1,51 @@
+"""Batch normalisation whose statistics leave out padding."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dsn_sktime.layers.lengths import observed_steps
+
+__all__ = ["MaskedBatchNorm1d"]
+
+
+class MaskedBatchNorm1d(nn.BatchNorm1d):
+    """``torch.nn.BatchNorm1d`` that takes the series' lengths.
+
+    With ``lengths`` the mean and variance of a training batch, and the running ones,
+    are those of the observed time steps alone. Constructor and state are the parent's.
+    """
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Normalise a batch.
+
+        Parameters
+        ----------
+        x : float tensor of shape (B, C, L)
+        lengths : int tensor of shape (B,), optional
+            Series' lengths; None if no series is padded.
+
+        Returns
+        -------
+        float tensor of shape (B, C, L)
+            Values in the padding are finite but mean nothing.
+        """
+        if lengths is None or not self.training:
+            return super().forward(x)
+        observed = observed_steps(lengths, x.shape[2])
+        count = lengths.sum()
+        # Cut out, not weighted by zero: the padding may hold NaN, and 0 * NaN is NaN.
+        mean = x.where(observed, 0).sum((0, 2)) / count
+        centred = (x - mean[:, None]).where(observed, 0)
+        variance = centred.square().sum((0, 2)) / count
+        self._update_running(mean, variance, count)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return centred * scale[:, None] + self.bias[:, None]
+
+    @torch.no_grad()
+    def _update_running(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+        unbiased = variance * (count / (count - 1).clamp(min=1))
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(unbiased, self.momentum)

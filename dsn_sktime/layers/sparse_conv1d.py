@@ -1,0 +1,199 @@
+"""SparseConv1d: a 1-D convolution that stores its activated weights only."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dsn_sktime.kernels import sparse_conv1d
+from dsn_sktime.layers.lengths import observed_steps
+from dsn_sktime.topology import KernelGroups, initial_topology
+
+__all__ = ["PADDINGS", "SparseConv1d"]
+
+PADDINGS = ("replicate", "zeros")
+
+
+class SparseConv1d(nn.Module):
+    """Sparse 1-D convolution with kernel groups, stride 1, no bias, same length.
+
+    Its parameter is the vector of activated weights; which weights these are is the
+    buffer ``index``. Both are in the state dict. The output has the input's length.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        ``out_channels`` must be a multiple of ``n_kernel_groups``.
+    kernel_size : int
+        Taps of a kernel (k), at least ``n_kernel_groups``.
+    n_kernel_groups : int, default=1
+        Number N of groups of output channels; group i = 1..N may activate the first
+        ``i * (k // N)`` taps.
+    sparsity : float in [0, 1), default=0.8
+        Share of each group's exploration region that is not activated.
+    padding : {"replicate", "zeros"}, default="replicate"
+        "replicate" repeats the last time step k - 1 times on the right; "zeros" pads
+        (k - 1) // 2 zeros on the left and k // 2 on the right.
+    topology_init : {"first", "random"}, default="first"
+        First activated weights: the first taps of each region, or drawn uniformly.
+    generator : torch.Generator, optional
+        Draws the weights, and the topology if random; torch's global one if None.
+
+    Attributes
+    ----------
+    values : Parameter of shape (n_activated,)
+        The activated weights, uniform in +-1/sqrt(in_channels * kernel_size) at first,
+        as in the dense layer of ``torch.nn.Conv1d``.
+    index : int64 buffer of shape (n_activated,)
+        Sorted positions of the values in the flattened (C_out, C_in, k) kernels.
+    groups : KernelGroups
+        Shapes, exploration regions and budgets.
+    keep_dense_gradient : bool
+        If True, each backward pass leaves the gradient by every weight of the dense
+        kernels in ``dense_gradient``.
+    dense_gradient : tensor of shape (C_out, C_in, k) or None
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range, or a kernel group would have no weight.
+
+    References
+    ----------
+    .. [1] Xiao et al., "Dynamic Sparse Network for Time Series Classification: Learning
+       What to 'See'", NeurIPS 2022.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from dsn_sktime.layers import SparseConv1d
+    >>> layer = SparseConv1d(2, 6, kernel_size=9, n_kernel_groups=3, sparsity=0.5)
+    >>> layer(torch.zeros(4, 2, 50)).shape
+    torch.Size([4, 6, 50])
+    >>> layer.groups.budgets
+    (6, 12, 18)
+    """
+
+    values: nn.Parameter
+    index: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        n_kernel_groups: int = 1,
+        sparsity: float = 0.8,
+        padding: str = "replicate",
+        topology_init: str = "first",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if padding not in PADDINGS:
+            raise ValueError(f"padding must be one of {PADDINGS}, found {padding!r}.")
+        self.groups = KernelGroups(
+            in_channels, out_channels, kernel_size, n_kernel_groups, sparsity
+        )
+        self.padding = padding
+        self.topology_init = topology_init
+        self.values = nn.Parameter(torch.empty(self.groups.n_activated))
+        self.register_buffer("index", torch.empty(self.groups.n_activated, dtype=torch.int64))
+        self.keep_dense_gradient = False
+        self.dense_gradient: Tensor | None = None
+        self.reset_parameters(generator)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the weights and the topology anew.
+
+        Parameters
+        ----------
+        generator : torch.Generator, optional
+            torch's global one if None.
+        """
+        bound = (self.groups.in_channels * self.groups.kernel_size) ** -0.5
+        nn.init.uniform_(self.values, -bound, bound, generator=generator)
+        seed = int(torch.randint(2**62, (), generator=generator))
+        index = initial_topology(self.groups, self.topology_init, np.random.default_rng(seed))
+        self.index.copy_(torch.from_numpy(index))
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Convolve a batch.
+
+        Parameters
+        ----------
+        x : float tensor of shape (B, in_channels, L)
+        lengths : int tensor of shape (B,), optional
+            Lengths of the series in a padded batch. Each series is padded from its own
+            last time step on, so its output is the one it has alone.
+
+        Returns
+        -------
+        float tensor of shape (B, out_channels, L)
+
+        Raises
+        ------
+        ValueError
+            If ``x`` has another shape or a length outside 1..L is given.
+        """
+        if x.ndim != 3 or x.shape[1] != self.groups.in_channels or x.shape[2] == 0:
+            raise ValueError(
+                f"x must have shape (B, {self.groups.in_channels}, L) with L at least 1, "
+                f"found {tuple(x.shape)}."
+            )
+        return sparse_conv1d(
+            self._pad(x, lengths),
+            self.values,
+            self.index,
+            self.groups.shape,
+            self._store_dense_gradient if self.keep_dense_gradient else None,
+        )
+
+    def _pad(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        k = self.groups.kernel_size
+        if self.padding == "zeros":
+            if lengths is not None:
+                x = x.where(observed_steps(lengths, x.shape[2]), 0)
+            return F.pad(x, ((k - 1) // 2, k // 2))
+        if lengths is not None:
+            last = x.take_along_dim((lengths - 1)[:, None, None], dim=2)
+            x = x.where(observed_steps(lengths, x.shape[2]), last)
+        return F.pad(x, (0, k - 1), mode="replicate")
+
+    def _store_dense_gradient(self, gradient: Tensor) -> None:
+        self.dense_gradient = gradient
+
+    @torch.no_grad()
+    def set_topology(self, index: np.ndarray, values: np.ndarray) -> None:
+        """Replace the activated weights.
+
+        Parameters
+        ----------
+        index : int array of shape (n_activated,)
+            Sorted positions, within each group's region and of its budget.
+        values : float array of shape (n_activated,)
+
+        Raises
+        ------
+        ValueError
+            If ``index`` is no topology of this layer's kernel groups.
+        """
+        self.groups.check_topology(index)
+        self.index.copy_(torch.as_tensor(index))
+        self.values.copy_(torch.as_tensor(values))
+
+    def dense_mask(self) -> Tensor:
+        """Return the topology as a bool tensor of shape (C_out, C_in, k)."""
+        mask = torch.zeros(self.groups.n_dense, dtype=torch.bool, device=self.index.device)
+        mask[self.index] = True
+        return mask.view(self.groups.shape)
+
+    def extra_repr(self) -> str:
+        """Describe the layer within ``repr``."""
+        groups = self.groups
+        return (
+            f"{groups.in_channels}, {groups.out_channels}, kernel_size={groups.kernel_size}, "
+            f"n_kernel_groups={groups.n_kernel_groups}, sparsity={groups.sparsity}, "
+            f"padding={self.padding!r}, n_activated={groups.n_activated}/{groups.n_dense}"
+        )

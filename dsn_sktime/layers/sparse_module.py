@@ -1,0 +1,61 @@
+"""One dynamic sparse layer: 1x1 convolution, sparse convolution, BatchNorm, ReLU."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dsn_sktime.layers.batch_norm import MaskedBatchNorm1d
+from dsn_sktime.layers.pointwise_conv1d import PointwiseConv1d
+from dsn_sktime.layers.sparse_conv1d import SparseConv1d
+
+__all__ = ["SparseModule"]
+
+
+class SparseModule(nn.Module):
+    """Dynamic sparse layer of the paper (figure 2).
+
+    Parameters
+    ----------
+    in_channels : int
+        A 1x1 convolution to ``n_filters`` channels comes first unless this is 1.
+    n_filters : int
+        Output channels of one kernel group.
+    kernel_size, n_kernel_groups, sparsity, padding, topology_init, generator
+        As in :class:`SparseConv1d`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        n_filters: int,
+        kernel_size: int,
+        n_kernel_groups: int,
+        sparsity: float,
+        padding: str,
+        topology_init: str,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        out_channels = n_filters * n_kernel_groups
+        self.bottleneck = (
+            PointwiseConv1d(in_channels, n_filters, generator) if in_channels > 1 else None
+        )
+        self.conv = SparseConv1d(
+            n_filters if in_channels > 1 else 1,
+            out_channels,
+            kernel_size,
+            n_kernel_groups,
+            sparsity,
+            padding,
+            topology_init,
+            generator,
+        )
+        self.norm = MaskedBatchNorm1d(out_channels)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Map (B, in_channels, L) to (B, n_filters * n_kernel_groups, L)."""
+        if self.bottleneck is not None:
+            x = self.bottleneck(x)
+        x = self.conv(x, lengths)
+        return self.norm(x, lengths).relu()

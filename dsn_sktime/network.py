@@ -1,0 +1,98 @@
+"""The Dynamic Sparse Network, top to bottom (Xiao et al., NeurIPS 2022, figure 2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dsn_sktime.layers import ClassHead, SparseConv1d, SparseModule
+
+__all__ = ["DSNNetwork"]
+
+
+class DSNNetwork(nn.Module):
+    """Stack of dynamic sparse layers with a pooled class head.
+
+    Parameters
+    ----------
+    n_variates : int
+        Variates (channels) m of a series.
+    n_classes : int
+        Number c of classes.
+    n_layers : int, default=4
+        Dynamic sparse layers.
+    n_filters : int, default=47
+        Output channels of one kernel group.
+    kernel_size : int, default=39
+        Taps (time steps) of a kernel.
+    n_kernel_groups : int, default=3
+        Kernel groups of a layer.
+    sparsity : float in [0, 1), default=0.8
+        Share of each exploration region that is not activated.
+    padding : {"replicate", "zeros"}, default="replicate"
+    topology_init : {"first", "random"}, default="first"
+    n_pool : int, default=50
+        Bins of the pooling over time.
+    generator : torch.Generator, optional
+        Draws all weights; torch's global one if None.
+
+    Raises
+    ------
+    ValueError
+        As :class:`dsn_sktime.layers.SparseConv1d`.
+    """
+
+    def __init__(
+        self,
+        n_variates: int,
+        n_classes: int,
+        n_layers: int = 4,
+        n_filters: int = 47,
+        kernel_size: int = 39,
+        n_kernel_groups: int = 3,
+        sparsity: float = 0.8,
+        padding: str = "replicate",
+        topology_init: str = "first",
+        n_pool: int = 50,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        n_channels = n_filters * n_kernel_groups
+        self.layers = nn.ModuleList(
+            SparseModule(
+                n_variates if layer == 0 else n_channels,
+                n_filters,
+                kernel_size,
+                n_kernel_groups,
+                sparsity,
+                padding,
+                topology_init,
+                generator,
+            )
+            for layer in range(n_layers)
+        )
+        self.head = ClassHead(n_channels, n_classes, n_pool, generator)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Score each class.
+
+        Parameters
+        ----------
+        x : float tensor of shape (B, m, L)
+            Series, padded on the right where ``lengths`` says so.
+        lengths : int tensor of shape (B,), optional
+            Time steps of each series; None if none is padded. What stands in the
+            padding does not change the scores.
+
+        Returns
+        -------
+        float tensor of shape (B, c)
+            Logits; their softmax are the class probabilities.
+        """
+        for layer in self.layers:
+            x = layer(x, lengths)
+        return self.head(x, lengths)
+
+    def sparse_convs(self) -> list[SparseConv1d]:
+        """Return the sparse convolutions, from input to output."""
+        return [layer.conv for layer in self.layers]

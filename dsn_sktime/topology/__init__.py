@@ -1,0 +1,16 @@
+"""Which taps of the kernels are activated, and how that set changes.
+
+Plain integer arrays in, plain integer arrays out; no torch, no weights kept.
+"""
+
+from dsn_sktime.topology.initial import TOPOLOGY_INITS, initial_topology
+from dsn_sktime.topology.kernel_groups import KernelGroups
+from dsn_sktime.topology.update import TopologyUpdate, update_topology
+
+__all__ = [
+    "TOPOLOGY_INITS",
+    "KernelGroups",
+    "TopologyUpdate",
+    "initial_topology",
+    "update_topology",
+]

@@ -1,0 +1,228 @@
+"""Trains one network (paper, Algorithm 1): epochs, topology updates, best epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dsn_sktime.network import DSNNetwork
+from dsn_sktime.panel import Panel
+from dsn_sktime.training.adam import Adam
+from dsn_sktime.training.recipe import Recipe
+from dsn_sktime.training.topology import update_layer
+
+if TYPE_CHECKING:
+    from dsn_sktime.training.callbacks import Callback
+
+__all__ = ["Trainer"]
+
+# What randomness is for. Each use in each epoch has its own stream of (seed, use,
+# epoch), so a resumed fit draws what an uninterrupted one would.
+_SHUFFLING, _GROWTH = 0, 1
+
+
+class Trainer:
+    """Dynamic sparse training of one network.
+
+    The model is the state (weights, topology, BatchNorm statistics) at the end of the
+    epoch with the lowest mean training loss, the later one of a tie.
+
+    Parameters
+    ----------
+    network : DSNNetwork
+        Trained in place, on the device where it lies.
+    recipe : Recipe
+    seed : int
+        Fixes the order of batches and the random growth.
+    callbacks : sequence of Callback, default=()
+    class_weight : float tensor of shape (c,), optional
+        Weight of each class in the loss.
+    run_id : str, default=""
+        Names data and settings of the fit: fits of the same ``run_id`` and ``seed`` are
+        the same fit.
+    name : str, default="DSN"
+        What the progress bar says.
+
+    Attributes
+    ----------
+    history : list of dict
+        One record per epoch: "epoch" (from 0), "loss", "accuracy" (means over the
+        training batches), "lr", "drop_fraction", "n_dropped", "n_grown", "seconds".
+    best_epoch : int
+        Epoch of the model, -1 before the first.
+    should_stop : bool
+        A callback that sets it ends training after the current epoch.
+    """
+
+    def __init__(
+        self,
+        network: DSNNetwork,
+        recipe: Recipe,
+        seed: int,
+        callbacks: Sequence[Callback] = (),
+        class_weight: Tensor | None = None,
+        run_id: str = "",
+        name: str = "DSN",
+    ) -> None:
+        self.network = network
+        self.recipe = recipe
+        self.seed = seed
+        self.callbacks = callbacks
+        self.class_weight = class_weight
+        self.run_id = run_id
+        self.name = name
+        self.optimizer = Adam(network.parameters(), recipe.lr)
+        self.history: list[dict[str, Any]] = []
+        self.best_epoch = -1
+        self.best_state: dict[str, Tensor] = {}
+        self.should_stop = False
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all epochs are done, or a callback stopped training."""
+        return self.should_stop or len(self.history) >= self.recipe.n_epochs
+
+    def fit(self, panel: Panel, codes: Tensor) -> None:
+        """Train until the recipe's last epoch or until a callback stops it.
+
+        Parameters
+        ----------
+        panel : Panel
+            n training series, on the network's device.
+        codes : int64 tensor of shape (n,)
+            Class of each series, 0..c-1.
+
+        Raises
+        ------
+        FloatingPointError
+            If the training loss is no longer finite.
+        """
+        for callback in self.callbacks:
+            callback.on_train_begin(self)
+        try:
+            while not self.is_finished:
+                record = self._run_epoch(panel, codes)
+                self.history.append(record)
+                for callback in self.callbacks:
+                    callback.on_epoch_end(self, record)
+        finally:
+            for callback in self.callbacks:
+                callback.on_train_end(self)
+        self.network.load_state_dict(self.best_state)
+        self.network.eval()
+
+    def _run_epoch(self, panel: Panel, codes: Tensor) -> dict[str, Any]:
+        started = time.perf_counter()
+        epoch = len(self.history)
+        lr = self.recipe.learning_rate(epoch)
+        self.optimizer.param_groups[0]["lr"] = lr
+        loss, accuracy = self._train_on_batches(panel, codes, epoch)
+        self._keep_if_best(epoch, loss)
+        drop_fraction = self.recipe.drop_fraction((epoch + 1) / self.recipe.n_epochs)
+        n_dropped = self._update_topology(epoch, drop_fraction)
+        return {
+            "epoch": epoch,
+            "loss": loss,
+            "accuracy": accuracy,
+            "lr": lr,
+            "drop_fraction": drop_fraction,
+            "n_dropped": n_dropped,
+            "n_grown": n_dropped,
+            "seconds": time.perf_counter() - started,
+        }
+
+    def _train_on_batches(self, panel: Panel, codes: Tensor, epoch: int) -> tuple[float, float]:
+        self.network.train()
+        batches = list(self._batches(len(panel), epoch))
+        wants_gradient = self.recipe.growth == "gradient" and self.recipe.is_update_epoch(epoch)
+        loss = torch.zeros((), dtype=torch.float64, device=codes.device)
+        n_correct = torch.zeros((), dtype=torch.int64, device=codes.device)
+        for number, rows in enumerate(batches, start=1):
+            if wants_gradient and number == len(batches):
+                self._keep_dense_gradients(True)
+            rows = rows.to(codes.device)
+            batch_loss, scores = self._step(panel.take(rows), codes[rows])
+            loss += batch_loss * len(rows)
+            n_correct += (scores.argmax(1) == codes[rows]).sum()
+        self._keep_dense_gradients(False)
+        return loss.item() / len(panel), n_correct.item() / len(panel)
+
+    def _step(self, batch: Panel, codes: Tensor) -> tuple[Tensor, Tensor]:
+        self.optimizer.zero_grad()
+        scores = self.network(batch.values, batch.lengths)
+        loss = F.cross_entropy(scores, codes, weight=self.class_weight)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach(), scores.detach()
+
+    def _batches(self, n: int, epoch: int) -> Iterator[Tensor]:
+        """Yield shuffled batches of row numbers; none has a single row.
+
+        BatchNorm has no variance to speak of in a batch of one, so a last single row
+        joins the batch before it.
+        """
+        order = torch.from_numpy(self._rng(_SHUFFLING, epoch).permutation(n))
+        size = self.recipe.batch_size
+        starts = [start for start in range(0, n, size) if start == 0 or start < n - 1]
+        for start, stop in zip(starts, [*starts[1:], n], strict=True):
+            yield order[start:stop]
+
+    def _rng(self, use: int, epoch: int) -> np.random.Generator:
+        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(use, epoch)))
+
+    def _keep_dense_gradients(self, keep: bool) -> None:
+        for layer in self.network.sparse_convs():
+            layer.keep_dense_gradient = keep
+
+    def _keep_if_best(self, epoch: int, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the training loss became {loss} in epoch {epoch}. Scale the series (for "
+                "example to mean 0 and variance 1) or lower lr."
+            )
+        if self.best_epoch < 0 or loss <= self.history[self.best_epoch]["loss"]:
+            self.best_epoch = epoch
+            state = self.network.state_dict()
+            self.best_state = {name: tensor.clone() for name, tensor in state.items()}
+
+    def _update_topology(self, epoch: int, drop_fraction: float) -> int:
+        if not self.recipe.is_update_epoch(epoch):
+            return 0
+        rng = self._rng(_GROWTH, epoch)
+        return sum(
+            update_layer(layer, self.optimizer, drop_fraction, rng)
+            for layer in self.network.sparse_convs()
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that :meth:`load_state_dict` needs to go on from here.
+
+        Tensors, numbers, strings, lists and dicts only, so ``torch.load`` reads it with
+        ``weights_only=True``.
+        """
+        return {
+            "seed": self.seed,
+            "finished": self.is_finished,
+            "history": self.history,
+            "best_epoch": self.best_epoch,
+            "best_state": self.best_state,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a training run where :meth:`state_dict` left it."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.seed = state["seed"]
+        self.should_stop = state["finished"]
+        self.history = list(state["history"])
+        self.best_epoch = state["best_epoch"]
+        self.best_state = state["best_state"]
