@@ -89,8 +89,8 @@ class BaseNetworkClassifier(SklearnCompatMixin, BaseClassifier):
         except Exception:
             # sktime's fit resets the instance first and checks X and y afterwards.
             if not hasattr(self, "n_variates_"):
-                vars(self).clear()
-                vars(self).update(before)
+                self.__dict__.clear()
+                self.__dict__.update(before)
             raise
 
     def _fit(self, X: np.ndarray | list, y: np.ndarray) -> BaseNetworkClassifier:

@@ -95,4 +95,4 @@ class DSNNetwork(nn.Module):
 
     def sparse_convs(self) -> list[SparseConv1d]:
         """Return the sparse convolutions, from input to output."""
-        return [layer.conv for layer in self.layers]
+        return [module for module in self.modules() if isinstance(module, SparseConv1d)]

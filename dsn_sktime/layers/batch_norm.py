@@ -14,8 +14,22 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
     """``torch.nn.BatchNorm1d`` that takes the series' lengths.
 
     With ``lengths`` the mean and variance of a training batch, and the running ones,
-    are those of the observed time steps alone. Constructor and state are the parent's.
+    are those of the observed time steps alone. The state is the parent's.
+
+    Parameters
+    ----------
+    num_features : int
+        Channels C.
     """
+
+    # Optional in the parent, always there with its default arguments.
+    num_batches_tracked: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+    momentum: float
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__(num_features)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Normalise a batch.

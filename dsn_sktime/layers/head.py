@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dsn_sktime.layers.batch_norm import MaskedBatchNorm1d
+from dsn_sktime.layers.lengths import observed_steps
 from dsn_sktime.layers.pointwise_conv1d import PointwiseConv1d
 
 __all__ = ["ClassHead", "adaptive_pool"]
@@ -61,12 +62,11 @@ def adaptive_pool(x: Tensor, n_bins: int, lengths: Tensor | None = None) -> Tens
     if lengths is None:
         return F.adaptive_avg_pool1d(x, n_bins)
     bins = torch.arange(n_bins, device=x.device)
-    lengths = lengths[:, None]
-    start = bins * lengths // n_bins
-    stop = ((bins + 1) * lengths + n_bins - 1) // n_bins
+    start = bins * lengths[:, None] // n_bins
+    stop = ((bins + 1) * lengths[:, None] + n_bins - 1) // n_bins
     steps = torch.arange(x.shape[2], device=x.device)[:, None]
     # weights: (B, L, n_bins), zero outside the bin and so in all padding.
     inside = (steps >= start[:, None, :]) & (steps < stop[:, None, :])
     weights = inside / (stop - start)[:, None, :]
-    padding = steps.T >= lengths
-    return x.masked_fill(padding[:, None, :], 0) @ weights.to(x.dtype)
+    padding = ~observed_steps(lengths, x.shape[2])
+    return x.masked_fill(padding, 0) @ weights.to(x.dtype)

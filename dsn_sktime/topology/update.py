@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from dsn_sktime.topology.kernel_groups import KernelGroups
 __all__ = ["TopologyUpdate", "update_topology"]
 
 
-class TopologyUpdate(NamedTuple):
+@dataclass(frozen=True)
+class TopologyUpdate:
     """The topology after an update and where each of its weights comes from.
 
     Attributes
