@@ -1,0 +1,135 @@
+"""What a network costs and what it has learned to see (paper, sections 4.2 and 4.5)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dsn_sktime.layers import PointwiseConv1d
+from dsn_sktime.network import DSNNetwork
+from dsn_sktime.topology.enrf import enrf_sizes, stack_receptive_fields
+
+__all__ = ["Count", "count_flops", "count_parameters", "enrf", "receptive_fields"]
+
+
+class Count(NamedTuple):
+    """A count for the sparse network, and for the same network with dense kernels."""
+
+    activated: int
+    dense: int
+
+
+def count_parameters(network: DSNNetwork) -> Count:
+    """Count trainable parameters: activated weights, 1x1 convolutions, BatchNorm.
+
+    Parameters
+    ----------
+    network : DSNNetwork
+
+    Returns
+    -------
+    Count
+
+    Examples
+    --------
+    >>> from dsn_sktime.analysis import count_parameters
+    >>> from dsn_sktime.network import DSNNetwork
+    >>> count_parameters(DSNNetwork(n_variates=1, n_classes=2))
+    Count(activated=125404, dense=802153)
+    """
+    activated = sum(parameter.numel() for parameter in network.parameters())
+    return Count(activated, activated + _n_left_out(network))
+
+
+def count_flops(network: DSNNetwork, series_length: int) -> Count:
+    """Count the multiply-adds of the convolutions for one series.
+
+    BatchNorm, ReLU and pooling are not counted, as in the paper.
+
+    Parameters
+    ----------
+    network : DSNNetwork
+    series_length : int
+        Time steps L.
+
+    Returns
+    -------
+    Count
+
+    Examples
+    --------
+    >>> from dsn_sktime.analysis import count_flops
+    >>> from dsn_sktime.network import DSNNetwork
+    >>> count_flops(DSNNetwork(n_variates=9, n_classes=6), series_length=128).activated
+    20284220
+    """
+    per_step = sum(conv.groups.n_activated for conv in network.sparse_convs())
+    per_step += sum(
+        module.weight.numel()
+        for module in network.layers.modules()
+        if isinstance(module, PointwiseConv1d)
+    )
+    in_head = network.head.classes.weight.numel() * network.head.n_pool
+    activated = series_length * per_step + in_head
+    return Count(activated, activated + series_length * _n_left_out(network))
+
+
+def _n_left_out(network: DSNNetwork) -> int:
+    return sum(conv.groups.n_dense - conv.groups.n_activated for conv in network.sparse_convs())
+
+
+def enrf(network: DSNNetwork) -> pd.DataFrame:
+    """Return the effective neighbour receptive field (eNRF) of every kernel.
+
+    Parameters
+    ----------
+    network : DSNNetwork
+
+    Returns
+    -------
+    DataFrame
+        One row per kernel: "layer", "kernel_group" (both from 1), "out_channel",
+        "in_channel" (from 0) and "enrf" in time steps, 0 if no tap is activated.
+    """
+    tables = []
+    for layer, conv in enumerate(network.sparse_convs(), start=1):
+        sizes = enrf_sizes(conv.index.cpu().numpy(), conv.groups.shape)
+        out_channel, in_channel = np.indices(sizes.shape)
+        table = {
+            "layer": layer,
+            "kernel_group": conv.groups.group_of_channel()[out_channel.ravel()] + 1,
+            "out_channel": out_channel.ravel(),
+            "in_channel": in_channel.ravel(),
+            "enrf": sizes.ravel(),
+        }
+        tables.append(pd.DataFrame(table))
+    return pd.concat(tables, ignore_index=True)
+
+
+def receptive_fields(network: DSNNetwork) -> pd.DataFrame:
+    """Return the receptive fields of the network and how many paths have each.
+
+    A path takes one kernel that has activated taps in each layer; its receptive field
+    is ``sum(eNRF) - (layers - 1)``.
+
+    Parameters
+    ----------
+    network : DSNNetwork
+
+    Returns
+    -------
+    DataFrame
+        "layer" (from 1: paths through the layers up to it), "receptive_field" in time
+        steps and "fraction" of these paths; sizes that no path has are left out.
+    """
+    fractions = np.array([0.0, 1.0])
+    tables = []
+    for layer, conv in enumerate(network.sparse_convs(), start=1):
+        sizes = enrf_sizes(conv.index.cpu().numpy(), conv.groups.shape)
+        fractions = stack_receptive_fields(fractions, sizes)
+        found = np.flatnonzero(fractions)
+        table = {"layer": layer, "receptive_field": found, "fraction": fractions[found]}
+        tables.append(pd.DataFrame(table))
+    return pd.concat(tables, ignore_index=True)

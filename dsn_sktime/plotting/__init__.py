@@ -1,0 +1,15 @@
+"""Pictures of what a classifier learned and of how classifiers compare.
+
+Needs the extra ``plots``: ``pip install dsn-sktime[plots]``.
+"""
+
+from dsn_sktime.plotting.comparison import plot_critical_difference
+from dsn_sktime.plotting.topology import plot_activated_weights, plot_receptive_fields
+from dsn_sktime.plotting.training import plot_history
+
+__all__ = [
+    "plot_activated_weights",
+    "plot_critical_difference",
+    "plot_history",
+    "plot_receptive_fields",
+]

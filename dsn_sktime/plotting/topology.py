@@ -1,0 +1,123 @@
+"""The activated weights of a layer and the receptive fields they add up to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dsn_sktime.analysis import receptive_fields
+from dsn_sktime.plotting._axes import COLOURS, axes_or_new, check_trained
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from dsn_sktime.classifier import DSNClassifier
+
+__all__ = ["plot_activated_weights", "plot_receptive_fields"]
+
+
+def plot_activated_weights(
+    estimator: DSNClassifier, ax: Axes | None = None, layer: int = 1
+) -> Axes:
+    """Draw which taps of a layer's kernels are activated, group by group.
+
+    A row is an output channel, a column a tap; the colour says in what share of the
+    input channels the tap is activated. Lines bound the exploration regions. Of an
+    ensemble the first network is drawn.
+
+    Parameters
+    ----------
+    estimator : DSNClassifier
+        Fitted.
+    ax : Axes, optional
+        A new figure's if None.
+    layer : int, default=1
+        Layer to draw, counted from 1.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    NotFittedError
+        If there is no trained network.
+    ValueError
+        If the network has no such layer.
+    """
+    check_trained(estimator)
+    convs = estimator.networks_[0].sparse_convs()
+    if not 1 <= layer <= len(convs):
+        raise ValueError(f"layer must lie in 1..{len(convs)}, found {layer}.")
+    groups = convs[layer - 1].groups
+    share = convs[layer - 1].dense_mask().double().mean(1).cpu().numpy()
+    ax = axes_or_new(ax)
+    image = ax.imshow(
+        share,
+        aspect="auto",
+        interpolation="none",
+        cmap="Blues",
+        vmin=0,
+        vmax=max(share.max(), 1e-9),
+        extent=(0.5, groups.kernel_size + 0.5, groups.out_channels + 0.5, 0.5),
+    )
+    for group in range(groups.n_kernel_groups):
+        top = group * groups.channels_per_group + 0.5
+        taps = groups.region_taps(group)
+        bottom = top + groups.channels_per_group
+        ax.plot(
+            [0.5, taps + 0.5, taps + 0.5, 0.5], [bottom, bottom, top, top], color=COLOURS[1], lw=1
+        )
+    if groups.in_channels > 1:
+        ax.figure.colorbar(image, ax=ax, label="share of input channels")
+    ax.set(
+        xlabel="tap (time steps)",
+        ylabel="output channel",
+        title=f"Activated weights, layer {layer}: {groups.n_kernel_groups} kernel groups",
+    )
+    return ax
+
+
+def plot_receptive_fields(estimator: DSNClassifier, ax: Axes | None = None) -> Axes:
+    """Draw the distribution of receptive fields, after each layer.
+
+    Of an ensemble the networks' mean is drawn.
+
+    Parameters
+    ----------
+    estimator : DSNClassifier
+        Fitted.
+    ax : Axes, optional
+        A new figure's if None.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    NotFittedError
+        If there is no trained network.
+    """
+    check_trained(estimator)
+    ax = axes_or_new(ax)
+    n_layers, kernel_size = estimator.n_layers, estimator.kernel_size
+    fractions = np.zeros((n_layers, n_layers * (kernel_size - 1) + 2))
+    for network in estimator.networks_:
+        table = receptive_fields(network)
+        fractions[table["layer"] - 1, table["receptive_field"]] += table["fraction"]
+    fractions /= len(estimator.networks_)
+    for layer, shares in enumerate(fractions, start=1):
+        sizes = np.arange(1, layer * (kernel_size - 1) + 2)
+        colour = COLOURS[(layer - 1) % len(COLOURS)]
+        ax.step(sizes, shares[sizes], where="mid", color=colour, label=f"{layer}")
+        ax.fill_between(sizes, shares[sizes], step="mid", color=colour, alpha=0.15)
+    ax.set(
+        xlabel="receptive field (time steps)",
+        ylabel="fraction of paths",
+        title="Receptive fields",
+        ylim=(0, None),
+    )
+    ax.legend(title="after layer")
+    return ax

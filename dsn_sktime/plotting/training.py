@@ -1,0 +1,57 @@
+"""The course of training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from dsn_sktime.plotting._axes import COLOURS, axes_or_new, check_trained
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from dsn_sktime.classifier import DSNClassifier
+
+__all__ = ["plot_history"]
+
+
+def plot_history(estimator: DSNClassifier, ax: Axes | None = None) -> Axes:
+    """Draw training loss and accuracy by epoch, and mark the epoch of the model.
+
+    Of an ensemble each network has a line.
+
+    Parameters
+    ----------
+    estimator : DSNClassifier
+        Fitted.
+    ax : Axes, optional
+        A new figure's if None. Accuracy gets a second axis on the right.
+
+    Returns
+    -------
+    Axes
+        That of the loss.
+
+    Raises
+    ------
+    NotFittedError
+        If there is no trained network.
+    """
+    check_trained(estimator)
+    ax = axes_or_new(ax)
+    right = ax.twinx()
+    for _, history in pd.DataFrame(estimator.history_).groupby("network"):
+        (loss,) = ax.plot(history["epoch"], history["loss"], color=COLOURS[0], lw=1)
+        (accuracy,) = right.plot(
+            history["epoch"], history["accuracy"], color=COLOURS[1], lw=1, ls="--"
+        )
+        # The later of equal losses is the model, as in training.
+        best = history[history["loss"] == history["loss"].min()].iloc[-1]
+        (model,) = ax.plot(best["epoch"], best["loss"], "o", color=COLOURS[6], ls="none")
+    ax.set(xlabel="epoch", ylabel="training loss", title="Training", ylim=(0, None))
+    right.set(ylabel="training accuracy", ylim=(0, 1.02))
+    ax.legend(
+        [loss, accuracy, model], ["loss", "accuracy", "model (least loss)"], loc="center right"
+    )
+    return ax
