@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from sktime.datatypes import convert_to
 from torch import nn
 
 from dsn_sktime.panel import Panel, check_real
-from dsn_sktime.runtime import single_torch_thread
+from dsn_sktime.runtime import resolve_device, single_torch_thread
 from dsn_sktime.sklearn_compat import SklearnCompatMixin
 
 __all__ = ["BaseNetworkClassifier"]
@@ -31,8 +32,8 @@ _NEUTRAL_PARAMETERS = ("callbacks", "device", "n_jobs", "random_state", "verbose
 class BaseNetworkClassifier(SklearnCompatMixin, BaseClassifier):
     """Classifier whose fitted state is one or more torch networks.
 
-    A subclass has the parameters ``device`` and ``random_state``, and writes
-    ``_check_parameters`` (raise if one is out of range) and ``_fit_panel`` (set
+    A subclass has the parameters ``device``, ``n_jobs`` and ``random_state``, extends
+    ``_check_parameters`` (raise if one is out of range) and writes ``_fit_panel`` (set
     ``networks_``).
     """
 
@@ -51,11 +52,14 @@ class BaseNetworkClassifier(SklearnCompatMixin, BaseClassifier):
     }
 
     device: str
+    n_jobs: int | None
     random_state: int | np.random.RandomState | None
     networks_: list[nn.Module]
 
     def _check_parameters(self) -> None:
-        raise NotImplementedError
+        resolve_device(self.device)
+        _check_n_jobs(self.n_jobs)
+        _check_random_state(self.random_state)
 
     def _fit_panel(self, panel: Panel, y: np.ndarray) -> None:
         raise NotImplementedError
@@ -99,7 +103,7 @@ class BaseNetworkClassifier(SklearnCompatMixin, BaseClassifier):
         return self
 
     def _internal_convert(self, X: Any, y: Any = None) -> Any:
-        _check_array(X)
+        _check_container(X)
         return super()._internal_convert(X, y)
 
     def _predict_proba(self, X: np.ndarray | list) -> np.ndarray:
@@ -168,6 +172,10 @@ class BaseNetworkClassifier(SklearnCompatMixin, BaseClassifier):
     def _cross_fitted(self, X: Any, y: Any, cv: Any, change_state: bool) -> np.ndarray:
         # sktime's own fails on 3-D arrays and on string labels.
         y = np.asarray(_as_labels(X, y))
+        if y.ndim != 1:
+            raise ValueError(
+                f"y must be 1-D where cv is given, found shape {y.shape}. Call once per column."
+            )
         classes = np.unique(y)
         panel = X if isinstance(X, np.ndarray) else convert_to(X, "df-list", "Panel")
         probabilities = np.zeros((len(y), len(classes)))
@@ -233,15 +241,32 @@ def _as_labels(X: Any, y: Any) -> Any:
     return y
 
 
-def _check_array(X: Any) -> None:
-    if not isinstance(X, np.ndarray):
-        return
-    check_real(X)
-    if 0 in X.shape:
+def _check_container(X: Any) -> None:
+    if isinstance(X, np.ndarray):
+        check_real(X)
+    if (isinstance(X, np.ndarray) and 0 in X.shape) or (isinstance(X, list) and not X):
+        found = "an empty list" if isinstance(X, list) else f"shape {X.shape}"
         raise ValueError(
-            "X must have at least one series, one variate and one time step, found shape "
-            f"{X.shape}."
+            f"X must have at least one series, one variate and one time step, found {found}."
         )
+
+
+def _check_n_jobs(n_jobs: object) -> None:
+    message = f"n_jobs must be None or an integer other than 0, found {n_jobs!r}. -1 is all cores."
+    if n_jobs is not None and not isinstance(n_jobs, Integral):
+        raise TypeError(message)
+    if n_jobs == 0:
+        raise ValueError(message)
+
+
+def _check_random_state(random_state: Any) -> None:
+    try:
+        check_random_state(random_state)
+    except ValueError as error:
+        raise ValueError(
+            "random_state must be an integer from 0 to 2**32 - 1, a numpy RandomState or "
+            f"None, found {random_state!r}."
+        ) from error
 
 
 def _rows(panel: np.ndarray | list, rows: np.ndarray) -> np.ndarray | list:

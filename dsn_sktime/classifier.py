@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import inf
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import torch
 from joblib import Parallel, delayed
-from sklearn.utils import check_scalar
 from sklearn.utils.class_weight import compute_class_weight
 
 from dsn_sktime.base import BaseNetworkClassifier
@@ -270,25 +270,22 @@ class DSNClassifier(BaseNetworkClassifier):
         return [tiny, {**tiny, **gradient, "n_estimators": 2, "n_pool": 5}]
 
     def _check_parameters(self) -> None:
+        super()._check_parameters()
         for name in _AT_LEAST_ONE:
-            check_scalar(getattr(self, name), name, Integral, min_val=1)
+            _check_integer(name, getattr(self, name), 1)
         if self.batch_size != "auto":
             # BatchNorm has no variance to divide by in a batch of one.
-            check_scalar(self.batch_size, "batch_size", Integral, min_val=2)
-        check_scalar(self.lr, "lr", Real, min_val=0, include_boundaries="neither")
-        check_scalar(self.lr_min, "lr_min", Real, min_val=0, max_val=self.lr)
-        check_scalar(
-            self.sparsity, "sparsity", Real, min_val=0, max_val=1, include_boundaries="left"
-        )
-        check_scalar(self.alpha, "alpha", Real, min_val=0, max_val=1)
+            _check_integer("batch_size", self.batch_size, 2)
+        _check_real("lr", self.lr, "(0, inf)", lambda lr: 0 < lr < inf)
+        _check_real("lr_min", self.lr_min, f"[0, lr={self.lr!r}]", lambda lr: 0 <= lr <= self.lr)
+        _check_real("sparsity", self.sparsity, "[0, 1)", lambda share: 0 <= share < 1)
+        _check_real("alpha", self.alpha, "[0, 1]", lambda share: 0 <= share <= 1)
         _check_choice("growth", self.growth, GROWTHS)
         _check_choice("topology_init", self.topology_init, TOPOLOGY_INITS)
         _check_choice("padding", self.padding, PADDINGS)
         _check_choice("verbose", self.verbose, (0, 1))
-        if not isinstance(self.class_weight, dict):
-            _check_choice("class_weight", self.class_weight, (None, "balanced"))
+        _check_class_weight(self.class_weight)
         _check_callbacks(self.callbacks)
-        resolve_device(self.device)
         # The kernel groups of the layers after the first; they know their own limits.
         self._kernel_groups(self.n_filters)
 
@@ -312,14 +309,17 @@ class DSNClassifier(BaseNetworkClassifier):
         self._remember(trainers)
 
     def _class_weights(self, y: np.ndarray) -> np.ndarray:
-        if isinstance(self.class_weight, dict):
-            unknown = [label for label in self.class_weight if label not in self.classes_]
-            if unknown:
-                raise ValueError(
-                    f"class_weight must have labels of y, {self.classes_.tolist()}, found "
-                    f"{unknown}. Remove them; a label left out has weight 1."
-                )
-        return compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        if not isinstance(self.class_weight, dict):
+            return compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        # Not left to scikit-learn, which looks up the label "1" as the integer 1.
+        classes = self.classes_.tolist()
+        unknown = [label for label in self.class_weight if label not in classes]
+        if unknown:
+            raise ValueError(
+                f"class_weight must have labels of y, {classes}, found {unknown}. Remove "
+                "them; a label left out has weight 1."
+            )
+        return np.array([self.class_weight.get(label, 1.0) for label in classes])
 
     def _shaping_callbacks(self) -> list[str]:
         """Describe the callbacks that may change the result: all but checkpoints."""
@@ -390,6 +390,36 @@ class DSNClassifier(BaseNetworkClassifier):
         if self.n_estimators == 1:
             self.network_ = self.networks_[0]
             self.best_epoch_ = best_epochs[0]
+
+
+def _check_integer(name: str, value: object, least: int) -> None:
+    message = f"{name} must be an integer of at least {least}, found {value!r}."
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(message)
+    if value < least:
+        raise ValueError(message)
+
+
+def _check_real(name: str, value: Any, interval: str, holds: Callable[[Any], bool]) -> None:
+    """Raise unless a number lies in an interval, which NaN never does."""
+    message = f"{name} must be a number in {interval}, found {value!r}."
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(message)
+    if not holds(value):
+        raise ValueError(message)
+
+
+def _check_class_weight(class_weight: object) -> None:
+    if isinstance(class_weight, dict):
+        for label, weight in class_weight.items():
+            # Not 0: a batch of such series only would have no mean loss.
+            name = f"class_weight[{label!r}]"
+            _check_real(name, weight, "(0, inf)", lambda weight: 0 < weight < inf)
+    elif class_weight is not None and str(class_weight) != "balanced":
+        raise ValueError(
+            "class_weight must be None, 'balanced' or a dict of label to weight, found "
+            f"{class_weight!r}."
+        )
 
 
 def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:

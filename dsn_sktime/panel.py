@@ -43,7 +43,8 @@ class Panel:
         TypeError
             If the values are not real numbers.
         ValueError
-            If a series has no time step, or infinite values.
+            If a series has no time step, another number of variates than the first, or
+            infinite values.
         """
         if isinstance(X, np.ndarray):
             return cls(torch.from_numpy(_as_float32(X)))
@@ -53,7 +54,14 @@ class Panel:
                 f"X must have at least one time step per series, found {_where(lengths == 0)} "
                 "without any. Remove these series."
             )
-        values = np.zeros((len(X), X[0].shape[1], lengths.max()), dtype=np.float32)
+        n_variates = np.array([series.shape[1] for series in X])
+        if (n_variates != n_variates[0]).any():
+            raise ValueError(
+                f"X must have the same number of variates in each series, {n_variates[0]} as in "
+                f"the first, found {_where(n_variates != n_variates[0])} with another. Add or "
+                "remove columns."
+            )
+        values = np.zeros((len(X), n_variates[0], lengths.max()), dtype=np.float32)
         for row, series in zip(values, X, strict=True):
             row[:, : len(series)] = _as_float32(series.to_numpy().T)
         unequal = lengths.min() < lengths.max()
