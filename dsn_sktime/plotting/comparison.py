@@ -64,6 +64,8 @@ def plot_critical_difference(table: pd.DataFrame, ax: Axes | None = None) -> Axe
         p_adjust="holm",
     )
     ranks = table.rank(axis=1, ascending=False).mean()
-    scikit_posthocs.critical_difference_diagram(ranks, p_values, ax=ax)
+    scikit_posthocs.critical_difference_diagram(
+        ranks, p_values, ax=ax, color_palette=dict.fromkeys(ranks.index, "black")
+    )
     ax.set_title("Mean rank (1 is best)")
     return ax

@@ -42,16 +42,13 @@ def plot_history(estimator: DSNClassifier, ax: Axes | None = None) -> Axes:
     ax = axes_or_new(ax)
     right = ax.twinx()
     for _, history in pd.DataFrame(estimator.history_).groupby("network"):
-        (loss,) = ax.plot(history["epoch"], history["loss"], color=COLOURS[0], lw=1)
-        (accuracy,) = right.plot(
-            history["epoch"], history["accuracy"], color=COLOURS[1], lw=1, ls="--"
-        )
+        ax.plot(history["epoch"], history["loss"], color=COLOURS[0], lw=1)
+        right.plot(history["epoch"], history["accuracy"], color=COLOURS[1], lw=1, ls="--")
         # The later of equal losses is the model, as in training.
-        best = history[history["loss"] == history["loss"].min()].iloc[-1]
-        (model,) = ax.plot(best["epoch"], best["loss"], "o", color=COLOURS[6], ls="none")
-    ax.set(xlabel="epoch", ylabel="training loss", title="Training", ylim=(0, None))
-    right.set(ylabel="training accuracy", ylim=(0, 1.02))
-    ax.legend(
-        [loss, accuracy, model], ["loss", "accuracy", "model (least loss)"], loc="center right"
-    )
+        model = history[history["loss"] == history["loss"].min()].iloc[-1]
+        ax.plot(model["epoch"], model["loss"], "o", color=COLOURS[6])
+    ax.set(xlabel="epoch", title="Training (dot: the model, least loss)", ylim=(0, None))
+    ax.set_ylabel("training loss (solid)", color=COLOURS[0])
+    right.set_ylabel("training accuracy (dashed)", color=COLOURS[1])
+    right.set_ylim(0, 1.02)
     return ax

@@ -1,0 +1,113 @@
+"""The plots hold the numbers they say they hold. Their looks were seen to by eye."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+from sktime.datasets import load_basic_motions, load_unit_test
+from sktime.exceptions import NotFittedError
+
+from dsn_sktime import DSNClassifier
+from dsn_sktime.analysis import receptive_fields
+from dsn_sktime.plotting import (
+    plot_activated_weights,
+    plot_critical_difference,
+    plot_history,
+    plot_receptive_fields,
+)
+
+matplotlib.use("Agg")
+OF_AN_ESTIMATOR = [plot_activated_weights, plot_history, plot_receptive_fields]
+
+
+def tiny(**settings):
+    return DSNClassifier(
+        **{"n_epochs": 4, "n_layers": 2, "n_filters": 3, "kernel_size": 6, "delta_t": 1} | settings
+    )
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return tiny(random_state=0).fit(*load_unit_test("train", return_type="numpy3D"))
+
+
+@pytest.fixture(scope="module")
+def ensemble():
+    classifier = tiny(random_state=0, n_estimators=2)
+    return classifier.fit(*load_basic_motions("train", return_type="numpy3D"))
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.mark.parametrize("plot", OF_AN_ESTIMATOR)
+@pytest.mark.parametrize("model", ["fitted", "ensemble"])
+def test_draws_on_the_axes_given_and_else_on_new_ones(plot, model, request):
+    estimator = request.getfixturevalue(model)
+    _, ax = plt.subplots()
+    assert plot(estimator, ax) is ax
+    assert plot(estimator) is not ax
+    assert ax.get_xlabel()
+    assert ax.get_ylabel()
+    ax.figure.canvas.draw()
+
+
+@pytest.mark.parametrize("plot", OF_AN_ESTIMATOR)
+def test_unfitted_and_single_class_estimators_are_refused(plot):
+    with pytest.raises(NotFittedError):
+        plot(tiny())
+    X, _ = load_unit_test("train", return_type="numpy3D")
+    one_class = tiny().fit(X, np.ones(len(X)))
+    with pytest.raises(NotFittedError, match="single class"):
+        plot(one_class)
+
+
+def test_activated_weights_are_the_share_of_input_channels(ensemble):
+    ax = plot_activated_weights(ensemble, layer=2)
+    mask = ensemble.networks_[0].sparse_convs()[1].dense_mask().double()
+    assert np.allclose(ax.images[0].get_array(), mask.mean(1))
+    with pytest.raises(ValueError, match=r"layer must lie in 1\.\.2, found 3"):
+        plot_activated_weights(ensemble, layer=3)
+
+
+def test_receptive_fields_of_an_ensemble_are_the_mean(ensemble):
+    ax = plot_receptive_fields(ensemble)
+    expected = np.zeros(12)
+    for network in ensemble.networks_:
+        last = receptive_fields(network).query("layer == 2")
+        expected[last["receptive_field"]] += last["fraction"] / 2
+    assert ax.lines[-1].get_xdata().tolist() == list(range(1, 12))
+    assert ax.lines[-1].get_ydata() == pytest.approx(expected[1:])
+
+
+def test_history_marks_the_epoch_of_the_model(fitted):
+    ax = plot_history(fitted)
+    loss, model = ax.lines
+    assert loss.get_ydata().tolist() == [record["loss"] for record in fitted.history_]
+    assert model.get_xdata().tolist() == [fitted.best_epoch_]
+
+
+def test_critical_difference_tells_a_better_classifier_from_equal_ones():
+    rng = np.random.default_rng(0)
+    good = rng.uniform(0.8, 0.9, 30)
+    table = pd.DataFrame({"good": good, "bad": good - 0.1, "same as bad": good - 0.1})
+    ax = plot_critical_difference(table)
+    texts = {text.get_text() for text in ax.texts}
+    assert any("good (1" in text for text in texts)
+    assert sum("2.5" in text for text in texts) == 2
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (pd.DataFrame({"a": [0.1, 0.2]}), "at least 2 data sets"),
+        (pd.DataFrame({"a": [0.1, np.nan], "b": [0.1, 0.2]}), "no missing scores, found 1"),
+    ],
+)
+def test_incomplete_tables_are_refused(table, message):
+    with pytest.raises(ValueError, match=message):
+        plot_critical_difference(table)
