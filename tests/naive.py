@@ -1,0 +1,204 @@
+"""Plain-loop float64 oracles of the Dynamic Sparse Network; they import no part of it.
+
+A series is an array of shape (C, L). Batches are lists of series, each of its own length,
+so that padding cannot leak into anything by construction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+
+def relative_error(found: object, expected: object) -> float:
+    """Largest deviation, relative to the largest expected magnitude."""
+    found = np.asarray(found, dtype=np.float64)
+    expected = np.asarray(expected, dtype=np.float64)
+    assert found.shape == expected.shape
+    scale = np.abs(expected).max() or 1.0
+    return float(np.abs(found - expected).max() / scale)
+
+
+def central_differences(function: Callable[[np.ndarray], float], x: np.ndarray) -> np.ndarray:
+    """Gradient of a scalar function of an array."""
+    gradient = np.zeros_like(x)
+    step = 1e-6
+    for place in np.ndindex(*x.shape):
+        above, below = x.copy(), x.copy()
+        above[place] += step
+        below[place] -= step
+        gradient[place] = (function(above) - function(below)) / (2 * step)
+    return gradient
+
+
+def source_step(step: int, length: int, kernel_size: int, padding: str) -> int | None:
+    """Time step of the series that stands at a step of the padded one; None for a zero."""
+    if padding == "replicate":
+        return min(step, length - 1)
+    shifted = step - (kernel_size - 1) // 2
+    return shifted if 0 <= shifted < length else None
+
+
+def convolve(x: np.ndarray, kernels: np.ndarray, padding: str) -> np.ndarray:
+    """Convolve one series (C_in, L) with kernels (C_out, C_in, k) to (C_out, L)."""
+    c_out, c_in, k = kernels.shape
+    length = x.shape[1]
+    y = np.zeros((c_out, length))
+    for o in range(c_out):
+        for t in range(length):
+            for i in range(c_in):
+                for tap in range(k):
+                    source = source_step(t + tap, length, k, padding)
+                    if source is not None:
+                        y[o, t] += kernels[o, i, tap] * x[i, source]
+    return y
+
+
+def convolve_gradients(
+    x: np.ndarray, kernels: np.ndarray, padding: str, y_gradient: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients of ``sum(y_gradient * convolve(x, kernels))`` by x and by kernels."""
+    c_out, c_in, k = kernels.shape
+    length = x.shape[1]
+    x_gradient, kernels_gradient = np.zeros_like(x), np.zeros_like(kernels)
+    for o in range(c_out):
+        for t in range(length):
+            for i in range(c_in):
+                for tap in range(k):
+                    source = source_step(t + tap, length, k, padding)
+                    if source is not None:
+                        x_gradient[i, source] += y_gradient[o, t] * kernels[o, i, tap]
+                        kernels_gradient[o, i, tap] += y_gradient[o, t] * x[i, source]
+    return x_gradient, kernels_gradient
+
+
+def pointwise(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Apply a matrix (C_out, C_in) at each time step of one series."""
+    y = np.zeros((len(matrix), x.shape[1]))
+    for o in range(len(matrix)):
+        for t in range(x.shape[1]):
+            for i in range(len(x)):
+                y[o, t] += matrix[o, i] * x[i, t]
+    return y
+
+
+def channel_statistics(batch: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, int]:
+    """Mean and biased variance of each channel over all steps of all series; their count."""
+    n_channels = len(batch[0])
+    mean, variance = np.zeros(n_channels), np.zeros(n_channels)
+    for channel in range(n_channels):
+        observed = [value for series in batch for value in series[channel]]
+        mean[channel] = math.fsum(observed) / len(observed)
+        variance[channel] = math.fsum((v - mean[channel]) ** 2 for v in observed) / len(observed)
+    return mean, variance, sum(series.shape[1] for series in batch)
+
+
+def normalise(
+    batch: list[np.ndarray], norm: dict[str, np.ndarray], training: bool, eps: float = 1e-5
+) -> list[np.ndarray]:
+    """Batch norm; ``norm`` holds weight, bias, running_mean and running_var."""
+    mean, variance = norm["running_mean"], norm["running_var"]
+    if training:
+        mean, variance, _ = channel_statistics(batch)
+    normalised = []
+    for series in batch:
+        y = np.zeros_like(series)
+        for channel in range(len(series)):
+            for t in range(series.shape[1]):
+                z = (series[channel, t] - mean[channel]) / math.sqrt(variance[channel] + eps)
+                y[channel, t] = norm["weight"][channel] * z + norm["bias"][channel]
+        normalised.append(y)
+    return normalised
+
+
+def adaptive_pool(x: np.ndarray, n_bins: int) -> np.ndarray:
+    """Average one series over bins floor(j L / n)..ceil((j + 1) L / n)."""
+    length = x.shape[1]
+    pooled = np.zeros((len(x), n_bins))
+    for channel in range(len(x)):
+        for j in range(n_bins):
+            start, stop = j * length // n_bins, -(-(j + 1) * length // n_bins)
+            pooled[channel, j] = sum(x[channel, t] for t in range(start, stop)) / (stop - start)
+    return pooled
+
+
+def head_scores(batch: list[np.ndarray], head: dict, n_pool: int, training: bool) -> np.ndarray:
+    """Pool, mix channels to classes, normalise, average over the bins."""
+    pooled = [pointwise(adaptive_pool(series, n_pool), head["classes"]) for series in batch]
+    return np.array([s.mean(axis=1) for s in normalise(pooled, head["norm"], training)])
+
+
+def network_scores(
+    batch: list[np.ndarray],
+    layers: list[dict],
+    head: dict,
+    padding: str,
+    n_pool: int,
+    training: bool,
+) -> np.ndarray:
+    """Logits (B, c). A layer holds bottleneck (matrix or None), kernels (dense) and norm."""
+    for layer in layers:
+        if layer["bottleneck"] is not None:
+            batch = [pointwise(series, layer["bottleneck"]) for series in batch]
+        batch = [convolve(series, layer["kernels"], padding) for series in batch]
+        batch = normalise(batch, layer["norm"], training)
+        batch = [np.maximum(series, 0) for series in batch]
+    return head_scores(batch, head, n_pool, training)
+
+
+def first_positions(
+    channels: Iterable[int], c_in: int, k: int, n_taps: int, budget: int
+) -> list[int]:
+    """Activate tap 0 of all channel pairs, then tap 1, ... until the budget is spent."""
+    channels = list(channels)
+    positions = [
+        (o * c_in + i) * k + tap for tap in range(n_taps) for o in channels for i in range(c_in)
+    ]
+    return sorted(positions[:budget])
+
+
+def updated_positions(
+    weights: dict[int, float], region: list[int], fraction: float, gradient: np.ndarray
+) -> tuple[list[int], list[int]]:
+    """Survivors and grown positions of one group of kernels, grown by dense gradient."""
+    if len(weights) == len(region):
+        return sorted(weights), []
+    n_drop = math.ceil(fraction * len(weights))
+    by_magnitude = sorted(weights, key=lambda position: (abs(weights[position]), position))
+    survivors = sorted(by_magnitude[n_drop:])
+    inactive = [position for position in region if position not in survivors]
+    inactive.sort(key=lambda position: (-abs(gradient[position]), position))
+    return survivors, sorted(inactive[:n_drop])
+
+
+def drop_fraction(progress: float, alpha: float) -> float:
+    """Cosine from alpha to 0 over the first 80 % of training, never below 0.001."""
+    if progress >= 0.8:
+        return 0.001
+    return max(alpha / 2 * (1 + math.cos(math.pi * progress / 0.8)), 0.001)
+
+
+def enrf(kernel: np.ndarray) -> int:
+    """Distance of the first and the last activated tap (True) of one kernel, inclusive."""
+    taps = [tap for tap in range(len(kernel)) if kernel[tap]]
+    return taps[-1] - taps[0] + 1 if taps else 0
+
+
+def adam(
+    value: float,
+    gradients: Iterable[float],
+    lr: float,
+    betas: tuple = (0.9, 0.999),
+    eps: float = 1e-8,
+) -> float:
+    """Return one scalar weight after a step of Adam along each gradient, from zero moments."""
+    mean = square = 0.0
+    for step, gradient in enumerate(gradients, start=1):
+        mean = betas[0] * mean + (1 - betas[0]) * gradient
+        square = betas[1] * square + (1 - betas[1]) * gradient**2
+        unbiased_mean = mean / (1 - betas[0] ** step)
+        unbiased_square = square / (1 - betas[1] ** step)
+        value -= lr * unbiased_mean / (math.sqrt(unbiased_square) + eps)
+    return value
