@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dsn_sktime.layers import ClassHead, SparseConv1d, SparseModule
+from dsn_sktime.layers.lengths import observed_steps
 
 __all__ = ["DSNNetwork"]
 
@@ -82,13 +83,17 @@ class DSNNetwork(nn.Module):
             Series, padded on the right where ``lengths`` says so.
         lengths : int tensor of shape (B,), optional
             Time steps of each series; None if none is padded. What stands in the
-            padding does not change the scores.
+            padding changes neither the scores nor their gradients.
 
         Returns
         -------
         float tensor of shape (B, c)
             Logits; their softmax are the class probabilities.
         """
+        if lengths is not None:
+            # NaN in the padding of the input would reach the first 1x1 convolution's
+            # weights on the way back: its gradient there is 0, and 0 * NaN is NaN.
+            x = x.where(observed_steps(lengths, x.shape[2]), 0)
         for layer in self.layers:
             x = layer(x, lengths)
         return self.head(x, lengths)

@@ -125,8 +125,8 @@ class SparseConv1d(nn.Module):
         ----------
         x : float tensor of shape (B, in_channels, L)
         lengths : int tensor of shape (B,), optional
-            Lengths of the series in a padded batch. Each series is padded from its own
-            last time step on, so its output is the one it has alone.
+            Lengths of the series in a padded batch, 1..L. Each series is padded from its
+            own last time step on, so its output is the one it has alone.
 
         Returns
         -------
@@ -135,7 +135,7 @@ class SparseConv1d(nn.Module):
         Raises
         ------
         ValueError
-            If ``x`` has another shape or a length outside 1..L is given.
+            If ``x`` has another shape.
         """
         if x.ndim != 3 or x.shape[1] != self.groups.in_channels or x.shape[2] == 0:
             raise ValueError(
