@@ -223,7 +223,7 @@ class BaseNetworkClassifier(SklearnCompatMixin, BaseClassifier):
 
 
 def _as_labels(X: Any, y: Any) -> Any:
-    if isinstance(y, list | tuple):
+    if isinstance(y, list | tuple | pd.Categorical | pd.Index):
         y = np.asarray(y)
     if y is None or np.ndim(y) == 0:
         raise ValueError(f"y must hold one class label per series, found {y!r}.")

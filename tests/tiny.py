@@ -1,0 +1,51 @@
+"""Classifiers that train in a tenth of a second, and small panels of real series."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from sktime.datasets import load_basic_motions, load_italy_power_demand, load_unit_test
+
+from dsn_sktime import DSNClassifier
+from dsn_sktime.training import Callback
+
+TINY = {
+    "n_epochs": 3,
+    "n_layers": 2,
+    "n_filters": 3,
+    "kernel_size": 9,
+    "delta_t": 1,
+    "random_state": 0,
+}
+LOADERS = {
+    "univariate": load_unit_test,
+    "multivariate": load_basic_motions,
+    "italy": load_italy_power_demand,
+}
+
+
+def tiny_classifier(**parameters: Any) -> DSNClassifier:
+    return DSNClassifier(**{**TINY, **parameters})
+
+
+@cache
+def panel(name: str = "univariate", split: str = "train") -> tuple[np.ndarray, np.ndarray]:
+    """Return series, as a 3-D array that nobody can write to, and their labels."""
+    X, y = LOADERS[name](split, return_type="numpy3D")
+    X.setflags(write=False)
+    y.setflags(write=False)
+    return X, y
+
+
+class StopAfter(Callback):
+    """Raise an exception at the end of an epoch."""
+
+    def __init__(self, epoch: int = 0, error: type[BaseException] = KeyboardInterrupt) -> None:
+        self.epoch = epoch
+        self.error = error
+
+    def on_epoch_end(self, trainer: Any, record: dict[str, Any]) -> None:
+        if record["epoch"] == self.epoch:
+            raise self.error
