@@ -11,8 +11,9 @@ import torch
 __all__ = ["resolve_device", "single_torch_thread"]
 
 _lock = threading.Lock()
+_here = threading.local()
 _n_inside = 0
-_n_threads_before = 1
+_n_threads_outside = 1
 
 
 @contextmanager
@@ -21,21 +22,29 @@ def single_torch_thread() -> Iterator[None]:
 
     torch sums the weight gradient of a convolution in an order that depends on its
     threads, so two thread counts give two models. May be entered by several threads at
-    once: the first in sets the count, the last out restores it.
+    once, and again by one that is inside.
     """
-    global _n_inside, _n_threads_before
+    global _n_inside, _n_threads_outside
+    if getattr(_here, "inside", False):
+        yield
+        return
     with _lock:
-        if _n_inside == 0:
-            _n_threads_before = torch.get_num_threads()
+        # torch has a count per thread; a new thread starts with the one set last. Where
+        # that is our 1, the count from before is what the thread should have had.
+        before = torch.get_num_threads()
+        if before == 1 and _n_inside > 0:
+            before = _n_threads_outside
+        _n_threads_outside = before
         _n_inside += 1
         torch.set_num_threads(1)
+    _here.inside = True
     try:
         yield
     finally:
+        _here.inside = False
         with _lock:
             _n_inside -= 1
-            if _n_inside == 0:
-                torch.set_num_threads(_n_threads_before)
+            torch.set_num_threads(before)
 
 
 def resolve_device(device: str) -> torch.device:

@@ -1,0 +1,261 @@
+"""The same seed gives the same model, bit for bit, and nothing global is touched."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny import StopAfter, panel, tiny_classifier
+
+from dsn_sktime import DSNClassifier
+from dsn_sktime.runtime import single_torch_thread
+from dsn_sktime.training import Callback
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Let torch have two threads, which is what is to be found again."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def probabilities(classifier: DSNClassifier, name: str = "univariate") -> np.ndarray:
+    X, y = panel(name)
+    return classifier.fit(X, y).predict_proba(X)
+
+
+@pytest.mark.parametrize("growth", ["random", "gradient", None])
+@pytest.mark.parametrize("topology_init", ["first", "random"])
+def test_the_same_seed_gives_the_same_model(growth: str | None, topology_init: str) -> None:
+    parameters = {"growth": growth, "topology_init": topology_init}
+    classifier = tiny_classifier(**parameters)
+    first = probabilities(classifier, "multivariate")
+    again = probabilities(classifier, "multivariate")
+    anew = probabilities(tiny_classifier(**parameters), "multivariate")
+    assert np.array_equal(first, again)
+    assert np.array_equal(first, anew)
+
+
+def test_predicting_again_gives_the_same() -> None:
+    X, y = panel()
+    classifier = tiny_classifier().fit(X, y)
+    assert np.array_equal(classifier.predict_proba(X), classifier.predict_proba(X))
+
+
+def test_the_history_is_reproducible_but_for_the_seconds() -> None:
+    X, y = panel()
+    first, second = (tiny_classifier().fit(X, y).history_ for _ in range(2))
+    for one, other in zip(first, second, strict=True):
+        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2, -1])
+def test_results_do_not_depend_on_n_jobs(n_jobs: int) -> None:
+    expected = probabilities(tiny_classifier(n_estimators=2))
+    assert np.array_equal(probabilities(tiny_classifier(n_estimators=2, n_jobs=n_jobs)), expected)
+
+
+def test_results_do_not_depend_on_global_seeds() -> None:
+    results = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        results.append(probabilities(tiny_classifier(growth="gradient", topology_init="random")))
+    assert np.array_equal(*results)
+
+
+@pytest.mark.parametrize("n_threads", [2, 3])
+def test_results_do_not_depend_on_the_threads_of_torch(n_threads: int) -> None:
+    expected = probabilities(tiny_classifier(n_filters=8, batch_size=16), "multivariate")
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(n_threads)
+        found = probabilities(tiny_classifier(n_filters=8, batch_size=16), "multivariate")
+    finally:
+        torch.set_num_threads(before)
+    assert np.array_equal(found, expected)
+
+
+def test_other_seeds_give_other_models() -> None:
+    results = [probabilities(tiny_classifier(random_state=seed)) for seed in (0, 1, 2**32 - 1)]
+    assert not np.array_equal(results[0], results[1])
+    assert not np.array_equal(results[0], results[2])
+
+
+def test_a_numpy_integer_is_the_same_seed() -> None:
+    expected = probabilities(tiny_classifier(random_state=3))
+    assert np.array_equal(probabilities(tiny_classifier(random_state=np.int64(3))), expected)
+
+
+def test_a_random_state_is_drawn_from() -> None:
+    def state() -> np.random.RandomState:
+        return np.random.RandomState(0)
+
+    classifier = tiny_classifier(random_state=state())
+    first, second = probabilities(classifier), probabilities(classifier)
+    assert np.array_equal(first, probabilities(tiny_classifier(random_state=state())))
+    assert not np.array_equal(first, second)
+
+
+def test_without_a_seed_each_fit_differs() -> None:
+    classifier = tiny_classifier(random_state=None)
+    results = []
+    for _ in range(2):
+        np.random.seed(0)  # noqa: NPY002
+        torch.manual_seed(0)
+        results.append(probabilities(classifier))
+    assert not np.array_equal(*results)
+
+
+@pytest.mark.parametrize("random_state", [0, None])
+@pytest.mark.parametrize("growth", ["random", "gradient"])
+def test_global_generators_are_untouched(random_state: int | None, growth: str) -> None:
+    numpy_state = np.random.get_state()  # noqa: NPY002
+    torch_state = torch.get_rng_state()
+    classifier = tiny_classifier(random_state=random_state, growth=growth, topology_init="random")
+    probabilities(classifier)
+    for found, expected in zip(np.random.get_state(), numpy_state, strict=True):  # noqa: NPY002
+        assert np.array_equal(found, expected)
+    assert torch.equal(torch.get_rng_state(), torch_state)
+
+
+def test_gradients_stay_switched_on() -> None:
+    probabilities(tiny_classifier())
+    assert torch.is_grad_enabled()
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_an_ensemble_averages_its_networks() -> None:
+    X, y = panel("multivariate")
+    classifier = tiny_classifier(n_estimators=3).fit(X, y)
+    x = torch.tensor(X, dtype=torch.float32)
+    with torch.no_grad():
+        each = [network(x).double().softmax(1).numpy() for network in classifier.networks_]
+    assert not np.allclose(each[0], each[1])
+    np.testing.assert_allclose(classifier.predict_proba(X), np.mean(each, axis=0), atol=1e-6)
+
+
+def test_the_members_of_an_ensemble_do_not_depend_on_its_size() -> None:
+    X, y = panel()
+    pair, triple = (tiny_classifier(n_estimators=n).fit(X, y) for n in (2, 3))
+    for one, other in zip(pair.networks_, triple.networks_, strict=False):
+        for name, tensor in one.state_dict().items():
+            assert torch.equal(tensor, other.state_dict()[name])
+
+
+# Threads.
+
+
+class CountThreads(Callback):
+    def on_epoch_end(self, trainer: Any, record: dict[str, Any]) -> None:
+        self.n_threads = torch.get_num_threads()
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_training_runs_on_one_thread_and_gives_the_others_back() -> None:
+    counter = CountThreads()
+    classifier = tiny_classifier(callbacks=[counter])
+    probabilities(classifier)
+    assert counter.n_threads == 1
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_threads_are_given_back_after_an_error(error: type[BaseException]) -> None:
+    with pytest.raises(error):
+        tiny_classifier(callbacks=[StopAfter(1, error)]).fit(*panel())
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_threads_are_given_back_after_a_failed_prediction() -> None:
+    X, y = panel()
+    classifier = tiny_classifier().fit(X, y)
+    classifier.networks_[0].head = None
+    with pytest.raises(TypeError):
+        classifier.predict(X)
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_callback_may_predict() -> None:
+    X, y = panel()
+    other = tiny_classifier().fit(X, y)
+
+    class Predict(CountThreads):
+        def on_epoch_end(self, trainer: Any, record: dict[str, Any]) -> None:
+            other.predict(X)
+            super().on_epoch_end(trainer, record)
+
+    counter = Predict()
+    found = probabilities(tiny_classifier(callbacks=[counter]))
+    assert counter.n_threads == 1
+    assert torch.get_num_threads() == 2
+    assert np.array_equal(found, probabilities(tiny_classifier()))
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("main_leaves", ["first", "last"])
+def test_threads_inside_at_once_all_get_their_count_back(main_leaves: str) -> None:
+    entered, left = threading.Event(), threading.Event()
+    counts = []
+
+    def other() -> None:
+        with single_torch_thread():
+            entered.set()
+            if main_leaves == "first":
+                left.wait(timeout=60)
+        counts.append(torch.get_num_threads())
+
+    thread = threading.Thread(target=other)
+    with single_torch_thread():
+        thread.start()
+        assert entered.wait(timeout=60)
+        if main_leaves == "last":
+            thread.join(timeout=60)
+    assert torch.get_num_threads() == 2
+    left.set()
+    thread.join(timeout=60)
+    assert counts == [2]
+    assert torch.get_num_threads() == 2
+
+
+def in_two_threads(function: Callable[[], np.ndarray]) -> list[tuple[np.ndarray, int]]:
+    """Call a function in two threads at once, and count their torch threads afterwards."""
+    barrier = threading.Barrier(2)
+
+    def run(_: int) -> tuple[np.ndarray, int]:
+        barrier.wait(timeout=60)
+        return function(), torch.get_num_threads()
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(run, range(2)))
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_two_threads_may_predict_at_once() -> None:
+    X, y = panel()
+    classifier = tiny_classifier(n_estimators=2).fit(X, y)
+    many = np.tile(X, (50, 1, 1))
+    expected = classifier.predict_proba(many)
+    for found, n_threads in in_two_threads(lambda: classifier.predict_proba(many)):
+        assert np.array_equal(found, expected)
+        assert n_threads == 2
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_two_threads_may_fit_at_once() -> None:
+    expected = probabilities(tiny_classifier())
+    for found, n_threads in in_two_threads(lambda: probabilities(tiny_classifier())):
+        assert np.array_equal(found, expected)
+        assert n_threads == 2
+    assert torch.get_num_threads() == 2
