@@ -37,14 +37,15 @@ class Panel:
         Parameters
         ----------
         X : array of shape (n, m, L), or list of n frames of shape (length, m)
+            No axis of the array may have size 0, and the list may not be empty.
 
         Raises
         ------
         TypeError
             If the values are not real numbers.
         ValueError
-            If a series has no time step, another number of variates than the first, or
-            infinite values.
+            If a frame has no time step or another number of variates than the first, or if
+            there are infinite values.
         """
         if isinstance(X, np.ndarray):
             return cls(torch.from_numpy(_as_float32(X)))
