@@ -56,9 +56,9 @@ _AT_LEAST_ONE = (
 
 
 class DSNClassifier(BaseNetworkClassifier):
-    """Dynamic Sparse Network for time series classification [1]_.
+    """Dynamic Sparse Network for time series classification.
 
-    A convolutional network whose large kernels are almost empty, and which learns while
+    A convolutional network [1]_ whose large kernels are almost empty, and which learns while
     it is trained *which* of their taps to keep: every few epochs the smallest activated
     weights are dropped and as many are grown elsewhere. Small, middle and large
     receptive fields are covered without tuning. The defaults are the paper's; on the

@@ -1,0 +1,51 @@
+"""Sphinx configuration: ``python -m sphinx -W --keep-going -b html docs docs/_build/html``."""
+
+import os
+
+# Pictures and tables are drawn on one core, so a build takes the same few threads anywhere.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import dsn_sktime
+
+project = "dsn_sktime"
+author = "dsn_sktime developers"
+copyright = author
+version = release = dsn_sktime.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+    "matplotlib.sphinxext.plot_directive",
+]
+exclude_patterns = ["_build"]
+templates_path = ["_templates"]
+default_role = "code"
+
+autosummary_generate = True
+autodoc_typehints = "none"  # The docstrings state them, with shapes.
+toc_object_entries_show_parents = "hide"
+numpydoc_show_class_members = False  # The template of a class lists its methods.
+
+# The guide trains a small network once per build, in the page's first plot directive.
+plot_formats = [("png", 110)]
+plot_html_show_formats = False
+plot_html_show_source_link = False
+plot_rcparams = {"font.size": 9, "figure.facecolor": "white", "savefig.bbox": "tight"}
+plot_apply_rcparams = True
+
+html_theme = "pydata_sphinx_theme"
+html_title = "dsn_sktime"
+html_static_path = ["_static"]
+html_css_files = ["dsn_sktime.css"]
+# These pages have no pages below them to list.
+html_sidebars = {page: [] for page in ("index", "installation", "quickstart")}
+html_show_sourcelink = False
+html_theme_options = {
+    "header_links_before_dropdown": 6,
+    "navbar_end": ["theme-switcher"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "guide/differences": []},
+    "footer_start": [],
+    "footer_end": ["sphinx-version"],
+}
