@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from dsn_sktime.layers import SparseConv1d
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.panel import Panel
-from dsn_sktime.training import Callback, EarlyStopping, Recipe, Trainer
+from dsn_sktime.training import Callback, Checkpoint, EarlyStopping, Recipe, Trainer
 from dsn_sktime.training.adam import Adam
 from dsn_sktime.training.topology import update_layer
 
@@ -671,3 +671,19 @@ def test_run_that_was_stopped_is_not_trained_on():
     loaded.fit(*tiny_panel())
     assert len(loaded.history) == 3
     assert_equal_states(loaded.network.state_dict(), stopped.network.state_dict())
+
+
+@pytest.mark.parametrize("every", [1, 10])
+@pytest.mark.parametrize("checkpoint_first", [True, False])
+def test_checkpoint_of_a_stopped_run_does_not_depend_on_the_order_of_callbacks(
+    tmp_path, checkpoint_first, every
+):
+    callbacks = [Checkpoint(tmp_path, every), EarlyStopping(patience=2, min_delta=99)]
+    if not checkpoint_first:
+        callbacks.reverse()
+    first, again = (trainer_of(callbacks, network_seed=seed) for seed in (0, 1))
+    for trainer in (first, again):
+        trainer.fit(*tiny_panel())
+    assert len(first.history) == 3
+    assert again.history == first.history
+    assert_equal_states(again.network.state_dict(), first.network.state_dict())

@@ -137,6 +137,11 @@ class Checkpoint(Callback):
         if trainer.is_finished or (record["epoch"] + 1) % self.every == 0:
             _save_atomically(trainer.state_dict(), self.path(trainer))
 
+    def on_train_end(self, trainer: Trainer) -> None:
+        """Save that training was stopped, maybe by a callback whose turn came later."""
+        if trainer.should_stop:
+            _save_atomically(trainer.state_dict(), self.path(trainer))
+
 
 def _save_atomically(state: dict[str, Any], path: Path) -> None:
     descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
