@@ -233,6 +233,15 @@ def _as_labels(X: Any, y: Any) -> Any:
             f"y must hold one class label per series, found {n_missing} missing labels. "
             "Remove these series or label them."
         )
+    if np.ndim(y) == 1:
+        try:
+            np.unique(np.asarray(y))
+        except TypeError as error:
+            kinds = " and ".join(sorted({type(label).__name__ for label in y}))
+            raise TypeError(
+                f"y must hold class labels that can be sorted, found {kinds}. Convert them to "
+                "one type, for example with y.astype(str)."
+            ) from error
     if isinstance(X, np.ndarray | list) and len(X) != len(y):
         raise ValueError(
             f"X and y must be of the same length, found {len(X)} series in X and {len(y)} "
