@@ -9,6 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dsn_sktime.topology import KernelGroups, TopologyUpdate, initial_topology, update_topology
+from dsn_sktime.topology.enrf import enrf_sizes
 
 examples = settings(deadline=None, max_examples=100)
 
@@ -348,3 +349,18 @@ def test_random_growth_is_uniform_over_the_inactive():
 def test_number_of_grown_weights_counts_the_missing_sources():
     update = TopologyUpdate(np.arange(4), np.array([-1, 0, -1, 3]))
     assert update.n_grown == 2
+
+
+# Effective neighbour receptive fields
+
+
+@examples
+@given(shapes(), st.integers(0, 2**32 - 1))
+def test_enrf_of_each_kernel_matches_plain_loops(case, seed):
+    groups, _ = case
+    index = initial_topology(groups, "random", np.random.default_rng(seed))
+    mask = np.zeros(groups.n_dense, dtype=bool)
+    mask[index] = True
+    kernels = mask.reshape(groups.shape)
+    expected = [[naive.enrf(kernel) for kernel in channel] for channel in kernels]
+    assert enrf_sizes(index, groups.shape).tolist() == expected
