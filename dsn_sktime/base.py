@@ -17,7 +17,7 @@ from sktime.datatypes import convert_to
 from torch import nn
 
 from dsn_sktime.panel import Panel, check_real
-from dsn_sktime.runtime import resolve_device, single_torch_thread
+from dsn_sktime.runtime import compute_threads, n_threads, resolve_device
 from dsn_sktime.sklearn_compat import SklearnCompatMixin
 
 __all__ = ["BaseNetworkClassifier"]
@@ -115,7 +115,7 @@ class BaseNetworkClassifier(SklearnCompatMixin, BaseClassifier):
                 "have the axes (series, variates, time steps)."
             )
         size = max(1, _STEPS_PER_CHUNK // panel.values.shape[2])
-        with single_torch_thread(), torch.inference_mode():
+        with compute_threads(n_threads(self.n_jobs)), torch.inference_mode():
             return np.concatenate([self._probabilities(part) for part in panel.chunks(size)])
 
     def _probabilities(self, panel: Panel) -> np.ndarray:

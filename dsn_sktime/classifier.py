@@ -16,7 +16,7 @@ from dsn_sktime.base import BaseNetworkClassifier
 from dsn_sktime.layers import PADDINGS
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.panel import Panel
-from dsn_sktime.runtime import resolve_device, single_torch_thread
+from dsn_sktime.runtime import compute_threads, n_threads, resolve_device
 from dsn_sktime.topology import TOPOLOGY_INITS, KernelGroups
 from dsn_sktime.training import GROWTHS, Callback, Checkpoint, ProgressBar, Recipe, Trainer
 
@@ -108,8 +108,9 @@ class DSNClassifier(BaseNetworkClassifier):
     n_estimators : int, default=1
         Networks, trained with different seeds, whose probabilities are averaged.
     n_jobs : int or None, default=None
-        Processes that train the networks of an ensemble, -1 for one per core. Each
-        network is trained on one thread, so results do not depend on ``n_jobs``.
+        Cores to use, -1 for all. An ensemble's networks are trained in as many processes;
+        what cores are left, and all of a single network's, are threads. None is one
+        process with torch's number of threads. Results do not depend on it.
     device : str, default="auto"
         Torch device; "auto" is CUDA where there is a GPU and the CPU elsewhere.
     callbacks : list of Callback or None, default=None
@@ -302,11 +303,13 @@ class DSNClassifier(BaseNetworkClassifier):
         self.n_variates_ = panel.n_variates
         run_id = self._run_id(panel, y, *self._shaping_callbacks())
         codes = torch.from_numpy(np.searchsorted(self.classes_, y))
-        trainers = Parallel(n_jobs=self.n_jobs)(
-            delayed(self._train)(panel, codes, class_weight, seed, number, run_id)
+        n_processes = 1 if self.n_jobs is None else min(self.n_estimators, n_threads(self.n_jobs))
+        n_each = n_threads(self.n_jobs) // n_processes
+        trained = Parallel(n_jobs=n_processes)(
+            delayed(self._train)(panel, codes, class_weight, seed, number, run_id, n_each)
             for number, seed in enumerate(self._draw_seeds(self.n_estimators))
         )
-        self._remember(trainers)
+        self._remember(trained)
 
     def _class_weights(self, y: np.ndarray) -> np.ndarray:
         if not isinstance(self.class_weight, dict):
@@ -333,12 +336,13 @@ class DSNClassifier(BaseNetworkClassifier):
         seed: int,
         number: int,
         run_id: str,
+        n_kernel_threads: int,
     ) -> tuple[DSNNetwork, list[dict[str, Any]], int]:
         """Train one network; runs in a process of its own where ``n_jobs`` says so."""
         device = resolve_device(self.device)
         generator = torch.Generator().manual_seed(int(seed))
         progress = [ProgressBar()] if self.verbose else []
-        with single_torch_thread():
+        with compute_threads(n_kernel_threads):
             trainer = Trainer(
                 self._build_network(panel.n_variates, generator).to(device),
                 self._recipe(len(panel)),

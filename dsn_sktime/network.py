@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dsn_sktime.kernels import TimeBatch, sparse, uses_sparse_kernels
 from dsn_sktime.layers import ClassHead, SparseConv1d, SparseModule
 from dsn_sktime.layers.lengths import observed_steps
 
@@ -90,6 +92,8 @@ class DSNNetwork(nn.Module):
         float tensor of shape (B, c)
             Logits; their softmax are the class probabilities.
         """
+        if self._runs_in_time_batch(x):
+            return self._forward_time_batch(x, lengths)
         if lengths is not None:
             # NaN in the padding of the input would reach the first 1x1 convolution's
             # weights on the way back: its gradient there is 0, and 0 * NaN is NaN.
@@ -98,6 +102,24 @@ class DSNNetwork(nn.Module):
             x = layer(x, lengths)
         return self.head(x, lengths)
 
+    def _runs_in_time_batch(self, x: Tensor) -> bool:
+        # With running statistics that layout has no gradients: it is for prediction.
+        has_gradients = all(layer.norm.training for layer in self.sparse_modules())
+        return uses_sparse_kernels(x) and (has_gradients or not torch.is_grad_enabled())
+
+    def _forward_time_batch(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        n_series, _, n_steps = x.shape
+        whole = np.full(n_series, n_steps)
+        batch = TimeBatch(whole if lengths is None else lengths.numpy(), n_steps)
+        a = sparse.time_batch(x, batch)
+        for layer in self.sparse_modules():
+            a = layer.forward_time_batch(a, batch)
+        return self.head.forward_time_batch(a, batch)
+
+    def sparse_modules(self) -> list[SparseModule]:
+        """Return the dynamic sparse layers, from input to output."""
+        return [module for module in self.layers if isinstance(module, SparseModule)]
+
     def sparse_convs(self) -> list[SparseConv1d]:
         """Return the sparse convolutions, from input to output."""
-        return [module for module in self.modules() if isinstance(module, SparseConv1d)]
+        return [module.conv for module in self.sparse_modules()]

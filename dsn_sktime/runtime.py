@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from joblib import effective_n_jobs
 
-__all__ = ["resolve_device", "single_torch_thread"]
+from dsn_sktime.kernels import kernel_threads
+
+__all__ = ["compute_threads", "n_threads", "resolve_device"]
 
 _lock = threading.Lock()
 _here = threading.local()
@@ -16,8 +19,24 @@ _n_inside = 0
 _n_threads_outside = 1
 
 
+def n_threads(n_jobs: int | None) -> int:
+    """Return how many threads ``n_jobs`` stands for: torch's number for None."""
+    return torch.get_num_threads() if n_jobs is None else effective_n_jobs(n_jobs)
+
+
 @contextmanager
-def single_torch_thread() -> Iterator[None]:
+def compute_threads(n: int) -> Iterator[None]:
+    """Run the sparse kernels on ``n`` threads inside, and torch on one.
+
+    The kernels' results do not depend on their threads. torch's do, and its thread pool
+    would wait busily beside theirs; it has little to do here.
+    """
+    with _single_torch_thread(), kernel_threads(n):
+        yield
+
+
+@contextmanager
+def _single_torch_thread() -> Iterator[None]:
     """Run torch on one thread inside, and on as many as before afterwards.
 
     torch sums the weight gradient of a convolution in an order that depends on its

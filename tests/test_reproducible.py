@@ -13,7 +13,7 @@ import torch
 from tiny import StopAfter, panel, tiny_classifier
 
 from dsn_sktime import DSNClassifier
-from dsn_sktime.runtime import single_torch_thread
+from dsn_sktime.runtime import _single_torch_thread as single_torch_thread
 from dsn_sktime.training import Callback
 
 
@@ -180,7 +180,7 @@ def test_threads_are_given_back_after_a_failed_prediction() -> None:
     X, y = panel()
     classifier = tiny_classifier().fit(X, y)
     classifier.networks_[0].head = None
-    with pytest.raises(TypeError):
+    with pytest.raises(AttributeError):
         classifier.predict(X)
     assert torch.get_num_threads() == 2
 

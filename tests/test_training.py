@@ -473,7 +473,7 @@ def test_gradient_growth_uses_the_dense_gradient_of_the_last_batch():
     seen = []
     trainer = trainer_of(growth="gradient", n_epochs=3, delta_t=2)
     conv = trainer.network.sparse_convs()[1]
-    conv.register_forward_hook(lambda module, *_: seen.append(module.keep_dense_gradient))
+    trainer.network.register_forward_hook(lambda *_: seen.append(conv.keep_dense_gradient))
     trainer.fit(*tiny_panel())
     # 11 rows are 3 batches an epoch; only epoch 1 ends with an update.
     assert seen == [False] * 5 + [True] + [False] * 3

@@ -1,8 +1,20 @@
-"""The arithmetic of a sparse convolution: values, index and layout in, output out.
+"""The arithmetic of sparse layers: values, index and layout in, output out.
 
-:func:`sparse_conv1d` is the one seam through which layers reach it.
+On the CPU only activated weights are stored and multiplied; elsewhere, and as the
+tests' oracle, kernels are dense and zero where not activated. ``dispatch`` chooses.
 """
 
-from dsn_sktime.kernels.dense import sparse_conv1d
+from dsn_sktime.kernels.dispatch import adam_step, sparse, sparse_conv1d, uses_sparse_kernels
+from dsn_sktime.kernels.layout import KernelIndex, TimeBatch, pointwise_index
+from dsn_sktime.kernels.threads import kernel_threads
 
-__all__ = ["sparse_conv1d"]
+__all__ = [
+    "KernelIndex",
+    "TimeBatch",
+    "adam_step",
+    "kernel_threads",
+    "pointwise_index",
+    "sparse",
+    "sparse_conv1d",
+    "uses_sparse_kernels",
+]

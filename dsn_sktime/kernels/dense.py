@@ -10,7 +10,7 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["dense_kernels", "sparse_conv1d"]
+__all__ = ["adam_step", "dense_kernels", "sparse_conv1d"]
 
 
 def dense_kernels(values: Tensor, index: Tensor, shape: tuple[int, int, int]) -> Tensor:
@@ -61,3 +61,22 @@ def sparse_conv1d(
     if on_dense_gradient is not None and kernels.requires_grad:
         kernels.register_hook(on_dense_gradient)
     return F.conv1d(x, kernels)
+
+
+def adam_step(
+    weights: Tensor,
+    gradients: Tensor,
+    state: dict[str, Tensor],
+    corrections: Tensor,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+) -> None:
+    """Take Adam's step in place; see :func:`dsn_sktime.kernels.adam_step`."""
+    step, mean, square = state["step"], state["exp_avg"], state["exp_avg_sq"]
+    step += 1
+    mean.lerp_(gradients, 1 - betas[0])
+    square.mul_(betas[1]).addcmul_(gradients, gradients, value=1 - betas[1])
+    column = step.clamp(max=corrections.shape[1] - 1).long()
+    first, second = corrections.to(weights.device)[:, column]
+    weights.addcdiv_(mean / first, (square / second).sqrt_().add_(eps), value=-lr)

@@ -53,13 +53,22 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
         mean = x.where(observed, 0).sum((0, 2)) / count
         centred = (x - mean[:, None]).where(observed, 0)
         variance = centred.square().sum((0, 2)) / count
-        self._update_running(mean, variance, count)
+        self.update_running(mean, variance, int(count))
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return centred * scale[:, None] + self.bias[:, None]
 
     @torch.no_grad()
-    def _update_running(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
-        unbiased = variance * (count / (count - 1).clamp(min=1))
+    def update_running(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        """Move the running statistics towards a batch's.
+
+        Parameters
+        ----------
+        mean, variance : tensors of shape (C,)
+            The variance is the biased one.
+        count : int
+            Values per channel that they are taken over.
+        """
+        unbiased = variance * (count / max(count - 1, 1))
         self.num_batches_tracked.add_(1)
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(unbiased, self.momentum)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dsn_sktime.kernels import TimeBatch, sparse
 from dsn_sktime.layers.batch_norm import MaskedBatchNorm1d
 from dsn_sktime.layers.lengths import observed_steps
 from dsn_sktime.layers.pointwise_conv1d import PointwiseConv1d
@@ -41,8 +42,14 @@ class ClassHead(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Map (B, in_channels, L) to scores (logits) of shape (B, n_classes)."""
-        x = adaptive_pool(x, self.n_pool, lengths)
-        return self.norm(self.classes(x)).mean(2)
+        return self._scores(adaptive_pool(x, self.n_pool, lengths))
+
+    def forward_time_batch(self, a: Tensor, batch: TimeBatch) -> Tensor:
+        """Do the same from the sparse engine's layout, (in_channels, n_columns)."""
+        return self._scores(sparse.TimeBatchPool.apply(a, batch, self.n_pool))
+
+    def _scores(self, pooled: Tensor) -> Tensor:
+        return self.norm(self.classes(pooled)).mean(2)
 
 
 def adaptive_pool(x: Tensor, n_bins: int, lengths: Tensor | None = None) -> Tensor:

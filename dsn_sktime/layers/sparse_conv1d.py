@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dsn_sktime.kernels import sparse_conv1d
+from dsn_sktime.kernels import KernelIndex, sparse_conv1d
 from dsn_sktime.layers.lengths import observed_steps
 from dsn_sktime.topology import KernelGroups, initial_topology
 
@@ -102,6 +105,7 @@ class SparseConv1d(nn.Module):
         self.register_buffer("index", torch.empty(self.groups.n_activated, dtype=torch.int64))
         self.keep_dense_gradient = False
         self.dense_gradient: Tensor | None = None
+        self._decoded: tuple[Tensor, int, KernelIndex] | None = None
         self.reset_parameters(generator)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -146,8 +150,8 @@ class SparseConv1d(nn.Module):
             self._pad(x, lengths),
             self.values,
             self.index,
-            self.groups.shape,
-            self._store_dense_gradient if self.keep_dense_gradient else None,
+            self.kernel_index(),
+            self.on_dense_gradient,
         )
 
     def _pad(self, x: Tensor, lengths: Tensor | None) -> Tensor:
@@ -160,6 +164,25 @@ class SparseConv1d(nn.Module):
             last = x.take_along_dim((lengths - 1)[:, None, None], dim=2)
             x = x.where(observed_steps(lengths, x.shape[2]), last)
         return F.pad(x, (0, k - 1), mode="replicate")
+
+    @property
+    def on_dense_gradient(self) -> Callable[[Tensor], None] | None:
+        """What a backward pass is to do with the dense gradient; None to compute none."""
+        return self._store_dense_gradient if self.keep_dense_gradient else None
+
+    def kernel_index(self) -> KernelIndex:
+        """Return the topology as the kernels read it, decoded anew when it has changed."""
+        # _version counts the changes in place of a tensor.
+        index, version = self.index, self.index._version
+        decoded = self._decoded
+        if decoded is None or decoded[0] is not index or decoded[1] != version:
+            decoded = index, version, KernelIndex(index.cpu().numpy(), self.groups.shape)
+            self._decoded = decoded
+        return decoded[2]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is decoded from the index."""
+        return {**vars(self), "_decoded": None}
 
     def _store_dense_gradient(self, gradient: Tensor) -> None:
         self.dense_gradient = gradient

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Adam"]
+from dsn_sktime.kernels import adam_step
 
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+__all__ = ["Adam"]
 
 
 class Adam(torch.optim.Optimizer):
@@ -41,7 +43,11 @@ class Adam(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
         for group in self.param_groups:
             for parameter in group["params"]:
-                self.state[parameter] = {name: torch.zeros_like(parameter) for name in _MOMENTS}
+                self.state[parameter] = {
+                    "step": torch.zeros_like(parameter, dtype=torch.int32),
+                    "exp_avg": torch.zeros_like(parameter),
+                    "exp_avg_sq": torch.zeros_like(parameter),
+                }
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -49,7 +55,15 @@ class Adam(torch.optim.Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    _adam_step(parameter, parameter.grad, self.state[parameter], group)
+                    adam_step(
+                        parameter,
+                        parameter.grad,
+                        self.state[parameter],
+                        _bias_corrections(group["betas"], parameter.dtype),
+                        group["lr"],
+                        group["betas"],
+                        group["eps"],
+                    )
 
     @torch.no_grad()
     def replace_weights(self, parameter: nn.Parameter, source: Tensor) -> None:
@@ -61,16 +75,13 @@ class Adam(torch.optim.Optimizer):
         source : int64 tensor of shape (n,)
             Former place of each weight, or -1 where a new one stands.
         """
-        for name in _MOMENTS:
-            state = self.state[parameter][name]
+        for state in self.state[parameter].values():
             state.copy_(state[source.clamp(min=0)].masked_fill(source < 0, 0))
 
 
-def _adam_step(parameter: Tensor, gradient: Tensor, state: dict, group: dict) -> None:
-    beta1, beta2 = group["betas"]
-    step, mean, square = (state[name] for name in _MOMENTS)
-    step += 1
-    mean.lerp_(gradient, 1 - beta1)
-    square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-    denominator = (square / (1 - beta2**step)).sqrt_().add_(group["eps"])
-    parameter.addcdiv_(mean / (1 - beta1**step), denominator, value=-group["lr"])
+@lru_cache(maxsize=8)
+def _bias_corrections(betas: tuple[float, float], dtype: torch.dtype) -> Tensor:
+    """Tabulate ``1 - beta**t`` until ``dtype`` cannot tell it from 1."""
+    n_steps = math.ceil(math.log(torch.finfo(dtype).eps / 4) / math.log(max(betas)))
+    t = torch.arange(n_steps + 1, dtype=torch.float64)
+    return torch.stack([1 - beta**t for beta in betas]).to(dtype)

@@ -1,0 +1,216 @@
+"""Where things stand in time-batch matrices: widths, columns, offsets of weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+__all__ = ["ALIGNMENT", "Convolution", "KernelIndex", "TimeBatch", "Weights", "pointwise_index"]
+
+# Columns; a multiple of every vector's length, so that no loop needs a tail.
+ALIGNMENT = 16
+
+# Input that one block of channels may take in the first-level cache, in bytes, and the
+# columns of a tile of it.
+_CACHE_BYTES = 40_000
+_TILE_COLUMNS = 256
+
+
+def _aligned(n_columns: int) -> int:
+    return -(-n_columns // ALIGNMENT) * ALIGNMENT
+
+
+class TimeBatch:
+    """Shape of a batch of series as time-batch matrices.
+
+    Parameters
+    ----------
+    lengths : int64 array of shape (B,)
+        Time steps of each series.
+    n_steps : int
+        Time steps L of the padded batch.
+
+    Raises
+    ------
+    ValueError
+        If a length lies outside 1..n_steps.
+    """
+
+    def __init__(self, lengths: np.ndarray, n_steps: int) -> None:
+        if lengths.min() < 1 or lengths.max() > n_steps:
+            raise ValueError(
+                f"lengths must lie in 1..{n_steps}, the time steps of the batch, found "
+                f"{lengths.min()}..{lengths.max()}."
+            )
+        self.lengths = lengths
+        self.n_steps = n_steps
+        self.n_series = len(lengths)
+        self.n_filled = n_steps * self.n_series
+        self.n_columns = _aligned(self.n_filled)
+        self.n_observed = int(lengths.sum())
+
+    @cached_property
+    def observed(self) -> np.ndarray:
+        """float32 array of shape (n_columns,): 1 where a column belongs to a series."""
+        observed = np.zeros(self.n_columns, dtype=np.float32)
+        steps = np.arange(self.n_steps)[:, None]
+        observed[: self.n_filled] = (steps < self.lengths).ravel()
+        return observed
+
+    @cached_property
+    def last_columns(self) -> np.ndarray:
+        """Column of the last time step of each series."""
+        return (self.lengths - 1) * self.n_series + np.arange(self.n_series)
+
+    def bins(self, n_bins: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return first and end step of each series' pooling bins, shape (n_bins, B) each."""
+        bins = np.arange(n_bins)[:, None]
+        return bins * self.lengths // n_bins, -(-(bins + 1) * self.lengths // n_bins)
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """Columns of a convolution's padded input, and of its output's gradient.
+
+    The input is ``[left padding | L steps | right padding]``. The output's gradient is
+    kept as ``[zeros | L steps | zeros]``, so that the gradient of the input is a
+    convolution as well. Where the input was continued by its last step, suffix sums of
+    the gradient follow, which the gradient of that step is computed from.
+
+    Attributes
+    ----------
+    n_series, n_columns : int
+        B, and the columns of an unpadded matrix.
+    kernel_size : int
+    n_left : int
+        Time steps of padding on the left.
+    has_sums : bool
+        Whether suffix sums follow the output's gradient.
+    """
+
+    n_series: int
+    n_columns: int
+    kernel_size: int
+    n_left: int = 0
+    has_sums: bool = False
+
+    @property
+    def _reach(self) -> int:
+        return (self.kernel_size - 1) * self.n_series
+
+    @property
+    def input_column(self) -> int:
+        """First column of the steps in the padded input."""
+        return self.n_left * self.n_series
+
+    @property
+    def input_width(self) -> int:
+        """Columns of the padded input."""
+        return _aligned(self._reach + self.n_columns)
+
+    @property
+    def gradient_column(self) -> int:
+        """First column of the steps in the output's gradient."""
+        return self._reach - self.input_column
+
+    @property
+    def sums_column(self) -> int:
+        """First column of the suffix sums in the output's gradient."""
+        return _aligned(self._reach + self.n_columns)
+
+    @property
+    def gradient_width(self) -> int:
+        """Columns of the output's gradient."""
+        n_sums = _aligned(self._reach + _aligned(self.n_series)) if self.has_sums else 0
+        return self.sums_column + n_sums
+
+    @property
+    def channels_per_block(self) -> int:
+        """Input channels whose tiles fit into the first-level cache together."""
+        return max(1, _CACHE_BYTES // (4 * (_TILE_COLUMNS + self._reach)))
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Offsets of a layer's weights for one of the kernels.
+
+    Attributes
+    ----------
+    order : int64 array of shape (n,)
+        Place in the layer's vector of values of each weight.
+    offsets : int32 array of shape (n,)
+    starts : int64 array of shape (n_blocks, n_rows + 1)
+        First weight of each row in each block of the channels that are read.
+    cost : int64 array of shape (n_rows + 1,)
+        Weights of the rows before each.
+    """
+
+    order: np.ndarray
+    offsets: np.ndarray
+    starts: np.ndarray
+    cost: np.ndarray
+
+
+class KernelIndex:
+    """A layer's activated positions, and their offsets for batches of any shape.
+
+    Parameters
+    ----------
+    index : int64 array of shape (n,)
+        Sorted positions in the flattened kernels.
+    shape : (C_out, C_in, k)
+    """
+
+    def __init__(self, index: np.ndarray, shape: tuple[int, int, int]) -> None:
+        self.shape = shape
+        self.out_channel, rest = np.divmod(index, shape[1] * shape[2])
+        self.in_channel, self.tap = np.divmod(rest, shape[2])
+        # Few shapes at a time: the usual batch, the last one of an epoch.
+        self.forward = lru_cache(maxsize=4)(self._forward)
+        self.backward = lru_cache(maxsize=4)(self._backward)
+        self.straight = lru_cache(maxsize=4)(self._straight)
+
+    def _forward(self, conv: Convolution) -> Weights:
+        """Offsets into the padded input, by output channel."""
+        offsets = self.in_channel * conv.input_width + self.tap * conv.n_series
+        block = self.in_channel // conv.channels_per_block
+        return _sorted_weights(self.out_channel, block, offsets, self.shape[0])
+
+    def _straight(self, conv: Convolution) -> Weights:
+        """Offsets as in :meth:`forward`, but in a single block: the order of the values."""
+        offsets = self.in_channel * conv.input_width + self.tap * conv.n_series
+        return _sorted_weights(self.out_channel, 0 * offsets, offsets, self.shape[0])
+
+    def _backward(self, conv: Convolution) -> Weights:
+        """Offsets into the output's gradient, by input channel."""
+        step = self.shape[2] - 1 - self.tap
+        offsets = self.out_channel * conv.gradient_width + step * conv.n_series
+        block = self.out_channel // conv.channels_per_block
+        return _sorted_weights(self.in_channel, block, offsets, self.shape[1])
+
+
+def _sorted_weights(
+    row: np.ndarray, block: np.ndarray, offsets: np.ndarray, n_rows: int
+) -> Weights:
+    if offsets.max() >= 2**31 - 1:
+        raise ValueError(
+            "a batch is too large for the sparse engine: channels times padded time steps times "
+            "series must stay below 2**31. Lower batch_size or shorten the series."
+        )
+    n_blocks = int(block.max()) + 1
+    key = block * n_rows + row
+    order = np.argsort(key, kind="stable")
+    ends = np.cumsum(np.bincount(key, minlength=n_blocks * n_rows))
+    starts = np.zeros((n_blocks, n_rows + 1), dtype=np.int64)
+    starts[:, 1:] = ends.reshape(n_blocks, n_rows)
+    starts[1:, 0] = starts[:-1, -1]
+    cost = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=n_rows))])
+    return Weights(order, offsets[order].astype(np.int32), starts, cost)
+
+
+@lru_cache(maxsize=64)
+def pointwise_index(out_channels: int, in_channels: int) -> KernelIndex:
+    """Return a 1x1 convolution as kernels of one tap in which all is activated."""
+    return KernelIndex(np.arange(out_channels * in_channels), (out_channels, in_channels, 1))

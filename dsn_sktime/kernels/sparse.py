@@ -1,0 +1,514 @@
+"""The sparse engine: convolutions and whole layers on time-batch matrices, with gradients.
+
+Everything costs what the activated weights cost. Tensors are float32 on the CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from dsn_sktime.kernels import compiled
+from dsn_sktime.kernels.layout import (
+    ALIGNMENT,
+    Convolution,
+    KernelIndex,
+    TimeBatch,
+    Weights,
+)
+from dsn_sktime.kernels.threads import for_rows
+
+__all__ = [
+    "Block",
+    "SparseBlock",
+    "SparseConvolution",
+    "TimeBatchPool",
+    "adam_step",
+    "from_time_batch",
+    "predict_block",
+    "time_batch",
+]
+
+_NONE = np.zeros(0, dtype=np.float32)
+
+
+def time_batch(x: Tensor, batch: TimeBatch) -> Tensor:
+    """Rearrange (B, C, L) to a time-batch matrix (C, n_columns); 0 where not observed."""
+    matrix = x.permute(1, 2, 0).reshape(x.shape[1], batch.n_filled)
+    matrix = torch.nn.functional.pad(matrix, (0, batch.n_columns - batch.n_filled))
+    if batch.n_observed == batch.n_filled:
+        return matrix
+    return matrix.where(torch.from_numpy(batch.observed) > 0, 0)
+
+
+def from_time_batch(matrix: Tensor, batch: TimeBatch) -> Tensor:
+    """Rearrange a time-batch matrix (C, n_columns) to (B, C, L)."""
+    steps = matrix[:, : batch.n_filled].reshape(len(matrix), batch.n_steps, batch.n_series)
+    return steps.permute(2, 0, 1)
+
+
+def _empty(*shape: int) -> np.ndarray:
+    return np.empty(shape, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One dynamic sparse layer, ready for batches of one shape.
+
+    Attributes
+    ----------
+    batch : TimeBatch
+    kernels : KernelIndex
+        Of the sparse convolution.
+    bottleneck : KernelIndex or None
+        Of the 1x1 convolution before it.
+    replicate : bool
+        Whether a series is continued by its last step, or surrounded by zeros.
+    eps : float
+        BatchNorm's.
+    on_dense_gradient : callable or None
+        Called in the backward pass with the gradient by every weight.
+    """
+
+    batch: TimeBatch
+    kernels: KernelIndex
+    bottleneck: KernelIndex | None
+    replicate: bool
+    eps: float
+    on_dense_gradient: Callable[[Tensor], None] | None = None
+
+    @cached_property
+    def conv(self) -> Convolution:
+        """Columns of the sparse convolution."""
+        kernel_size = self.kernels.shape[2]
+        n_left = 0 if self.replicate else (kernel_size - 1) // 2
+        return Convolution(
+            self.batch.n_series, self.batch.n_columns, kernel_size, n_left, self.replicate
+        )
+
+    @cached_property
+    def pointwise(self) -> Convolution:
+        """Columns of the 1x1 convolution."""
+        return Convolution(self.batch.n_series, self.batch.n_columns, kernel_size=1)
+
+    def padded_input(self, a: np.ndarray, bottleneck: np.ndarray | None) -> np.ndarray:
+        """Apply the 1x1 convolution, if there is one, and pad in time."""
+        batch, conv = self.batch, self.conv
+        z = _empty(self.kernels.shape[1], conv.input_width)
+        if self.bottleneck is None or bottleneck is None:
+            z[:, conv.input_column : conv.input_column + batch.n_columns] = a
+            self._pad(z, 0, len(z))
+            return z
+        weights = self.bottleneck.forward(self.pointwise)
+        convolve = _convolution(
+            a, weights, bottleneck.ravel(), z, batch.n_columns, conv.input_column
+        )
+
+        def work(first: int, last: int) -> None:
+            convolve(first, last)
+            self._pad(z, first, last)
+
+        for_rows(work, weights.cost)
+        return z
+
+    def _pad(self, z: np.ndarray, first: int, last: int) -> None:
+        batch = self.batch
+        compiled.pad(
+            z, self.conv.input_column, batch.lengths, batch.n_steps, self.replicate, first, last
+        )
+
+
+def _convolution(
+    x: np.ndarray,
+    weights: Weights,
+    values: np.ndarray,
+    out: np.ndarray,
+    n_columns: int,
+    out_column: int = 0,
+    shift: np.ndarray = _NONE,
+    observed: np.ndarray = _NONE,
+) -> Callable[[int, int], None]:
+    """Return the work of a convolution, by output row."""
+    flat, ordered = x.reshape(-1), values[weights.order]
+
+    def work(first: int, last: int) -> None:
+        compiled.convolve(
+            flat,
+            weights.offsets,
+            ordered,
+            weights.starts,
+            out,
+            out_column,
+            n_columns,
+            shift,
+            observed,
+            first,
+            last,
+        )
+
+    return work
+
+
+class SparseBlock(torch.autograd.Function):
+    """1x1 convolution, sparse convolution, BatchNorm with batch statistics and ReLU."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        a: Tensor,
+        bottleneck: Tensor | None,
+        values: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        block: Block,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the layer's output (C_out, n_columns), and each channel's mean and variance."""
+        batch, conv = block.batch, block.conv
+        z = block.padded_input(a.numpy(), None if bottleneck is None else bottleneck.numpy())
+        weights = block.kernels.forward(conv)
+        n_channels = block.kernels.shape[0]
+        y, out = _empty(n_channels, batch.n_columns), _empty(n_channels, batch.n_columns)
+        mean, variance = _empty(n_channels), _empty(n_channels)
+        convolve = _convolution(z, weights, values.numpy(), y, batch.n_columns)
+        scale, shift = weight.numpy(), bias.numpy()
+
+        def work(first: int, last: int) -> None:
+            convolve(first, last)
+            compiled.batch_norm_relu(
+                y,
+                batch.observed,
+                batch.n_observed,
+                scale,
+                shift,
+                block.eps,
+                out,
+                mean,
+                variance,
+                first,
+                last,
+            )
+
+        for_rows(work, weights.cost)
+        ctx.block, ctx.arrays = block, (z, y, mean, variance)
+        result = torch.from_numpy(out)
+        ctx.save_for_backward(a, bottleneck, values, weight, result)
+        moments = torch.from_numpy(mean), torch.from_numpy(variance)
+        ctx.mark_non_differentiable(*moments)
+        return result, *moments
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+        """Return the gradients by the tensors that :meth:`forward` took."""
+        block: Block = ctx.block
+        conv = block.conv
+        a, bottleneck, values, weight, out = ctx.saved_tensors
+        z, y, mean, variance = ctx.arrays
+        dy, of_values, of_weight, of_bias = _through_batch_norm(
+            block, gradient.contiguous(), out, y, z, weight, mean, variance
+        )
+        if block.on_dense_gradient is not None:
+            steps = dy[:, conv.gradient_column : conv.gradient_column + block.batch.n_filled]
+            block.on_dense_gradient(_dense_gradient(z, steps, conv))
+        of_a = of_bottleneck = None
+        if ctx.needs_input_grad[0] or bottleneck is not None:
+            dz = _through_convolution(block, dy, values.numpy())
+            if bottleneck is None:
+                of_a = torch.from_numpy(dz)
+            else:
+                of_a, of_bottleneck = _through_bottleneck(
+                    block, dz, a, bottleneck, ctx.needs_input_grad[0]
+                )
+        return (
+            of_a,
+            of_bottleneck,
+            torch.from_numpy(of_values),
+            torch.from_numpy(of_weight),
+            torch.from_numpy(of_bias),
+            None,
+        )
+
+
+def _through_batch_norm(
+    block: Block,
+    gradient: Tensor,
+    out: Tensor,
+    y: np.ndarray,
+    z: np.ndarray,
+    weight: Tensor,
+    mean: np.ndarray,
+    variance: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the gradients by the convolution's output, its values, and BatchNorm's."""
+    batch, conv = block.batch, block.conv
+    weights = block.kernels.straight(conv)
+    n_channels = len(y)
+    dy = _empty(n_channels, conv.gradient_width)
+    of_values = _empty(len(weights.order))
+    of_weight, of_bias = _empty(n_channels), _empty(n_channels)
+    scale, upstream, activated, flat = weight.numpy(), gradient.numpy(), out.numpy(), z.reshape(-1)
+
+    def work(first: int, last: int) -> None:
+        dy[first:last, : conv.gradient_column] = 0
+        dy[first:last, conv.gradient_column + batch.n_columns :] = 0
+        compiled.batch_norm_relu_backward(
+            upstream,
+            y,
+            activated,
+            batch.observed,
+            batch.n_observed,
+            scale,
+            mean,
+            variance,
+            block.eps,
+            dy,
+            conv.gradient_column,
+            of_weight,
+            of_bias,
+            first,
+            last,
+        )
+        if block.replicate:
+            compiled.suffix_sums(
+                dy,
+                conv.gradient_column,
+                conv.sums_column,
+                batch.lengths,
+                conv.kernel_size,
+                first,
+                last,
+            )
+        compiled.weight_gradient(
+            flat,
+            weights.offsets,
+            weights.starts[0],
+            dy,
+            conv.gradient_column,
+            batch.n_columns,
+            of_values,
+            first,
+            last,
+        )
+
+    for_rows(work, weights.cost)
+    return dy, of_values, of_weight, of_bias
+
+
+def _through_convolution(block: Block, dy: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the gradient by the convolution's input before its padding."""
+    batch, conv = block.batch, block.conv
+    weights = block.kernels.backward(conv)
+    dz = _empty(block.kernels.shape[1], batch.n_columns)
+    last_step = _empty(len(dz), -(-batch.n_series // ALIGNMENT) * ALIGNMENT)
+    steps = _convolution(dy, weights, values, dz, batch.n_columns)
+    sums = dy.reshape(-1)[conv.sums_column :]
+    replicated = _convolution(sums, weights, values, last_step, last_step.shape[1])
+
+    def work(first: int, last: int) -> None:
+        steps(first, last)
+        dz[first:last, batch.n_filled :] = 0
+        if block.replicate:
+            replicated(first, last)
+            dz[first:last, batch.last_columns] = last_step[first:last, : batch.n_series]
+
+    for_rows(work, weights.cost)
+    return dz
+
+
+def _through_bottleneck(
+    block: Block, dz: np.ndarray, a: Tensor, bottleneck: Tensor, needs_input: bool
+) -> tuple[Tensor | None, Tensor]:
+    """Return the gradients by the 1x1 convolution's input and its matrix."""
+    assert block.bottleneck is not None
+    conv, n_columns = block.pointwise, block.batch.n_columns
+    of_bottleneck = _values_gradient(block.bottleneck, conv, a.numpy(), dz, 0, n_columns)
+    of_a = None
+    if needs_input:
+        transposed = block.bottleneck.backward(conv)
+        da = _empty(*a.shape)
+        matrix = bottleneck.numpy().ravel()
+        for_rows(_convolution(dz, transposed, matrix, da, n_columns), transposed.cost)
+        of_a = torch.from_numpy(da)
+    return of_a, torch.from_numpy(of_bottleneck).view_as(bottleneck)
+
+
+def _dense_gradient(z: np.ndarray, steps: np.ndarray, conv: Convolution) -> Tensor:
+    """Return the gradient by every weight: one matrix product for each tap."""
+    x, upstream, n = torch.from_numpy(z), torch.from_numpy(steps), steps.shape[1]
+    taps = [
+        upstream @ x[:, tap * conv.n_series : tap * conv.n_series + n].T
+        for tap in range(conv.kernel_size)
+    ]
+    return torch.stack(taps, dim=2)
+
+
+def predict_block(
+    a: Tensor,
+    bottleneck: Tensor | None,
+    values: Tensor,
+    shift: Tensor,
+    block: Block,
+) -> Tensor:
+    """Apply a layer whose BatchNorm is folded into its weights; no gradients.
+
+    Parameters
+    ----------
+    a : tensor of shape (C, n_columns)
+    bottleneck : tensor of shape (C_in, C) or None
+    values : tensor of shape (n_activated,)
+        Activated weights times the scale of their output channel.
+    shift : tensor of shape (C_out,)
+    block : Block
+
+    Returns
+    -------
+    tensor of shape (C_out, n_columns)
+    """
+    batch = block.batch
+    z = block.padded_input(a.numpy(), None if bottleneck is None else bottleneck.numpy())
+    weights = block.kernels.forward(block.conv)
+    out = _empty(block.kernels.shape[0], batch.n_columns)
+    work = _convolution(
+        z, weights, values.numpy(), out, batch.n_columns, 0, shift.numpy(), batch.observed
+    )
+    for_rows(work, weights.cost)
+    return torch.from_numpy(out)
+
+
+class SparseConvolution(torch.autograd.Function):
+    """The sparse convolution alone, on batches of shape (B, C, L)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        values: Tensor,
+        kernels: KernelIndex,
+        on_dense_gradient: Callable[[Tensor], None] | None,
+    ) -> Tensor:
+        """Map a padded batch (B, C_in, L + k - 1) to (B, C_out, L)."""
+        n_series, _, n_padded = x.shape
+        out_channels, in_channels, kernel_size = kernels.shape
+        n_steps = n_padded - kernel_size + 1
+        batch = TimeBatch(np.full(n_series, n_steps), n_steps)
+        conv = Convolution(n_series, batch.n_columns, kernel_size)
+        z = np.zeros((in_channels, conv.input_width), dtype=np.float32)
+        n_filled = n_padded * n_series
+        z[:, :n_filled] = x.permute(1, 2, 0).reshape(in_channels, n_filled).numpy()
+        weights = kernels.forward(conv)
+        y = _empty(out_channels, batch.n_columns)
+        for_rows(_convolution(z, weights, values.numpy(), y, batch.n_columns), weights.cost)
+        ctx.save_for_backward(values)
+        ctx.state = batch, conv, kernels, z, on_dense_gradient
+        return from_time_batch(torch.from_numpy(y), batch)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients by the padded batch and by the values."""
+        (values,) = ctx.saved_tensors
+        batch, conv, kernels, z, on_dense_gradient = ctx.state
+        n_padded = batch.n_steps + conv.kernel_size - 1
+        whole = TimeBatch(np.full(batch.n_series, n_padded), n_padded)
+        reach = Convolution(batch.n_series, whole.n_columns, conv.kernel_size)
+        dy = np.zeros((kernels.shape[0], reach.gradient_width), dtype=np.float32)
+        end = reach.gradient_column + batch.n_filled
+        dy[:, reach.gradient_column : end] = (
+            gradient.permute(1, 2, 0).reshape(len(dy), batch.n_filled).numpy()
+        )
+        of_values = _values_gradient(kernels, conv, z, dy, reach.gradient_column, batch.n_columns)
+        if on_dense_gradient is not None:
+            steps = dy[:, reach.gradient_column : end]
+            on_dense_gradient(_dense_gradient(z, steps, conv))
+        of_x = None
+        if ctx.needs_input_grad[0]:
+            weights = kernels.backward(reach)
+            dz = _empty(kernels.shape[1], whole.n_columns)
+            work = _convolution(dy, weights, values.numpy(), dz, whole.n_columns)
+            for_rows(work, weights.cost)
+            of_x = from_time_batch(torch.from_numpy(dz), whole)
+        return of_x, torch.from_numpy(of_values), None, None
+
+
+def _values_gradient(
+    kernels: KernelIndex,
+    conv: Convolution,
+    x: np.ndarray,
+    dy: np.ndarray,
+    column: int,
+    n_columns: int,
+) -> np.ndarray:
+    weights = kernels.straight(conv)
+    out, flat = _empty(len(weights.order)), x.reshape(-1)
+
+    def work(first: int, last: int) -> None:
+        compiled.weight_gradient(
+            flat, weights.offsets, weights.starts[0], dy, column, n_columns, out, first, last
+        )
+
+    for_rows(work, weights.cost)
+    return out
+
+
+class TimeBatchPool(torch.autograd.Function):
+    """Average pooling to ``n_bins`` bins over each series' own length."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, batch: TimeBatch, n_bins: int) -> Tensor:
+        """Map a time-batch matrix (C, n_columns) to (B, C, n_bins)."""
+        begins, ends = batch.bins(n_bins)
+        n_channels, n_series = len(a), batch.n_series
+        out, x = _empty(n_channels, n_bins * n_series), a.numpy()
+
+        def work(first: int, last: int) -> None:
+            compiled.pool(x, begins, ends, n_series, out, first, last)
+
+        for_rows(work, np.arange(n_channels + 1))
+        ctx.state = batch, begins, ends
+        return torch.from_numpy(out).view(n_channels, n_bins, n_series).permute(2, 0, 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradient by the time-batch matrix."""
+        batch, begins, ends = ctx.state
+        n_channels = gradient.shape[1]
+        upstream = gradient.permute(1, 2, 0).reshape(n_channels, -1).numpy()
+        da = _empty(n_channels, batch.n_columns)
+
+        def work(first: int, last: int) -> None:
+            compiled.pool_backward(upstream, begins, ends, batch.n_series, da, first, last)
+
+        for_rows(work, np.arange(n_channels + 1))
+        return torch.from_numpy(da), None, None
+
+
+def adam_step(
+    weights: Tensor,
+    gradients: Tensor,
+    state: dict[str, Tensor],
+    corrections: Tensor,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+) -> None:
+    """Take Adam's step in place; see :func:`dsn_sktime.kernels.adam_step`."""
+    compiled.adam_step(
+        weights.detach().numpy().reshape(-1),
+        gradients.numpy().reshape(-1),
+        state["exp_avg"].numpy().reshape(-1),
+        state["exp_avg_sq"].numpy().reshape(-1),
+        state["step"].numpy().reshape(-1),
+        corrections.numpy(),
+        np.float32(lr),
+        np.float32(betas[0]),
+        np.float32(betas[1]),
+        np.float32(eps),
+    )

@@ -1,0 +1,61 @@
+"""Shares rows among threads.
+
+Neither numba's nor OpenMP's thread pool: the one is not made for two callers at once, the
+other not for fork. Compiled functions release the interpreter, so Python's will do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+__all__ = ["for_rows", "kernel_threads"]
+
+_n_threads: ContextVar[int | None] = ContextVar("n_threads", default=None)
+# By process: a forked child has the parent's pool, but none of its threads.
+_pools: dict[int, ThreadPoolExecutor] = {}
+
+
+@contextmanager
+def kernel_threads(n: int) -> Iterator[None]:
+    """Run the kernels called inside on ``n`` threads; outside it is torch's number."""
+    token = _n_threads.set(n)
+    try:
+        yield
+    finally:
+        _n_threads.reset(token)
+
+
+def for_rows(work: Callable[[int, int], None], cost: np.ndarray) -> None:
+    """Call ``work(first, last)`` on parts of the rows, at the same time.
+
+    Parameters
+    ----------
+    work : callable
+        Does rows ``first <= row < last``, whoever does the others.
+    cost : array of shape (n_rows + 1,)
+        Cumulative cost of the rows, from 0: the parts are to cost the same.
+    """
+    n_threads = _n_threads.get() or torch.get_num_threads()
+    shares = np.linspace(0, cost[-1], n_threads + 1)[1:-1]
+    bounds = [0, *np.searchsorted(cost, shares).tolist(), len(cost) - 1]
+    parts = [(first, last) for first, last in pairwise(bounds) if first < last]
+    others = [_pool().submit(work, first, last) for first, last in parts[1:]]
+    work(*parts[0])
+    for other in others:
+        other.result()
+
+
+def _pool() -> ThreadPoolExecutor:
+    process = os.getpid()
+    if process not in _pools:
+        _pools.clear()
+        _pools[process] = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="dsn-kernel")
+    return _pools[process]
