@@ -31,8 +31,6 @@ __all__ = [
     "batch_norm_relu_backward",
     "convolve",
     "pad",
-    "pool",
-    "pool_backward",
     "suffix_sums",
     "weight_gradient",
 ]
@@ -159,10 +157,10 @@ def batch_norm_relu(y, observed, n_observed, weight, bias, eps, out, mean, varia
 def batch_norm_relu_backward(
     gradient,
     y,
-    out,
     observed,
     n_observed,
     weight,
+    bias,
     mean,
     variance,
     eps,
@@ -173,34 +171,38 @@ def batch_norm_relu_backward(
     first,
     last,
 ):
-    """Turn the gradient by ``out`` of batch_norm_relu into those by its inputs.
+    """Turn the gradient by the result of batch_norm_relu into those by its inputs.
 
     Parameters
     ----------
-    gradient, y, out : arrays of shape (C, width)
+    gradient, y : arrays of shape (C, width)
     y_gradient : array of shape (C, >= column + width)
         Written from ``column`` on; 0 in the padding.
     weight_gradient, bias_gradient : arrays of shape (C,)
         Written.
     """
     width = observed.size
+    zero = np.float32(0)
     for row in range(first, last):
         rstd = np.float32(1 / math.sqrt(variance[row] + eps))
         centre = mean[row]
-        plain = np.float32(0)
-        scaled = np.float32(0)
+        scale = weight[row] * rstd
+        level = bias[row] - centre * scale
+        plain = zero
+        scaled = zero
         for p in range(width):
-            g = gradient[row, p] if out[row, p] > 0 else np.float32(0)
+            passes = y[row, p] * scale + level > zero
+            g = (gradient[row, p] if passes else zero) * observed[p]
             plain += g
             scaled += g * (y[row, p] - centre)
         scaled *= rstd
         weight_gradient[row] = scaled
         bias_gradient[row] = plain
-        scale = weight[row] * rstd
         slope = -scale * rstd * scaled / np.float32(n_observed)
         shift = -scale * plain / np.float32(n_observed) - slope * centre
         for p in range(width):
-            g = gradient[row, p] if out[row, p] > 0 else np.float32(0)
+            passes = y[row, p] * scale + level > zero
+            g = gradient[row, p] if passes else zero
             y_gradient[row, column + p] = (g * scale + y[row, p] * slope + shift) * observed[p]
 
 
@@ -250,43 +252,7 @@ def suffix_sums(y_gradient, column, sums_column, lengths, kernel_size, first, la
 
 
 @njit(nogil=True, cache=True)
-def pool(x, begins, ends, n_series, out, first, last):
-    """Average bins of time steps: ``out[row, j * B + b]`` over begins[j, b] <= t < ends[j, b].
-
-    Parameters
-    ----------
-    x : array of shape (C, width)
-    begins, ends : int64 arrays of shape (n_bins, B)
-    out : array of shape (C, n_bins * B)
-    """
-    for row in range(first, last):
-        for j in range(begins.shape[0]):
-            for b in range(n_series):
-                out[row, j * n_series + b] = 0
-            for t in range(begins[j].min(), ends[j].max()):
-                for b in range(n_series):
-                    if begins[j, b] <= t < ends[j, b]:
-                        out[row, j * n_series + b] += x[row, t * n_series + b]
-            for b in range(n_series):
-                out[row, j * n_series + b] /= np.float32(ends[j, b] - begins[j, b])
-
-
-@njit(nogil=True, cache=True)
-def pool_backward(gradient, begins, ends, n_series, x_gradient, first, last):
-    """Spread the gradient of each bin over its time steps; zero elsewhere."""
-    for row in range(first, last):
-        x_gradient[row] = 0
-        for j in range(begins.shape[0]):
-            for t in range(begins[j].min(), ends[j].max()):
-                for b in range(n_series):
-                    if begins[j, b] <= t < ends[j, b]:
-                        x_gradient[row, t * n_series + b] += gradient[
-                            row, j * n_series + b
-                        ] / np.float32(ends[j, b] - begins[j, b])
-
-
-@njit(nogil=True, cache=True)
-def adam_step(weights, gradients, means, squares, steps, corrections, lr, beta1, beta2, eps):
+def adam_step(weights, gradients, means, squares, steps, first, second, lr, beta1, beta2, eps):
     """One step of Adam, each weight with its own step count.
 
     Parameters
@@ -294,16 +260,17 @@ def adam_step(weights, gradients, means, squares, steps, corrections, lr, beta1,
     weights, gradients, means, squares : arrays of shape (n,)
     steps : int32 array of shape (n,)
         Steps done; raised by one.
-    corrections : array of shape (2, m)
-        Bias corrections ``1 - beta**t`` of both moments at column t, 1 in the last.
+    first, second : arrays of shape (m,)
+        ``1 / (1 - beta**t)`` of both moments at t, 1 in the last.
     lr, beta1, beta2, eps : float32
     """
-    one = np.float32(1)
+    one, last = np.float32(1), np.int32(first.size - 1)
     for i in range(weights.size):
         gradient = gradients[i]
         means[i] += (one - beta1) * (gradient - means[i])
         squares[i] = beta2 * squares[i] + (one - beta2) * gradient * gradient
-        steps[i] += 1
-        t = min(steps[i], corrections.shape[1] - 1)
-        denominator = np.sqrt(squares[i] / corrections[1, t]) + eps
-        weights[i] -= lr * (means[i] / corrections[0, t]) / denominator
+        steps[i] += np.int32(1)
+        # Unsigned, or each look-up would ask first whether to count from the end.
+        t = np.uint32(min(steps[i], last))
+        denominator = np.sqrt(squares[i] * second[t]) + eps
+        weights[i] -= lr * (means[i] * first[t]) / denominator

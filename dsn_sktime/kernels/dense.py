@@ -79,4 +79,4 @@ def adam_step(
     square.mul_(betas[1]).addcmul_(gradients, gradients, value=1 - betas[1])
     column = step.clamp(max=corrections.shape[1] - 1).long()
     first, second = corrections.to(weights.device)[:, column]
-    weights.addcdiv_(mean / first, (square / second).sqrt_().add_(eps), value=-lr)
+    weights.addcdiv_(mean * first, (square * second).sqrt_().add_(eps), value=-lr)

@@ -72,7 +72,7 @@ def adam_step(
     state : dict of tensors of that shape
         "exp_avg" and "exp_avg_sq", the moments, and "step", the steps done (int32).
     corrections : float32 tensor of shape (2, m)
-        Bias corrections ``1 - beta**t`` of both moments at column t, 1 in the last.
+        Bias corrections ``1 / (1 - beta**t)`` of both moments at column t, 1 in the last.
     lr : float
     betas : (float, float)
     eps : float

@@ -19,7 +19,12 @@ _TILE_COLUMNS = 256
 
 
 def _aligned(n_columns: int) -> int:
-    return -(-n_columns // ALIGNMENT) * ALIGNMENT
+    """Round up to whole cache lines, and to an odd number of them.
+
+    Rows an even number of lines apart share the sets of the first-level cache: at a power
+    of two they all fall into the same one.
+    """
+    return (-(-n_columns // ALIGNMENT) | 1) * ALIGNMENT
 
 
 class TimeBatch:
@@ -51,6 +56,11 @@ class TimeBatch:
         self.n_columns = _aligned(self.n_filled)
         self.n_observed = int(lengths.sum())
 
+    @property
+    def is_full(self) -> bool:
+        """Whether all series have the batch's length."""
+        return self.n_observed == self.n_filled
+
     @cached_property
     def observed(self) -> np.ndarray:
         """float32 array of shape (n_columns,): 1 where a column belongs to a series."""
@@ -63,11 +73,6 @@ class TimeBatch:
     def last_columns(self) -> np.ndarray:
         """Column of the last time step of each series."""
         return (self.lengths - 1) * self.n_series + np.arange(self.n_series)
-
-    def bins(self, n_bins: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return first and end step of each series' pooling bins, shape (n_bins, B) each."""
-        bins = np.arange(n_bins)[:, None]
-        return bins * self.lengths // n_bins, -(-(bins + 1) * self.lengths // n_bins)
 
 
 @dataclass(frozen=True)
@@ -123,13 +128,18 @@ class Convolution:
     @property
     def gradient_width(self) -> int:
         """Columns of the output's gradient."""
-        n_sums = _aligned(self._reach + _aligned(self.n_series)) if self.has_sums else 0
-        return self.sums_column + n_sums
+        n_sums = _aligned(self._reach + self.last_step_width) if self.has_sums else 0
+        return _aligned(self.sums_column + n_sums)
 
     @property
-    def channels_per_block(self) -> int:
-        """Input channels whose tiles fit into the first-level cache together."""
-        return max(1, _CACHE_BYTES // (4 * (_TILE_COLUMNS + self._reach)))
+    def last_step_width(self) -> int:
+        """Columns of a matrix of the last time step alone."""
+        return _aligned(self.n_series)
+
+    def block_of(self, channel: np.ndarray, n_channels: int) -> np.ndarray:
+        """Group input channels so that the tiles of a block fit into the first-level cache."""
+        per_block = max(1, _CACHE_BYTES // (4 * (_TILE_COLUMNS + self._reach)))
+        return channel * -(-n_channels // per_block) // n_channels
 
 
 @dataclass(frozen=True)
@@ -175,7 +185,7 @@ class KernelIndex:
     def _forward(self, conv: Convolution) -> Weights:
         """Offsets into the padded input, by output channel."""
         offsets = self.in_channel * conv.input_width + self.tap * conv.n_series
-        block = self.in_channel // conv.channels_per_block
+        block = conv.block_of(self.in_channel, self.shape[1])
         return _sorted_weights(self.out_channel, block, offsets, self.shape[0])
 
     def _straight(self, conv: Convolution) -> Weights:
@@ -187,7 +197,7 @@ class KernelIndex:
         """Offsets into the output's gradient, by input channel."""
         step = self.shape[2] - 1 - self.tap
         offsets = self.out_channel * conv.gradient_width + step * conv.n_series
-        block = self.out_channel // conv.channels_per_block
+        block = conv.block_of(self.out_channel, self.shape[0])
         return _sorted_weights(self.in_channel, block, offsets, self.shape[1])
 
 

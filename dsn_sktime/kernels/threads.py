@@ -44,6 +44,9 @@ def for_rows(work: Callable[[int, int], None], cost: np.ndarray) -> None:
         Cumulative cost of the rows, from 0: the parts are to cost the same.
     """
     n_threads = _n_threads.get() or torch.get_num_threads()
+    if n_threads == 1:
+        work(0, len(cost) - 1)
+        return
     shares = np.linspace(0, cost[-1], n_threads + 1)[1:-1]
     bounds = [0, *np.searchsorted(cost, shares).tolist(), len(cost) - 1]
     parts = [(first, last) for first, last in pairwise(bounds) if first < last]

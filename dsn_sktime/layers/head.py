@@ -42,14 +42,16 @@ class ClassHead(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Map (B, in_channels, L) to scores (logits) of shape (B, n_classes)."""
-        return self._scores(adaptive_pool(x, self.n_pool, lengths))
+        return self.norm(self.classes(adaptive_pool(x, self.n_pool, lengths))).mean(2)
 
     def forward_time_batch(self, a: Tensor, batch: TimeBatch) -> Tensor:
-        """Do the same from the sparse engine's layout, (in_channels, n_columns)."""
-        return self._scores(sparse.TimeBatchPool.apply(a, batch, self.n_pool))
+        """Do the same from the sparse engine's layout, (in_channels, n_columns).
 
-    def _scores(self, pooled: Tensor) -> Tensor:
-        return self.norm(self.classes(pooled)).mean(2)
+        Averages over time and the 1x1 convolution commute, and classes are few.
+        """
+        scores = sparse.from_time_batch(self.classes.weight @ a, batch)
+        lengths = None if batch.is_full else torch.from_numpy(batch.lengths)
+        return self.norm(adaptive_pool(scores, self.n_pool, lengths)).mean(2)
 
 
 def adaptive_pool(x: Tensor, n_bins: int, lengths: Tensor | None = None) -> Tensor:

@@ -81,7 +81,7 @@ class Adam(torch.optim.Optimizer):
 
 @lru_cache(maxsize=8)
 def _bias_corrections(betas: tuple[float, float], dtype: torch.dtype) -> Tensor:
-    """Tabulate ``1 - beta**t`` until ``dtype`` cannot tell it from 1."""
+    """Tabulate ``1 / (1 - beta**t)`` until ``dtype`` cannot tell it from 1."""
     n_steps = math.ceil(math.log(torch.finfo(dtype).eps / 4) / math.log(max(betas)))
     t = torch.arange(n_steps + 1, dtype=torch.float64)
-    return torch.stack([1 - beta**t for beta in betas]).to(dtype)
+    return torch.stack([1 / (1 - beta**t) for beta in betas]).to(dtype)
