@@ -5,14 +5,17 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sktime.utils.estimator_checks import check_estimator
 from tiny import TINY, panel, tiny_classifier
 
 from dsn_sktime import DSNClassifier
+from dsn_sktime.training import Callback
 
 # Xiao et al., NeurIPS 2022, section 4.1 and the authors' code.
 PAPER = {
@@ -185,6 +188,24 @@ def test_best_epoch_is_that_of_lowest_loss() -> None:
     losses = [record["loss"] for record in classifier.history_]
     assert losses[classifier.best_epoch_] == min(losses)
     assert isinstance(classifier.best_epoch_, int)
+
+
+def test_the_model_is_that_of_the_best_epoch() -> None:
+    class Keep(Callback):
+        def __init__(self) -> None:
+            self.states: list[dict] = []
+
+        def on_epoch_end(self, trainer: Any, record: dict[str, Any]) -> None:
+            state = trainer.network.state_dict()
+            self.states.append({name: tensor.clone() for name, tensor in state.items()})
+
+    keep = Keep()
+    parameters = {"n_epochs": 8, "lr": 1.0, "lr_min": 1.0, "growth": None, "callbacks": [keep]}
+    classifier = tiny_classifier(**parameters).fit(*panel())
+    assert classifier.best_epoch_ < 7
+    best, model = keep.states[classifier.best_epoch_], classifier.network_.state_dict()
+    assert all(torch.equal(model[name], best[name]) for name in model)
+    assert any(not torch.equal(model[name], keep.states[-1][name]) for name in model)
 
 
 def test_one_network_is_reachable_both_ways() -> None:

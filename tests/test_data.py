@@ -121,6 +121,13 @@ def test_a_last_batch_of_one_series_is_avoided(n: int, batch_size: int) -> None:
     assert all(np.isfinite(record["loss"]) for record in classifier.history_)
 
 
+def test_batches_of_single_values_are_avoided() -> None:
+    X, _ = panel()
+    # BatchNorm in the head would see one value per class, and refuse it.
+    p = probabilities(X[:5, :, :1], ZERO_ONE[:5], n_pool=1, batch_size=2)
+    assert_probabilities(p, 5, 2)
+
+
 def test_a_batch_larger_than_the_panel_is_the_panel() -> None:
     X, y = panel()
     assert np.array_equal(probabilities(X, y, batch_size=1000), probabilities(X, y, batch_size=20))

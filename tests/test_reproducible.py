@@ -56,10 +56,12 @@ def test_the_history_is_reproducible_but_for_the_seconds() -> None:
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2, -1])
-def test_results_do_not_depend_on_n_jobs(n_jobs: int) -> None:
-    expected = probabilities(tiny_classifier(n_estimators=2))
-    assert np.array_equal(probabilities(tiny_classifier(n_estimators=2, n_jobs=n_jobs)), expected)
+@pytest.mark.parametrize("n_estimators", [1, 2])
+@pytest.mark.parametrize("n_jobs", [1, 2, 3, -1])
+def test_results_do_not_depend_on_n_jobs(n_jobs: int, n_estimators: int) -> None:
+    expected = probabilities(tiny_classifier(n_estimators=n_estimators))
+    classifier = tiny_classifier(n_estimators=n_estimators, n_jobs=n_jobs)
+    assert np.array_equal(probabilities(classifier), expected)
 
 
 def test_results_do_not_depend_on_global_seeds() -> None:
@@ -176,11 +178,25 @@ def test_threads_are_given_back_after_an_error(error: type[BaseException]) -> No
 
 
 @pytest.mark.usefixtures("two_threads")
+def test_predicting_runs_on_one_thread_and_gives_the_others_back() -> None:
+    X, y = panel()
+    counts = []
+    classifier = tiny_classifier().fit(X, y)
+    classifier.network_.register_forward_pre_hook(lambda *_: counts.append(torch.get_num_threads()))
+    classifier.predict(X)
+    assert counts == [1]
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_threads_are_given_back_after_a_failed_prediction() -> None:
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError
+
     X, y = panel()
     classifier = tiny_classifier().fit(X, y)
-    classifier.networks_[0].head = None
-    with pytest.raises(AttributeError):
+    classifier.network_.register_forward_pre_hook(fail)
+    with pytest.raises(ZeroDivisionError):
         classifier.predict(X)
     assert torch.get_num_threads() == 2
 
