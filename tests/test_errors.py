@@ -43,25 +43,35 @@ def assert_says(error: BaseException, words: list[str]) -> None:
     assert not missing, f"{missing} not in: {error}"
 
 
+def assert_unchanged(fitted: DSNClassifier) -> None:
+    expected = tiny_classifier().fit(*panel())
+    assert fitted.is_fitted
+    assert np.array_equal(fitted.predict_proba(panel()[0]), expected.predict_proba(panel()[0]))
+    assert fitted.history_[-1]["loss"] == expected.history_[-1]["loss"]
+
+
 def assert_fit_fails(
     fitted: DSNClassifier, X: Any, y: Any, kind: type[Exception], words: list[str]
 ) -> None:
     """Check the message, and that the classifier is still what it was."""
-    expected = tiny_classifier().fit(*panel())
     with pytest.raises(kind) as caught:
         fitted.fit(X, y)
     assert_says(caught.value, words)
-    assert fitted.is_fitted
-    assert np.array_equal(fitted.predict_proba(panel()[0]), expected.predict_proba(panel()[0]))
-    assert fitted.history_[-1]["loss"] == expected.history_[-1]["loss"]
+    assert_unchanged(fitted)
 
 
 def assert_parameter_fails(
     fitted: DSNClassifier, name: str, value: Any, kind: type[Exception], words: list[str]
 ) -> None:
     # set_params unfits, which is sktime's and not our business.
+    before = getattr(fitted, name)
     setattr(fitted, name, value)
-    assert_fit_fails(fitted, *panel(), kind, [name, *words])
+    with pytest.raises(kind) as caught:
+        fitted.fit(*panel())
+    assert_says(caught.value, [name, *words])
+    assert getattr(fitted, name) is value
+    setattr(fitted, name, before)
+    assert_unchanged(fitted)
 
 
 # Parameters.
