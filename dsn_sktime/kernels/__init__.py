@@ -5,7 +5,7 @@ tests' oracle, kernels are dense and zero where not activated. ``dispatch`` choo
 """
 
 from dsn_sktime.kernels.dispatch import adam_step, sparse, sparse_conv1d, uses_sparse_kernels
-from dsn_sktime.kernels.layout import KernelIndex, TimeBatch, pointwise_index
+from dsn_sktime.kernels.layout import KernelIndex, TimeBatch
 from dsn_sktime.kernels.threads import kernel_threads
 
 __all__ = [
@@ -13,7 +13,6 @@ __all__ = [
     "TimeBatch",
     "adam_step",
     "kernel_threads",
-    "pointwise_index",
     "sparse",
     "sparse_conv1d",
     "uses_sparse_kernels",

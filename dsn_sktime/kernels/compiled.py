@@ -41,7 +41,9 @@ _DOT_COLUMNS = 2048
 
 
 @njit(nogil=True, cache=True)
-def convolve(x, offsets, values, starts, out, out_column, n_columns, shift, observed, first, last):
+def convolve(
+    x, offsets, values, starts, n_blocks, out, out_column, n_columns, shift, observed, first, last
+):
     """``out[row, out_column + p] = sum over w of values[w] * x[offsets[w] + p]``.
 
     Parameters
@@ -49,9 +51,10 @@ def convolve(x, offsets, values, starts, out, out_column, n_columns, shift, obse
     x : array of shape (C_in * width,)
         A flattened matrix; ``offsets[w] + n_columns`` stays within its size.
     offsets, values : arrays of shape (n,)
-        Sorted by block of input channels, then by output row.
-    starts : int64 array of shape (n_blocks, C_out + 1)
-        ``starts[block, row]`` is the first weight of a row in a block.
+        Sorted by output row, then by block of input channels.
+    starts : int64 array of shape (C_out * n_blocks + 1,)
+        First weight of each block of each row, and the end.
+    n_blocks : int
     out : array of shape (C_out, >= out_column + n_columns)
     n_columns : int
         Multiple of LANES.
@@ -62,19 +65,18 @@ def convolve(x, offsets, values, starts, out, out_column, n_columns, shift, obse
     """
     n_vectors = n_columns // LANES
     n_tiles = (n_vectors + MAX_VECTORS - 1) // MAX_VECTORS
-    n_blocks = starts.shape[0]
     for tile in range(n_tiles):
         begin = tile * n_vectors // n_tiles * LANES
         end = (tile + 1) * n_vectors // n_tiles * LANES
         for block in range(n_blocks):
             for row in range(first, last):
-                weight = starts[block, row]
+                weight = starts[row * n_blocks + block]
                 accumulate_tile(
                     (end - begin) // LANES,
                     x.ctypes.data + 4 * begin,
                     offsets.ctypes.data + 4 * weight,
                     values.ctypes.data + 4 * weight,
-                    starts[block, row + 1] - weight,
+                    starts[row * n_blocks + block + 1] - weight,
                     out.ctypes.data + 4 * (row * out.shape[1] + out_column + begin),
                     block == 0,
                 )
@@ -85,30 +87,28 @@ def convolve(x, offsets, values, starts, out, out_column, n_columns, shift, obse
 
 
 @njit(nogil=True, cache=True)
-def weight_gradient(x, offsets, starts, y, y_column, n_columns, out, first, last):
+def weight_gradient(x, offsets, starts, n_blocks, y, y_column, n_columns, out, first, last):
     """``out[w] = sum over p of y[row of w, y_column + p] * x[offsets[w] + p]``.
 
     Parameters
     ----------
     x : array of shape (C_in * width,)
         A flattened matrix; ``offsets[w] + n_columns`` stays within its size.
-    offsets : array of shape (n,)
-        Sorted by output row.
-    starts : int64 array of shape (C_out + 1,)
-        Weights of a row: ``starts[row] <= w < starts[row + 1]``.
+    offsets, starts, n_blocks
+        As in :func:`convolve`.
     y : array of shape (C_out, >= y_column + n_columns)
         Zero wherever x does not count.
     n_columns : int
         Multiple of LANES.
     out : array of shape (n,)
     """
-    out[starts[first] : starts[last]] = 0
+    out[starts[first * n_blocks] : starts[last * n_blocks]] = 0
     for begin in range(0, n_columns, _DOT_COLUMNS):
         size = min(_DOT_COLUMNS, n_columns - begin)
         for row in range(first, last):
-            weight = starts[row]
-            while weight < starts[row + 1]:
-                n_dots = min(MAX_DOTS, starts[row + 1] - weight)
+            weight, end = starts[row * n_blocks], starts[(row + 1) * n_blocks]
+            while weight < end:
+                n_dots = min(MAX_DOTS, end - weight)
                 dot_products(
                     n_dots,
                     x.ctypes.data + 4 * begin,
@@ -207,7 +207,7 @@ def batch_norm_relu_backward(
 
 
 @njit(nogil=True, cache=True)
-def pad(x, column, lengths, n_steps, replicate, first, last):
+def pad(x, column, lengths, n_steps, replicate):
     """Fill what surrounds ``n_steps`` time steps from ``column`` on, and the padding in them.
 
     With ``replicate`` true each series goes on with its last step, to the last column
@@ -216,7 +216,7 @@ def pad(x, column, lengths, n_steps, replicate, first, last):
     n_series = lengths.size
     end = column + n_steps * n_series
     n_after = (x.shape[1] - end) // n_series
-    for row in range(first, last):
+    for row in range(x.shape[0]):
         x[row, :column] = 0
         x[row, end:] = 0
         for b in range(n_series):

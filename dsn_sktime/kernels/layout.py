@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-__all__ = ["ALIGNMENT", "Convolution", "KernelIndex", "TimeBatch", "Weights", "pointwise_index"]
+__all__ = ["ALIGNMENT", "Convolution", "KernelIndex", "TimeBatch", "Weights"]
 
 # Columns; a multiple of every vector's length, so that no loop needs a tail.
 ALIGNMENT = 16
@@ -136,31 +136,36 @@ class Convolution:
         """Columns of a matrix of the last time step alone."""
         return _aligned(self.n_series)
 
-    def block_of(self, channel: np.ndarray, n_channels: int) -> np.ndarray:
-        """Group input channels so that the tiles of a block fit into the first-level cache."""
+    def n_blocks(self, n_channels: int) -> int:
+        """Return in how many blocks the tiles of channels fit into the first-level cache."""
         per_block = max(1, _CACHE_BYTES // (4 * (_TILE_COLUMNS + self._reach)))
-        return channel * -(-n_channels // per_block) // n_channels
+        return -(-n_channels // per_block)
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Offsets of a layer's weights for one of the kernels.
+    """A layer's weights as the kernels read them, by row of what they compute.
 
     Attributes
     ----------
-    order : int64 array of shape (n,)
-        Place in the layer's vector of values of each weight.
+    order : int64 array of shape (n,) or None
+        Place of each weight in the layer's vector of values; None if it is its own.
     offsets : int32 array of shape (n,)
-    starts : int64 array of shape (n_blocks, n_rows + 1)
-        First weight of each row in each block of the channels that are read.
-    cost : int64 array of shape (n_rows + 1,)
-        Weights of the rows before each.
+    starts : int64 array of shape (n_rows * n_blocks + 1,)
+        First weight of each block of each row, and the end.
+    n_blocks : int
+        Blocks of the channels that are read.
     """
 
-    order: np.ndarray
+    order: np.ndarray | None
     offsets: np.ndarray
     starts: np.ndarray
-    cost: np.ndarray
+    n_blocks: int
+
+    @property
+    def cost(self) -> np.ndarray:
+        """Weights of the rows before each row, and of all."""
+        return self.starts[:: self.n_blocks]
 
 
 class KernelIndex:
@@ -180,47 +185,34 @@ class KernelIndex:
         # Few shapes at a time: the usual batch, the last one of an epoch.
         self.forward = lru_cache(maxsize=4)(self._forward)
         self.backward = lru_cache(maxsize=4)(self._backward)
-        self.straight = lru_cache(maxsize=4)(self._straight)
 
     def _forward(self, conv: Convolution) -> Weights:
         """Offsets into the padded input, by output channel."""
         offsets = self.in_channel * conv.input_width + self.tap * conv.n_series
-        block = conv.block_of(self.in_channel, self.shape[1])
-        return _sorted_weights(self.out_channel, block, offsets, self.shape[0])
-
-    def _straight(self, conv: Convolution) -> Weights:
-        """Offsets as in :meth:`forward`, but in a single block: the order of the values."""
-        offsets = self.in_channel * conv.input_width + self.tap * conv.n_series
-        return _sorted_weights(self.out_channel, 0 * offsets, offsets, self.shape[0])
+        n_blocks = conv.n_blocks(self.shape[1])
+        block = self.in_channel * n_blocks // self.shape[1]
+        starts = _starts(self.out_channel * n_blocks + block, self.shape[0] * n_blocks)
+        return Weights(None, _as_offsets(offsets), starts, n_blocks)
 
     def _backward(self, conv: Convolution) -> Weights:
         """Offsets into the output's gradient, by input channel."""
         step = self.shape[2] - 1 - self.tap
         offsets = self.out_channel * conv.gradient_width + step * conv.n_series
-        block = conv.block_of(self.out_channel, self.shape[0])
-        return _sorted_weights(self.in_channel, block, offsets, self.shape[1])
+        n_blocks = conv.n_blocks(self.shape[0])
+        block = self.out_channel * n_blocks // self.shape[0]
+        starts = _starts(self.in_channel * n_blocks + block, self.shape[1] * n_blocks)
+        order = np.argsort(self.in_channel, kind="stable")
+        return Weights(order, _as_offsets(offsets[order]), starts, n_blocks)
 
 
-def _sorted_weights(
-    row: np.ndarray, block: np.ndarray, offsets: np.ndarray, n_rows: int
-) -> Weights:
+def _starts(key: np.ndarray, n_keys: int) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(np.bincount(key, minlength=n_keys))])
+
+
+def _as_offsets(offsets: np.ndarray) -> np.ndarray:
     if offsets.max() >= 2**31 - 1:
         raise ValueError(
             "a batch is too large for the sparse engine: channels times padded time steps times "
             "series must stay below 2**31. Lower batch_size or shorten the series."
         )
-    n_blocks = int(block.max()) + 1
-    key = block * n_rows + row
-    order = np.argsort(key, kind="stable")
-    ends = np.cumsum(np.bincount(key, minlength=n_blocks * n_rows))
-    starts = np.zeros((n_blocks, n_rows + 1), dtype=np.int64)
-    starts[:, 1:] = ends.reshape(n_blocks, n_rows)
-    starts[1:, 0] = starts[:-1, -1]
-    cost = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=n_rows))])
-    return Weights(order, offsets[order].astype(np.int32), starts, cost)
-
-
-@lru_cache(maxsize=64)
-def pointwise_index(out_channels: int, in_channels: int) -> KernelIndex:
-    """Return a 1x1 convolution as kernels of one tap in which all is activated."""
-    return KernelIndex(np.arange(out_channels * in_channels), (out_channels, in_channels, 1))
+    return offsets.astype(np.int32)

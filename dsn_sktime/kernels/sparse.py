@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,14 @@ from torch.autograd.function import once_differentiable
 
 from dsn_sktime.kernels import compiled
 from dsn_sktime.kernels.layout import (
+    ALIGNMENT,
     Convolution,
     KernelIndex,
     TimeBatch,
     Weights,
 )
 from dsn_sktime.kernels.threads import for_rows
+from dsn_sktime.kernels.workspace import empty_matrix
 
 __all__ = [
     "Block",
@@ -52,13 +55,14 @@ def from_time_batch(matrix: Tensor, batch: TimeBatch) -> Tensor:
     return steps.permute(2, 0, 1)
 
 
-def _empty(*shape: int) -> np.ndarray:
-    # From torch: it aligns to cache lines. Vectors that straddle them load half as fast.
-    return torch.empty(shape).numpy()
+def _empty(n: int) -> np.ndarray:
+    return np.empty(n, dtype=np.float32)
 
 
 def _zeros(*shape: int) -> np.ndarray:
-    return torch.zeros(shape).numpy()
+    array = empty_matrix(*shape)
+    array[:] = 0
+    return array
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,6 @@ class Block:
     batch : TimeBatch
     kernels : KernelIndex
         Of the sparse convolution.
-    bottleneck : KernelIndex or None
-        Of the 1x1 convolution before it.
     replicate : bool
         Whether a series is continued by its last step, or surrounded by zeros.
     eps : float
@@ -82,7 +84,6 @@ class Block:
 
     batch: TimeBatch
     kernels: KernelIndex
-    bottleneck: KernelIndex | None
     replicate: bool
     eps: float
     on_dense_gradient: Callable[[Tensor], None] | None = None
@@ -96,36 +97,38 @@ class Block:
             self.batch.n_series, self.batch.n_columns, kernel_size, n_left, self.replicate
         )
 
-    @cached_property
-    def pointwise(self) -> Convolution:
-        """Columns of the 1x1 convolution."""
-        return Convolution(self.batch.n_series, self.batch.n_columns, kernel_size=1)
-
-    def padded_input(self, a: np.ndarray, bottleneck: np.ndarray | None) -> np.ndarray:
+    def padded_input(self, a: Tensor, bottleneck: Tensor | None) -> np.ndarray:
         """Apply the 1x1 convolution, if there is one, and pad in time."""
-        batch, conv = self.batch, self.conv
-        z = _empty(self.kernels.shape[1], conv.input_width)
-        if self.bottleneck is None or bottleneck is None:
-            z[:, conv.input_column : conv.input_column + batch.n_columns] = a
-            self._pad(z, 0, len(z))
-            return z
-        weights = self.bottleneck.forward(self.pointwise)
-        convolve = _convolution(
-            a, weights, bottleneck.ravel(), z, batch.n_columns, conv.input_column
-        )
-
-        def work(first: int, last: int) -> None:
-            convolve(first, last)
-            self._pad(z, first, last)
-
-        for_rows(work, weights.cost)
+        batch, column = self.batch, self.conv.input_column
+        z = empty_matrix(self.kernels.shape[1], self.conv.input_width)
+        steps = torch.from_numpy(z)[:, column : column + batch.n_columns]
+        if bottleneck is None:
+            steps.copy_(a)
+        else:
+            multiply, n_parts = _matrix_product(bottleneck, a, steps)
+            for_rows(multiply, np.arange(n_parts + 1))
+        compiled.pad(z, column, batch.lengths, batch.n_steps, self.replicate)
         return z
 
-    def _pad(self, z: np.ndarray, first: int, last: int) -> None:
-        batch = self.batch
-        compiled.pad(
-            z, self.conv.input_column, batch.lengths, batch.n_steps, self.replicate, first, last
-        )
+
+def _matrix_product(
+    left: Tensor, right: Tensor, out: Tensor
+) -> tuple[Callable[[int, int], None], int]:
+    """Return the work of ``out = left @ right``, by parts of the columns, and their number.
+
+    The parts depend on the shapes alone, so that the result does not depend on threads.
+    """
+    # Other threads do not know that this one wants no gradients.
+    left, right, out = left.detach(), right.detach(), out.detach()
+    n_lines = right.shape[1] // ALIGNMENT
+    n_parts = max(1, n_lines // 32)
+    bounds = [n_lines * part // n_parts * ALIGNMENT for part in range(n_parts + 1)]
+
+    def work(first: int, last: int) -> None:
+        for begin, end in pairwise(bounds[first : last + 1]):
+            torch.mm(left, right[:, begin:end], out=out[:, begin:end])
+
+    return work, n_parts
 
 
 def _convolution(
@@ -139,7 +142,8 @@ def _convolution(
     observed: np.ndarray = _NONE,
 ) -> Callable[[int, int], None]:
     """Return the work of a convolution, by output row."""
-    flat, ordered = x.reshape(-1), values[weights.order]
+    flat = x.reshape(-1)
+    ordered = values if weights.order is None else values[weights.order]
 
     def work(first: int, last: int) -> None:
         compiled.convolve(
@@ -147,6 +151,7 @@ def _convolution(
             weights.offsets,
             ordered,
             weights.starts,
+            weights.n_blocks,
             out,
             out_column,
             n_columns,
@@ -174,10 +179,13 @@ class SparseBlock(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the layer's output (C_out, n_columns), and each channel's mean and variance."""
         batch, conv = block.batch, block.conv
-        z = block.padded_input(a.numpy(), None if bottleneck is None else bottleneck.numpy())
+        z = block.padded_input(a, bottleneck)
         weights = block.kernels.forward(conv)
         n_channels = block.kernels.shape[0]
-        y, out = _empty(n_channels, batch.n_columns), _empty(n_channels, batch.n_columns)
+        y, out = (
+            empty_matrix(n_channels, batch.n_columns),
+            empty_matrix(n_channels, batch.n_columns),
+        )
         mean, variance = _empty(n_channels), _empty(n_channels)
         convolve = _convolution(z, weights, values.numpy(), y, batch.n_columns)
         scale, shift = weight.numpy(), bias.numpy()
@@ -226,7 +234,7 @@ class SparseBlock(torch.autograd.Function):
                 of_a = torch.from_numpy(dz)
             else:
                 of_a, of_bottleneck = _through_bottleneck(
-                    block, dz, a, bottleneck, ctx.needs_input_grad[0]
+                    dz, a, bottleneck, ctx.needs_input_grad[0]
                 )
         return (
             of_a,
@@ -250,10 +258,10 @@ def _through_batch_norm(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return the gradients by the convolution's output, its values, and BatchNorm's."""
     batch, conv = block.batch, block.conv
-    weights = block.kernels.straight(conv)
+    weights = block.kernels.forward(conv)
     n_channels = len(y)
-    dy = _empty(n_channels, conv.gradient_width)
-    of_values = _empty(len(weights.order))
+    dy = empty_matrix(n_channels, conv.gradient_width)
+    of_values = _empty(len(weights.offsets))
     of_weight, of_bias = _empty(n_channels), _empty(n_channels)
     scale, shift, upstream, flat = weight.numpy(), bias.numpy(), gradient.numpy(), z.reshape(-1)
 
@@ -291,7 +299,8 @@ def _through_batch_norm(
         compiled.weight_gradient(
             flat,
             weights.offsets,
-            weights.starts[0],
+            weights.starts,
+            weights.n_blocks,
             dy,
             conv.gradient_column,
             batch.n_columns,
@@ -308,8 +317,8 @@ def _through_convolution(block: Block, dy: np.ndarray, values: np.ndarray) -> np
     """Return the gradient by the convolution's input before its padding."""
     batch, conv = block.batch, block.conv
     weights = block.kernels.backward(conv)
-    dz = _empty(block.kernels.shape[1], batch.n_columns)
-    last_step = _empty(len(dz), conv.last_step_width)
+    dz = empty_matrix(block.kernels.shape[1], batch.n_columns)
+    last_step = empty_matrix(len(dz), conv.last_step_width)
     steps = _convolution(dy, weights, values, dz, batch.n_columns)
     sums = dy.reshape(-1)[conv.sums_column :]
     replicated = _convolution(sums, weights, values, last_step, last_step.shape[1])
@@ -326,20 +335,25 @@ def _through_convolution(block: Block, dy: np.ndarray, values: np.ndarray) -> np
 
 
 def _through_bottleneck(
-    block: Block, dz: np.ndarray, a: Tensor, bottleneck: Tensor, needs_input: bool
+    dz: np.ndarray, a: Tensor, bottleneck: Tensor, needs_input: bool
 ) -> tuple[Tensor | None, Tensor]:
     """Return the gradients by the 1x1 convolution's input and its matrix."""
-    assert block.bottleneck is not None
-    conv, n_columns = block.pointwise, block.batch.n_columns
-    of_bottleneck = _values_gradient(block.bottleneck, conv, a.numpy(), dz, 0, n_columns)
-    of_a = None
-    if needs_input:
-        transposed = block.bottleneck.backward(conv)
-        da = _empty(*a.shape)
-        matrix = bottleneck.numpy().ravel()
-        for_rows(_convolution(dz, transposed, matrix, da, n_columns), transposed.cost)
-        of_a = torch.from_numpy(da)
-    return of_a, torch.from_numpy(of_bottleneck).view_as(bottleneck)
+    upstream = torch.from_numpy(dz)
+    matrix, of_bottleneck = bottleneck.detach(), torch.empty_like(bottleneck)
+    if not needs_input:
+        return None, torch.mm(upstream, a.detach().T, out=of_bottleneck)
+    of_a = torch.from_numpy(empty_matrix(*a.shape))
+    multiply, n_parts = _matrix_product(matrix.T, upstream, of_a)
+
+    def work(first: int, last: int) -> None:
+        if first < n_parts:
+            multiply(first, min(last, n_parts))
+        if last > n_parts:
+            torch.mm(upstream, a.detach().T, out=of_bottleneck)
+
+    # The gradient by the matrix is one more part, as costly as all others together.
+    for_rows(work, np.array([*range(n_parts + 1), 2 * n_parts]))
+    return of_a, of_bottleneck
 
 
 def _dense_gradient(z: np.ndarray, steps: np.ndarray, conv: Convolution) -> Tensor:
@@ -375,9 +389,9 @@ def predict_block(
     tensor of shape (C_out, n_columns)
     """
     batch = block.batch
-    z = block.padded_input(a.numpy(), None if bottleneck is None else bottleneck.numpy())
+    z = block.padded_input(a, bottleneck)
     weights = block.kernels.forward(block.conv)
-    out = _empty(block.kernels.shape[0], batch.n_columns)
+    out = empty_matrix(block.kernels.shape[0], batch.n_columns)
     work = _convolution(
         z, weights, values.numpy(), out, batch.n_columns, 0, shift.numpy(), batch.observed
     )
@@ -406,7 +420,7 @@ class SparseConvolution(torch.autograd.Function):
         n_filled = n_padded * n_series
         z[:, :n_filled] = x.permute(1, 2, 0).reshape(in_channels, n_filled).numpy()
         weights = kernels.forward(conv)
-        y = _empty(out_channels, batch.n_columns)
+        y = empty_matrix(out_channels, batch.n_columns)
         for_rows(_convolution(z, weights, values.numpy(), y, batch.n_columns), weights.cost)
         ctx.save_for_backward(values)
         ctx.state = batch, conv, kernels, z, on_dense_gradient
@@ -433,7 +447,7 @@ class SparseConvolution(torch.autograd.Function):
         of_x = None
         if ctx.needs_input_grad[0]:
             weights = kernels.backward(reach)
-            dz = _empty(kernels.shape[1], whole.n_columns)
+            dz = empty_matrix(kernels.shape[1], whole.n_columns)
             work = _convolution(dy, weights, values.numpy(), dz, whole.n_columns)
             for_rows(work, weights.cost)
             of_x = from_time_batch(torch.from_numpy(dz), whole)
@@ -448,12 +462,21 @@ def _values_gradient(
     column: int,
     n_columns: int,
 ) -> np.ndarray:
-    weights = kernels.straight(conv)
-    out, flat = _empty(len(weights.order)), x.reshape(-1)
+    weights = kernels.forward(conv)
+    out, flat = _empty(len(weights.offsets)), x.reshape(-1)
 
     def work(first: int, last: int) -> None:
         compiled.weight_gradient(
-            flat, weights.offsets, weights.starts[0], dy, column, n_columns, out, first, last
+            flat,
+            weights.offsets,
+            weights.starts,
+            weights.n_blocks,
+            dy,
+            column,
+            n_columns,
+            out,
+            first,
+            last,
         )
 
     for_rows(work, weights.cost)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dsn_sktime.kernels import TimeBatch, pointwise_index, sparse
+from dsn_sktime.kernels import TimeBatch, sparse
 from dsn_sktime.layers.batch_norm import MaskedBatchNorm1d
 from dsn_sktime.layers.pointwise_conv1d import PointwiseConv1d
 from dsn_sktime.layers.sparse_conv1d import SparseConv1d
@@ -78,7 +78,6 @@ class SparseModule(nn.Module):
         block = sparse.Block(
             batch,
             self.conv.kernel_index(),
-            None if bottleneck is None else pointwise_index(*bottleneck.shape),
             self.conv.padding == "replicate",
             self.norm.eps,
             self.conv.on_dense_gradient,
