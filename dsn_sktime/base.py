@@ -115,7 +115,7 @@ class BaseNetworkClassifier(SklearnCompatMixin, BaseClassifier):
                 "have the axes (series, variates, time steps)."
             )
         size = max(1, _STEPS_PER_CHUNK // panel.values.shape[2])
-        with compute_threads(n_threads(self.n_jobs)), torch.inference_mode():
+        with compute_threads(n_threads(self.n_jobs)), torch.no_grad():
             return np.concatenate([self._probabilities(part) for part in panel.chunks(size)])
 
     def _probabilities(self, panel: Panel) -> np.ndarray:
