@@ -29,6 +29,7 @@ _PAPER: dict[str, Any] = {
     "lr_min": 1e-4,
     "n_layers": 4,
     "n_filters": 47,
+    "n_bottleneck": None,
     "kernel_size": 39,
     "n_kernel_groups": 3,
     "sparsity": 0.8,
@@ -80,14 +81,17 @@ class DSNClassifier(BaseNetworkClassifier):
     n_filters : int, default=47
         Output channels of one kernel group; a layer has ``n_kernel_groups`` times as
         many.
+    n_bottleneck : int or None, default=None
+        Channels after the 1x1 convolution that starts each layer; None is ``n_filters``.
     kernel_size : int, default=39
         Taps (time steps) of a kernel, k.
     n_kernel_groups : int, default=3
         Kernel groups N: group i = 1..N may activate the first ``i * (k // N)`` taps,
-        its exploration region. 1 is the paper's "without groups".
+        its exploration region. The paper's "without groups" has one of as many channels:
+        ``n_kernel_groups=1, n_filters=141, n_bottleneck=47``.
     sparsity : float in [0, 1), default=0.8
-        Share of each exploration region that is not activated. 0, with
-        ``n_kernel_groups=1``, is the dense network.
+        Share of each exploration region that is not activated. 0, without groups, is the
+        dense network.
     growth : {"random", "gradient"} or None, default="random"
         Where weights grow at a topology update: at random, or where the dense gradient
         is largest (DSN-grad). None keeps the first topology (DSN-fix).
@@ -191,6 +195,7 @@ class DSNClassifier(BaseNetworkClassifier):
         lr_min: float = 1e-4,
         n_layers: int = 4,
         n_filters: int = 47,
+        n_bottleneck: int | None = None,
         kernel_size: int = 39,
         n_kernel_groups: int = 3,
         sparsity: float = 0.8,
@@ -214,6 +219,7 @@ class DSNClassifier(BaseNetworkClassifier):
         self.lr_min = lr_min
         self.n_layers = n_layers
         self.n_filters = n_filters
+        self.n_bottleneck = n_bottleneck
         self.kernel_size = kernel_size
         self.n_kernel_groups = n_kernel_groups
         self.sparsity = sparsity
@@ -274,6 +280,8 @@ class DSNClassifier(BaseNetworkClassifier):
         super()._check_parameters()
         for name in _AT_LEAST_ONE:
             _check_integer(name, getattr(self, name), 1)
+        if self.n_bottleneck is not None:
+            _check_integer("n_bottleneck", self.n_bottleneck, 1)
         if self.batch_size != "auto":
             # BatchNorm has no variance to divide by in a batch of one.
             _check_integer("batch_size", self.batch_size, 2)
@@ -288,7 +296,7 @@ class DSNClassifier(BaseNetworkClassifier):
         _check_class_weight(self.class_weight)
         _check_callbacks(self.callbacks)
         # The kernel groups of the layers after the first; they know their own limits.
-        self._kernel_groups(self.n_filters)
+        self._kernel_groups(self.n_bottleneck or self.n_filters)
 
     def _kernel_groups(self, in_channels: int) -> KernelGroups:
         out_channels = self.n_filters * self.n_kernel_groups
@@ -362,6 +370,7 @@ class DSNClassifier(BaseNetworkClassifier):
             self.n_classes_,
             n_layers=self.n_layers,
             n_filters=self.n_filters,
+            n_bottleneck=self.n_bottleneck,
             kernel_size=self.kernel_size,
             n_kernel_groups=self.n_kernel_groups,
             sparsity=self.sparsity,

@@ -36,6 +36,8 @@ class DSNNetwork(nn.Module):
     topology_init : {"first", "random"}, default="first"
     n_pool : int, default=50
         Bins of the pooling over time.
+    n_bottleneck : int or None, default=None
+        Channels after the 1x1 convolutions; None is ``n_filters``.
     generator : torch.Generator, optional
         Draws all weights; torch's global one if None.
 
@@ -57,6 +59,7 @@ class DSNNetwork(nn.Module):
         padding: str = "replicate",
         topology_init: str = "first",
         n_pool: int = 50,
+        n_bottleneck: int | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -64,6 +67,7 @@ class DSNNetwork(nn.Module):
         self.layers = nn.ModuleList(
             SparseModule(
                 n_variates if layer == 0 else n_channels,
+                n_bottleneck or n_filters,
                 n_filters,
                 kernel_size,
                 n_kernel_groups,

@@ -25,6 +25,7 @@ PAPER = {
     "lr_min": 1e-4,
     "n_layers": 4,
     "n_filters": 47,
+    "n_bottleneck": None,
     "kernel_size": 39,
     "n_kernel_groups": 3,
     "sparsity": 0.8,

@@ -113,13 +113,10 @@ def test_dense_kernels_of_the_univariate_network():
     assert n_parameters(network) + left_out == expected
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="n_filters is both the width of the 1x1 convolutions (47) and the output channels "
-    "per group, so 141 channels in a single group behind 47 cannot be spelled",
-)
-def test_parameters_of_the_dense_twin():
-    assert n_parameters(DSNNetwork(1, 2, n_kernel_groups=1, sparsity=0)) == 802_153
+def test_parameters_of_the_dense_network():
+    dense = DSNNetwork(1, 2, n_filters=141, n_bottleneck=47, n_kernel_groups=1, sparsity=0)
+    # The sparse layers whole, 141 * 39 + 3 * 141 * 47 * 39; the rest as above.
+    assert n_parameters(dense) == 5_499 + 3 * 258_453 + 19_881 + 282 + 1_132 == 802_153
 
 
 def test_only_multivariate_input_passes_a_first_1x1_convolution():

@@ -19,7 +19,9 @@ class SparseModule(nn.Module):
     Parameters
     ----------
     in_channels : int
-        A 1x1 convolution to ``n_filters`` channels comes first unless this is 1.
+        A 1x1 convolution comes first unless this is 1.
+    n_bottleneck : int
+        Channels after the 1x1 convolution.
     n_filters : int
         Output channels of one kernel group.
     kernel_size, n_kernel_groups, sparsity, padding, topology_init, generator
@@ -29,6 +31,7 @@ class SparseModule(nn.Module):
     def __init__(
         self,
         in_channels: int,
+        n_bottleneck: int,
         n_filters: int,
         kernel_size: int,
         n_kernel_groups: int,
@@ -40,10 +43,10 @@ class SparseModule(nn.Module):
         super().__init__()
         out_channels = n_filters * n_kernel_groups
         self.bottleneck = (
-            PointwiseConv1d(in_channels, n_filters, generator) if in_channels > 1 else None
+            PointwiseConv1d(in_channels, n_bottleneck, generator) if in_channels > 1 else None
         )
         self.conv = SparseConv1d(
-            n_filters if in_channels > 1 else 1,
+            n_bottleneck if in_channels > 1 else 1,
             out_channels,
             kernel_size,
             n_kernel_groups,

@@ -54,7 +54,7 @@ class Trainer:
     ----------
     history : list of dict
         One record per epoch: "epoch" (from 0), "loss", "accuracy" (means over the
-        training batches), "lr", "drop_fraction", "n_dropped", "n_grown", "seconds".
+        training series), "lr", "drop_fraction", "n_dropped", "n_grown", "seconds".
     best_epoch : int
         Epoch of the model, -1 before the first.
     should_stop : bool
