@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dsn_sktime.kernels import TimeBatch, sparse, uses_sparse_kernels
 from dsn_sktime.layers import ClassHead, SparseConv1d, SparseModule
-from dsn_sktime.layers.lengths import observed_steps
+from dsn_sktime.layers.lengths import check_batch, observed_steps
 
 __all__ = ["DSNNetwork"]
 
@@ -63,6 +63,7 @@ class DSNNetwork(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        self.n_variates = n_variates
         n_channels = n_filters * n_kernel_groups
         self.layers = nn.ModuleList(
             SparseModule(
@@ -95,7 +96,13 @@ class DSNNetwork(nn.Module):
         -------
         float tensor of shape (B, c)
             Logits; their softmax are the class probabilities.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As :meth:`dsn_sktime.layers.SparseConv1d.forward`.
         """
+        check_batch(x, lengths, self.n_variates, self.head.classes.weight.dtype)
         if self._runs_in_time_batch(x):
             return self._forward_time_batch(x, lengths)
         if lengths is not None:

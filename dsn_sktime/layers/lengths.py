@@ -1,11 +1,57 @@
-"""Masks for batches of series that differ in length."""
+"""What a batch of series that differ in length is: its checks and its mask."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-__all__ = ["observed_steps"]
+__all__ = ["check_batch", "observed_steps"]
+
+
+def check_batch(x: Tensor, lengths: Tensor | None, n_channels: int, dtype: torch.dtype) -> None:
+    """Raise unless a batch fits to a module with these input channels and weights.
+
+    Parameters
+    ----------
+    x : tensor
+    lengths : tensor or None
+    n_channels : int
+        Channels that ``x`` must have.
+    dtype : torch.dtype
+        Type of the weights, which is to be that of ``x``.
+
+    Raises
+    ------
+    TypeError
+        If ``x`` has another type, or ``lengths`` are no integers.
+    ValueError
+        If ``x`` or ``lengths`` have another shape, or a length lies outside 1..L.
+    """
+    if x.dtype != dtype:
+        raise TypeError(
+            f"x must have the type of the weights, {dtype}, found {x.dtype}. Convert it by "
+            "x.to(dtype), or the weights by module.to(dtype)."
+        )
+    if x.ndim != 3 or x.shape[1] != n_channels or 0 in x.shape:
+        raise ValueError(
+            f"x must have shape (B, {n_channels}, L) with L at least 1 and B at least 1, "
+            f"found {tuple(x.shape)}."
+        )
+    if lengths is None:
+        return
+    if lengths.dtype != torch.int64:
+        raise TypeError(f"lengths must be int64, found {lengths.dtype}.")
+    if lengths.shape != x.shape[:1]:
+        raise ValueError(
+            f"lengths must have shape ({len(x)},), one for each series of x, found "
+            f"{tuple(lengths.shape)}."
+        )
+    # Elsewhere their values could not be looked at without waiting for the device.
+    if lengths.device.type == "cpu" and (lengths.min() < 1 or lengths.max() > x.shape[2]):
+        raise ValueError(
+            f"lengths must lie in 1..{x.shape[2]}, the time steps of the batch, found "
+            f"{int(lengths.min())}..{int(lengths.max())}."
+        )
 
 
 def observed_steps(lengths: Tensor, n_steps: int) -> Tensor:

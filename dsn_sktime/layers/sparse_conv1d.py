@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dsn_sktime.kernels import KernelIndex, sparse_conv1d
-from dsn_sktime.layers.lengths import observed_steps
+from dsn_sktime.layers.lengths import check_batch, observed_steps
 from dsn_sktime.topology import KernelGroups, initial_topology
 
 __all__ = ["PADDINGS", "SparseConv1d"]
@@ -138,14 +138,12 @@ class SparseConv1d(nn.Module):
 
         Raises
         ------
+        TypeError
+            If ``x`` has not the type of the weights, or ``lengths`` are no int64.
         ValueError
-            If ``x`` has another shape.
+            If ``x`` or ``lengths`` have another shape, or a length lies outside 1..L.
         """
-        if x.ndim != 3 or x.shape[1] != self.groups.in_channels or x.shape[2] == 0:
-            raise ValueError(
-                f"x must have shape (B, {self.groups.in_channels}, L) with L at least 1, "
-                f"found {tuple(x.shape)}."
-            )
+        check_batch(x, lengths, self.groups.in_channels, self.values.dtype)
         return sparse_conv1d(
             self._pad(x, lengths),
             self.values,
@@ -183,6 +181,20 @@ class SparseConv1d(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is decoded from the index."""
         return {**vars(self), "_decoded": None}
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *arguments: Any, **options: Any
+    ) -> None:
+        """Load values and index, or neither: kernels believe what the index says."""
+        index = state_dict.get(f"{prefix}index")
+        if index is not None:
+            try:
+                self.groups.check_topology(index.cpu().numpy())
+            except ValueError as error:
+                error_messages: list[str] = arguments[-1]
+                error_messages.append(f"{prefix}index: {error}")
+                return
+        super()._load_from_state_dict(state_dict, prefix, *arguments, **options)
 
     def _store_dense_gradient(self, gradient: Tensor) -> None:
         self.dense_gradient = gradient

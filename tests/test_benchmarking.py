@@ -1,0 +1,35 @@
+"""The speed benchmark compares two networks that do the same."""
+
+import json
+
+import pytest
+import torch
+
+from dsn_sktime.benchmarking import speed
+from dsn_sktime.benchmarking.__main__ import main
+from dsn_sktime.benchmarking.masked_dense import MaskedDenseNetwork
+from dsn_sktime.network import DSNNetwork
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_masked_dense_network_is_the_same_function(training):
+    generator = torch.Generator().manual_seed(0)
+    network = DSNNetwork(2, 3, n_layers=2, n_filters=4, kernel_size=9, generator=generator)
+    masked = MaskedDenseNetwork(network)
+    network.train(training)
+    masked.train(training)
+    masked.apply_masks()
+    x = torch.randn(5, 2, 30, generator=generator)
+    with torch.no_grad():
+        assert torch.allclose(network(x), masked(x), atol=1e-5)
+
+
+def test_speed_prints_a_table_and_writes_json(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(speed, "CASES", ((2, 1, 8), (3, 2, 10)))
+    file = tmp_path / "speed.json"
+    main(["speed", "--repeats", "2", "--json", str(file)])
+    assert "ratio" in capsys.readouterr().out
+    rows = json.loads(file.read_text())["rows"]
+    assert {row["task"] for row in rows} == {"training step", "prediction"}
+    assert all(row["ratio"] == row["dense_ms"] / row["sparse_ms"] for row in rows)
+    assert {(row["B"], row["m"], row["L"]) for row in rows} == {(2, 1, 8), (3, 2, 10)}
