@@ -22,8 +22,10 @@ from dsn_sktime.sklearn_compat import SklearnCompatMixin
 
 __all__ = ["BaseNetworkClassifier"]
 
-# Time steps of a prediction batch: bounds the memory that prediction takes.
-_STEPS_PER_CHUNK = 2**15
+# Prediction batch: as many series as the sparse kernels do best, but no more time steps
+# than keep its memory small.
+_SERIES_PER_CHUNK = 16
+_STEPS_PER_CHUNK = 2**18
 
 # Parameters that do not change what is learned.
 _NEUTRAL_PARAMETERS = ("callbacks", "device", "n_jobs", "random_state", "verbose")
@@ -114,7 +116,7 @@ class BaseNetworkClassifier(SklearnCompatMixin, BaseClassifier):
                 f"{type(self).__name__} was fitted with, found {panel.n_variates}. Arrays "
                 "have the axes (series, variates, time steps)."
             )
-        size = max(1, _STEPS_PER_CHUNK // panel.values.shape[2])
+        size = min(_SERIES_PER_CHUNK, max(1, _STEPS_PER_CHUNK // panel.values.shape[2]))
         with compute_threads(n_threads(self.n_jobs)), torch.no_grad():
             return np.concatenate([self._probabilities(part) for part in panel.chunks(size)])
 

@@ -63,6 +63,7 @@ def convolve(
     observed : array of shape (n_columns,)
         1 where a column belongs to a series, else 0; read only with ``shift``.
     """
+    zero = np.float32(0)
     n_vectors = n_columns // LANES
     n_tiles = (n_vectors + MAX_VECTORS - 1) // MAX_VECTORS
     for tile in range(n_tiles):
@@ -81,9 +82,12 @@ def convolve(
                     block == 0,
                 )
                 if block == n_blocks - 1 and shift.size > 0:
-                    for p in range(begin, end):
-                        total = out[row, out_column + p] + shift[row]
-                        out[row, out_column + p] = max(total, np.float32(0)) * observed[p]
+                    part = out[row, out_column + begin : out_column + end]
+                    counts = observed[begin:end]
+                    for p in range(end - begin):
+                        total = part[p] + shift[row]
+                        # Not max(): that asks about NaN, and the loop is no longer vectors.
+                        part[p] = (total if total > zero else zero) * counts[p]
 
 
 @njit(nogil=True, cache=True)
