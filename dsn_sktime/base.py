@@ -202,10 +202,20 @@ class BaseNetworkClassifier(SklearnCompatMixin, BaseClassifier):
         rng = np.random.RandomState() if self.random_state is None else self.random_state
         return check_random_state(rng).randint(2**31 - 1, size=n)
 
+    def _settings(self) -> dict[str, Any]:
+        """Return the parameters, with Python's numbers for numpy's.
+
+        Grids are often numpy arrays; checkpoints hold Python's numbers only.
+        """
+        return {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in self.get_params(deep=False).items()
+        }
+
     def _run_id(self, panel: Panel, y: np.ndarray, *more: object) -> str:
         """Digest of the data and of every setting that shapes the result."""
-        parameters = self.get_params(deep=False)
-        shaping = {name: parameters[name] for name in parameters if name not in _NEUTRAL_PARAMETERS}
+        settings = self._settings()
+        shaping = {name: settings[name] for name in settings if name not in _NEUTRAL_PARAMETERS}
         seed = self.random_state if isinstance(self.random_state, int | np.integer) else None
         digest = hashlib.sha256(repr((type(self).__name__, shaping, seed, more)).encode())
         digest.update(repr((panel.values.shape, y.tolist())).encode())

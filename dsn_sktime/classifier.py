@@ -44,6 +44,19 @@ _PAPER: dict[str, Any] = {
     "callbacks": None,
 }
 
+_OF_NETWORK = (
+    "n_layers",
+    "n_filters",
+    "n_bottleneck",
+    "kernel_size",
+    "n_kernel_groups",
+    "sparsity",
+    "padding",
+    "topology_init",
+    "n_pool",
+)
+_OF_RECIPE = ("n_epochs", "lr", "lr_min", "growth", "alpha", "delta_t")
+
 _AT_LEAST_ONE = (
     "n_epochs",
     "n_layers",
@@ -365,32 +378,17 @@ class DSNClassifier(BaseNetworkClassifier):
         return trainer.network, history, trainer.best_epoch
 
     def _build_network(self, n_variates: int, generator: torch.Generator) -> DSNNetwork:
-        return DSNNetwork(
-            n_variates,
-            self.n_classes_,
-            n_layers=self.n_layers,
-            n_filters=self.n_filters,
-            n_bottleneck=self.n_bottleneck,
-            kernel_size=self.kernel_size,
-            n_kernel_groups=self.n_kernel_groups,
-            sparsity=self.sparsity,
-            padding=self.padding,
-            topology_init=self.topology_init,
-            n_pool=self.n_pool,
-            generator=generator,
-        )
+        settings = self._settings()
+        of_network = {name: settings[name] for name in _OF_NETWORK}
+        return DSNNetwork(n_variates, self.n_classes_, **of_network, generator=generator)
 
     def _recipe(self, n_series: int) -> Recipe:
-        automatic = max(min(n_series // 10, 16), 2)
-        return Recipe(
-            n_epochs=self.n_epochs,
-            batch_size=automatic if self.batch_size == "auto" else int(self.batch_size),
-            lr=self.lr,
-            lr_min=self.lr_min,
-            growth=self.growth,
-            alpha=self.alpha,
-            delta_t=self.delta_t,
-        )
+        settings = self._settings()
+        batch_size = settings["batch_size"]
+        if batch_size == "auto":
+            batch_size = max(min(n_series // 10, 16), 2)
+        of_recipe = {name: settings[name] for name in _OF_RECIPE}
+        return Recipe(batch_size=batch_size, **of_recipe)
 
     def _remember(self, trained: list[tuple[DSNNetwork, list[dict[str, Any]], int]]) -> None:
         self.networks_ = [network for network, _, _ in trained]

@@ -21,6 +21,7 @@ INTEGERS = [
     "n_epochs",
     "n_layers",
     "n_filters",
+    "n_bottleneck",
     "kernel_size",
     "n_kernel_groups",
     "delta_t",

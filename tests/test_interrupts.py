@@ -313,6 +313,17 @@ def test_parameters_that_change_no_result_use_the_same_file(tmp_path: Path, chan
     assert resumed(tmp_path, **change)[1] == []
 
 
+def test_numbers_of_numpy_use_the_same_file_as_those_of_python(tmp_path: Path) -> None:
+    numbers = {"n_pool": 5, "delta_t": 2, "kernel_size": 12, "lr": 1e-3, "alpha": 0.25}
+    first, _ = resumed(tmp_path, **numbers)
+    of_numpy = {name: np.asarray(value)[()] for name, value in numbers.items()}
+    interrupted(tmp_path / "other", 2, **of_numpy)
+    assert_same_fit(resumed(tmp_path / "other", **of_numpy)[0], first)
+    again, epochs = resumed(tmp_path, **of_numpy)
+    assert epochs == []
+    assert_same_fit(again, first)
+
+
 def test_other_data_and_labels_use_another_file(tmp_path: Path) -> None:
     X, y = panel()
     changed = X.copy()
