@@ -74,6 +74,57 @@ def convolve_gradients(
     return x_gradient, kernels_gradient
 
 
+def source_columns(
+    lengths: Iterable[int], n_steps: int, kernel_size: int, padding: str
+) -> np.ndarray:
+    """Step that each tap reads at each step: (B, L, k), or ``n_steps`` for a zero.
+
+    Steps at or after a series' length read zeros only.
+    """
+    lengths = list(lengths)
+    sources = np.full((len(lengths), n_steps, kernel_size), n_steps)
+    of_length = {}
+    for length in set(lengths):
+        rows = [
+            [source_step(t + tap, length, kernel_size, padding) for tap in range(kernel_size)]
+            for t in range(length)
+        ]
+        of_length[length] = [[n_steps if s is None else s for s in row] for row in rows]
+    for b, length in enumerate(lengths):
+        sources[b, :length] = of_length[length]
+    return sources
+
+
+def convolve_batch(x: np.ndarray, kernels: np.ndarray, sources: np.ndarray) -> np.ndarray:
+    """Do :func:`convolve` for series padded to one length: (B, C_in, L) to (B, C_out, L).
+
+    The same sums in fewer loops, for shapes that plain loops would take minutes for.
+    """
+    windows = _windows(x, sources)
+    return np.einsum("bitk,oik->bot", windows, kernels, optimize=True)
+
+
+def convolve_batch_gradients(
+    x: np.ndarray, kernels: np.ndarray, sources: np.ndarray, y_gradient: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Do :func:`convolve_gradients` for series padded to one length."""
+    by_kernels = np.einsum("bot,bitk->oik", y_gradient, _windows(x, sources), optimize=True)
+    by_windows = np.einsum("bot,oik->bitk", y_gradient, kernels, optimize=True)
+    n_series, n_channels, n_steps = x.shape
+    by_x = np.zeros((n_series, n_channels, n_steps + 1))
+    for b in range(n_series):
+        for tap in range(kernels.shape[2]):
+            # Several steps may read one: its gradients add up.
+            np.add.at(by_x[b].T, sources[b, :, tap], by_windows[b, :, :, tap].T)
+    return by_x[:, :, :n_steps], by_kernels
+
+
+def _windows(x: np.ndarray, sources: np.ndarray) -> np.ndarray:
+    """What each tap reads, (B, C, L, k)."""
+    with_zero = np.concatenate([x, np.zeros_like(x[:, :, :1])], axis=2)
+    return np.stack([one[:, source] for one, source in zip(with_zero, sources, strict=True)])
+
+
 def pointwise(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Apply a matrix (C_out, C_in) at each time step of one series."""
     y = np.zeros((len(matrix), x.shape[1]))

@@ -59,6 +59,7 @@ def for_rows(work: Callable[[int, int], None], cost: np.ndarray) -> None:
 def _pool() -> ThreadPoolExecutor:
     process = os.getpid()
     if process not in _pools:
-        _pools.clear()
-        _pools[process] = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="dsn-kernel")
+        pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="dsn-kernel")
+        # Threads that meet here all take the pool of the first.
+        _pools.setdefault(process, pool)
     return _pools[process]

@@ -62,7 +62,8 @@ def _forget() -> None:
     _n_unused = 0
 
 
-os.register_at_fork(after_in_child=_forget)
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=_forget)
 
 
 def _give_back(buffer: Tensor, capacity: int) -> None:

@@ -183,18 +183,37 @@ class SparseConv1d(nn.Module):
         return {**vars(self), "_decoded": None}
 
     def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *arguments: Any, **options: Any
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
     ) -> None:
-        """Load values and index, or neither: kernels believe what the index says."""
-        index = state_dict.get(f"{prefix}index")
-        if index is not None:
-            try:
+        """Load values and index, or neither: the kernels trust the index."""
+        index, values = (state_dict.get(prefix + name) for name in ("index", "values"))
+        try:
+            if index is not None:
                 self.groups.check_topology(index.cpu().numpy())
-            except ValueError as error:
-                error_messages: list[str] = arguments[-1]
-                error_messages.append(f"{prefix}index: {error}")
-                return
-        super()._load_from_state_dict(state_dict, prefix, *arguments, **options)
+            if values is not None and values.shape != self.values.shape:
+                raise ValueError(
+                    f"this layer has values of shape {tuple(self.values.shape)}, found "
+                    f"{tuple(values.shape)}."
+                )
+        except ValueError as error:
+            error_msgs.append(f"{prefix}index and {prefix}values do not fit: {error}")
+            return
+        super()._load_from_state_dict(
+            state_dict,
+            prefix,
+            local_metadata,
+            strict,
+            missing_keys,
+            unexpected_keys,
+            error_msgs,
+        )
 
     def _store_dense_gradient(self, gradient: Tensor) -> None:
         self.dense_gradient = gradient
