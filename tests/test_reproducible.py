@@ -184,7 +184,7 @@ def test_predicting_runs_on_one_thread_and_gives_the_others_back() -> None:
     classifier = tiny_classifier().fit(X, y)
     classifier.network_.register_forward_pre_hook(lambda *_: counts.append(torch.get_num_threads()))
     classifier.predict(X)
-    assert counts == [1]
+    assert set(counts) == {1}
     assert torch.get_num_threads() == 2
 
 
