@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -14,14 +15,28 @@ def run_python(program: str, *arguments: str, timeout: float = 100) -> str:
 
     It sees no GPU: torch refuses gradients in a fork of a process that has used one.
     """
-    done = subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(program), *arguments],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=timeout,
         env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         cwd=Path(__file__).parent,
-        check=False,
+        start_new_session=True,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    try:
+        printed, errors = process.communicate(timeout=timeout)
+    finally:
+        end_session(process)
+    assert process.returncode == 0, printed + errors
+    return printed
+
+
+def end_session(process: subprocess.Popen) -> None:
+    """End a process and those that it started: one that hangs would hold its output open."""
+    if hasattr(os, "killpg"):
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:  # all have ended
+            pass
+    process.kill()

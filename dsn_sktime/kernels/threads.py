@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import pairwise
+from threading import Barrier
 
 import numpy as np
 import torch
@@ -59,7 +60,23 @@ def for_rows(work: Callable[[int, int], None], cost: np.ndarray) -> None:
 def _pool() -> ThreadPoolExecutor:
     process = os.getpid()
     if process not in _pools:
-        pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="dsn-kernel")
         # Threads that meet here all take the pool of the first.
-        _pools.setdefault(process, pool)
+        _pools.setdefault(process, _started_pool())
     return _pools[process]
+
+
+def _started_pool() -> ThreadPoolExecutor:
+    """Return a pool whose threads run, and in which torch computes on one thread each.
+
+    Else a matrix product in one of them would be shared with torch's own threads: slower,
+    and summed in another order.
+    """
+    n = os.cpu_count() or 1
+    before = torch.get_num_threads()
+    pool = ThreadPoolExecutor(n, "dsn-kernel", torch.set_num_threads, (1,))
+    everyone = Barrier(n)
+    for started in [pool.submit(everyone.wait) for _ in range(n)]:
+        started.result()
+    # Any other new thread starts with the number that was set last.
+    torch.set_num_threads(before)
+    return pool
