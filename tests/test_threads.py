@@ -1,0 +1,299 @@
+"""Fitting and predicting beside others: threads, processes, forks.
+
+Each program runs in a process of its own and has a time limit, so that a deadlock is a
+failed test. All compare with what the same classifier gives alone, bit for bit.
+"""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+from processes import run_python
+
+BACKENDS = ["loky", "threading", "multiprocessing"]
+
+# What every program starts with. Several kernel threads, though torch has one.
+PRELUDE = """
+import multiprocessing
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from tiny import panel, tiny_classifier
+
+X, y = panel()
+
+
+def fitted(**parameters):
+    return tiny_classifier(n_jobs=3, **parameters).fit(X, y)
+
+
+def fit_and_predict(fit=fitted):
+    # Two estimators' worth of turns: the second finds the memory of the first.
+    return [fit().predict_proba(X) for _ in range(2)][-1]
+
+
+def check(found, expected):
+    assert found.shape == expected.shape
+    assert np.array_equal(found, expected)
+
+
+def in_a_fork(function):
+    process = multiprocessing.get_context("fork").Process(target=function)
+    process.start()
+    process.join(60)
+    process.kill()
+    assert process.exitcode == 0, process.exitcode
+"""
+
+
+def run(program: str, *arguments: str) -> None:
+    run_python(PRELUDE + textwrap.dedent(program), *arguments, timeout=60)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_fit_and_predict_in_workers_of_joblib(backend):
+    """After a fit in the parent, which "multiprocessing" forks; shared in "threading"."""
+    run(
+        """
+        classifier = fitted()
+        expected = classifier.predict_proba(X)
+        workers = Parallel(n_jobs=2, backend=sys.argv[1])
+        for found in workers(delayed(fit_and_predict)() for _ in range(2)):
+            check(found, expected)
+        for found in workers(delayed(classifier.predict_proba)(X) for _ in range(4)):
+            check(found, expected)
+        # A process whose workers have ended goes on as before.
+        check(fit_and_predict(), expected)
+        """,
+        backend,
+    )
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_kernel_threads_within_workers_of_joblib(backend):
+    """joblib grants a nested estimator one job; torch's number of threads it takes."""
+    run(
+        """
+        def with_threads():
+            torch.set_num_threads(3)
+            from dsn_sktime.kernels import threads
+            from dsn_sktime.runtime import n_threads
+            assert n_threads(None) == 3
+            found = tiny_classifier(n_jobs=None).fit(X, y).predict_proba(X)
+            assert threads._pools
+            return found
+
+        expected = tiny_classifier(n_jobs=1).fit(X, y).predict_proba(X)
+        for found in Parallel(n_jobs=2, backend=sys.argv[1])(
+            delayed(with_threads)() for _ in range(2)
+        ):
+            check(found, expected)
+        """,
+        backend,
+    )
+
+
+def test_cross_validation_and_grid_search_in_two_processes():
+    run(
+        """
+        from sklearn.model_selection import GridSearchCV, cross_val_score
+
+        scores = [cross_val_score(tiny_classifier(), X, y, cv=2, n_jobs=n) for n in (None, 2)]
+        check(*scores)
+        searches = [
+            GridSearchCV(tiny_classifier(), {"kernel_size": [5, 9]}, cv=2, n_jobs=n).fit(X, y)
+            for n in (None, 2)
+        ]
+        check(*(search.cv_results_["mean_test_score"] for search in searches))
+        check(*(search.predict_proba(X) for search in searches))
+        """
+    )
+
+
+def test_two_threads_at_once():
+    run(
+        """
+        classifier = fitted()
+        many = np.tile(X, (30, 1, 1))
+        expected = classifier.predict_proba(many)
+        alone = classifier.predict_proba(X)
+        for function, same in (
+            (lambda: classifier.predict_proba(many), expected),
+            (fit_and_predict, alone),
+        ):
+            barrier = threading.Barrier(2)
+
+            def at_once(_):
+                barrier.wait(60)
+                return [function() for _ in range(5)]
+
+            with ThreadPoolExecutor(2) as pool:
+                for results in pool.map(at_once, range(2)):
+                    for found in results:
+                        check(found, same)
+        """
+    )
+
+
+@pytest.mark.skipif("not hasattr(__import__('os'), 'fork')")
+def test_a_fork_after_a_fit():
+    run(
+        """
+        classifier = fitted()
+        expected = classifier.predict_proba(X)
+
+        def in_child():
+            check(classifier.predict_proba(X), expected)
+            check(fit_and_predict(), expected)
+            in_grandchild()
+
+        def in_grandchild():
+            in_a_fork(lambda: check(fit_and_predict(), expected))
+
+        in_a_fork(in_child)
+        check(fit_and_predict(), expected)
+        """
+    )
+
+
+@pytest.mark.skipif("not hasattr(__import__('os'), 'fork')")
+def test_forks_while_another_thread_fits():
+    run(
+        """
+        from dsn_sktime.training import Callback
+
+        classifier = fitted()
+        expected = classifier.predict_proba(X)
+        started, over = threading.Event(), threading.Event()
+
+        class UntilOver(Callback):
+            def on_epoch_end(self, trainer, record):
+                started.set()
+                if over.is_set():
+                    raise InterruptedError
+
+        def fit_until_over():
+            try:
+                fitted(n_epochs=10**6, callbacks=[UntilOver()])
+            except InterruptedError:
+                return
+            raise AssertionError
+
+        def in_child():
+            check(classifier.predict_proba(X), expected)
+            check(fit_and_predict(), expected)
+
+        with ThreadPoolExecutor(1) as pool:
+            other = pool.submit(fit_until_over)
+            try:
+                assert started.wait(60)
+                for _ in range(8):
+                    in_a_fork(in_child)
+            finally:
+                over.set()
+            other.result()
+        check(fit_and_predict(), expected)
+        """
+    )
+
+
+@pytest.mark.skipif("not hasattr(__import__('os'), 'fork')")
+def test_a_fork_while_another_thread_sets_the_threads_of_torch():
+    run(
+        """
+        from dsn_sktime import runtime
+
+        classifier = fitted()
+        expected = classifier.predict_proba(X)
+        torch.set_num_threads(2)
+        with runtime._lock:
+            # This thread's own hold on the lock is what the child must not wait for.
+            in_a_fork(lambda: check(fit_and_predict(), expected))
+
+        def inside():
+            with runtime.compute_threads(2):
+                in_a_fork(count)
+
+        def count():
+            assert torch.get_num_threads() == 1
+            check(fit_and_predict(), expected)
+            with ThreadPoolExecutor(1) as pool:
+                check(pool.submit(fit_and_predict).result(60), expected)
+
+        inside()
+        assert torch.get_num_threads() == 2
+        """
+    )
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_evaluate_and_benchmark_of_sktime(backend):
+    run(
+        """
+        from sklearn.metrics import accuracy_score
+        from sklearn.model_selection import StratifiedKFold
+        from sktime.benchmarking.classification import ClassificationBenchmark
+        from sktime.classification.model_evaluation import evaluate
+        from sktime.datatypes import convert_to
+
+        panel_frame = convert_to(X, "pd-multiindex", "Panel")
+        folds = StratifiedKFold(2, shuffle=True, random_state=0)
+        scores = [
+            evaluate(
+                tiny_classifier(),
+                folds,
+                panel_frame,
+                y,
+                scoring=[accuracy_score],
+                error_score="raise",
+                backend=backend,
+                backend_params={"n_jobs": 2} if backend else None,
+            )["test_accuracy_score"].to_numpy()
+            for backend in (None, sys.argv[1])
+        ]
+        check(*scores)
+
+        def load():
+            return panel_frame, y
+
+        benchmark = ClassificationBenchmark(
+            backend=sys.argv[1], backend_params={"n_jobs": 2}
+        )
+        for number in range(2):
+            benchmark.add_estimator(tiny_classifier(), estimator_id=f"DSN-{number}")
+        benchmark.add_task(load, folds, [accuracy_score], task_id="UnitTest")
+        results = benchmark.run()
+        assert not benchmark.failed_experiments
+        for fold in range(2):
+            column = results[f"accuracy_score_fold_{fold}_test"]
+            assert column.tolist() == [scores[0][fold]] * 2
+        """,
+        backend,
+    )
+
+
+def test_workers_of_dask():
+    pytest.importorskip("distributed")
+    run(
+        """
+        from distributed import Client, LocalCluster
+        from joblib import parallel_config
+
+        if __name__ == "__main__":
+            expected = fit_and_predict()
+            with (
+                LocalCluster(2, threads_per_worker=2, dashboard_address=None) as cluster,
+                Client(cluster) as client,
+            ):
+                found = client.gather([client.submit(fit_and_predict, pure=False) for _ in range(4)])
+                with parallel_config(backend="dask"):
+                    found += Parallel()(delayed(fit_and_predict)() for _ in range(4))
+            for probabilities in found:
+                check(probabilities, expected)
+        """
+    )
