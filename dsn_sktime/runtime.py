@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,6 +65,17 @@ def _single_torch_thread() -> Iterator[None]:
         with _lock:
             _n_inside -= 1
             torch.set_num_threads(before)
+
+
+def _forget_other_threads() -> None:
+    """Start afresh in a forked process: another thread may have held the lock."""
+    global _lock, _n_inside
+    _lock = threading.Lock()
+    _n_inside = int(getattr(_here, "inside", False))
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=_forget_other_threads)
 
 
 def resolve_device(device: str) -> torch.device:

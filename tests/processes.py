@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -35,8 +36,6 @@ def run_python(program: str, *arguments: str, timeout: float = 100) -> str:
 def end_session(process: subprocess.Popen) -> None:
     """End a process and those that it started: one that hangs would hold its output open."""
     if hasattr(os, "killpg"):
-        try:
+        with suppress(ProcessLookupError):  # all have ended
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:  # all have ended
-            pass
     process.kill()

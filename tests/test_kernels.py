@@ -10,6 +10,7 @@ import copy
 import gc
 import json
 import math
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,7 @@ from torch.nn import functional as F
 
 from dsn_sktime.kernels import compiled, kernel_threads, threads, uses_sparse_kernels, workspace
 from dsn_sktime.kernels import sparse as engine
-from dsn_sktime.kernels.layout import ALIGNMENT, TimeBatch
+from dsn_sktime.kernels.layout import ALIGNMENT, Convolution, TimeBatch
 from dsn_sktime.layers import PADDINGS, SparseConv1d
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.training.adam import Adam, _bias_corrections
@@ -225,6 +226,16 @@ def test_the_oracle_in_fewer_loops_is_that_of_plain_loops(rng, padding):
         assert not by_x[b, :, length:].any()
         total += of_kernels
     assert naive.relative_error(by_kernels, total) < 1e-13
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_decoded_index_can_be_copied_and_pickled(copied):
+    """dask copies modules attribute by attribute, what is decoded included."""
+    conv = Convolution(2, 16, 9)
+    kernels = Case().module.conv.kernel_index()
+    expected, found = kernels.forward(conv), copied(kernels).forward(conv)
+    assert np.array_equal(found.offsets, expected.offsets)
+    assert np.array_equal(found.starts, expected.starts)
 
 
 # A whole layer: 1x1 convolution, sparse convolution, BatchNorm, ReLU

@@ -16,6 +16,7 @@ BACKENDS = ["loky", "threading", "multiprocessing"]
 # What every program starts with. Several kernel threads, though torch has one.
 PRELUDE = """
 import multiprocessing
+import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -57,61 +58,32 @@ def run(program: str, *arguments: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_fit_and_predict_in_workers_of_joblib(backend):
-    """After a fit in the parent, which "multiprocessing" forks; shared in "threading"."""
+    """After a fit in the parent, which "multiprocessing" forks; shared in "threading".
+
+    joblib grants a nested estimator one job; torch's number of threads it takes.
+    """
     run(
         """
-        classifier = fitted()
-        expected = classifier.predict_proba(X)
-        workers = Parallel(n_jobs=2, backend=sys.argv[1])
-        for found in workers(delayed(fit_and_predict)() for _ in range(2)):
-            check(found, expected)
-        for found in workers(delayed(classifier.predict_proba)(X) for _ in range(4)):
-            check(found, expected)
-        # A process whose workers have ended goes on as before.
-        check(fit_and_predict(), expected)
-        """,
-        backend,
-    )
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_kernel_threads_within_workers_of_joblib(backend):
-    """joblib grants a nested estimator one job; torch's number of threads it takes."""
-    run(
-        """
-        def with_threads():
+        def with_kernel_threads():
             torch.set_num_threads(3)
             from dsn_sktime.kernels import threads
             from dsn_sktime.runtime import n_threads
             assert n_threads(None) == 3
             found = tiny_classifier(n_jobs=None).fit(X, y).predict_proba(X)
-            assert threads._pools
+            assert os.getpid() in threads._pools
             return found
 
-        expected = tiny_classifier(n_jobs=1).fit(X, y).predict_proba(X)
-        for found in Parallel(n_jobs=2, backend=sys.argv[1])(
-            delayed(with_threads)() for _ in range(2)
-        ):
+        classifier = fitted()
+        expected = classifier.predict_proba(X)
+        workers = Parallel(n_jobs=2, backend=sys.argv[1])
+        for function in (fit_and_predict, with_kernel_threads):
+            for found in workers(delayed(function)() for _ in range(2)):
+                check(found, expected)
+        for found in workers(delayed(classifier.predict_proba)(X) for _ in range(4)):
             check(found, expected)
+        check(fit_and_predict(), expected)
         """,
         backend,
-    )
-
-
-def test_cross_validation_and_grid_search_in_two_processes():
-    run(
-        """
-        from sklearn.model_selection import GridSearchCV, cross_val_score
-
-        scores = [cross_val_score(tiny_classifier(), X, y, cv=2, n_jobs=n) for n in (None, 2)]
-        check(*scores)
-        searches = [
-            GridSearchCV(tiny_classifier(), {"kernel_size": [5, 9]}, cv=2, n_jobs=n).fit(X, y)
-            for n in (None, 2)
-        ]
-        check(*(search.cv_results_["mean_test_score"] for search in searches))
-        check(*(search.predict_proba(X) for search in searches))
-        """
     )
 
 
@@ -119,7 +91,7 @@ def test_two_threads_at_once():
     run(
         """
         classifier = fitted()
-        many = np.tile(X, (30, 1, 1))
+        many = np.tile(X, (20, 1, 1))
         expected = classifier.predict_proba(many)
         alone = classifier.predict_proba(X)
         for function, same in (
@@ -130,7 +102,7 @@ def test_two_threads_at_once():
 
             def at_once(_):
                 barrier.wait(60)
-                return [function() for _ in range(5)]
+                return [function() for _ in range(3)]
 
             with ThreadPoolExecutor(2) as pool:
                 for results in pool.map(at_once, range(2)):
@@ -192,7 +164,7 @@ def test_forks_while_another_thread_fits():
             other = pool.submit(fit_until_over)
             try:
                 assert started.wait(60)
-                for _ in range(8):
+                for _ in range(4):
                     in_a_fork(in_child)
             finally:
                 over.set()
@@ -231,49 +203,65 @@ def test_a_fork_while_another_thread_sets_the_threads_of_torch():
     )
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_evaluate_and_benchmark_of_sktime(backend):
+def test_validation_in_parallel_by_scikit_learn_and_sktime():
+    """In one program, since each start of loky's workers takes seconds."""
     run(
         """
         from sklearn.metrics import accuracy_score
-        from sklearn.model_selection import StratifiedKFold
+        from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
         from sktime.benchmarking.classification import ClassificationBenchmark
         from sktime.classification.model_evaluation import evaluate
         from sktime.datatypes import convert_to
 
-        panel_frame = convert_to(X, "pd-multiindex", "Panel")
-        folds = StratifiedKFold(2, shuffle=True, random_state=0)
         scores = [
-            evaluate(
+            cross_val_score(tiny_classifier(), X, y, cv=2, scoring="neg_log_loss", n_jobs=n)
+            for n in (None, 2)
+        ]
+        check(*scores)
+        assert np.isfinite(scores).all()
+        grid = {"kernel_size": [9, 12]}
+        searches = [
+            GridSearchCV(tiny_classifier(), grid, scoring="neg_log_loss", cv=2, n_jobs=n).fit(X, y)
+            for n in (None, 2)
+        ]
+        check(*(search.cv_results_["mean_test_score"] for search in searches))
+        check(*(search.predict_proba(X) for search in searches))
+
+        frame = convert_to(X, "pd-multiindex", "Panel")
+        folds = KFold(2, shuffle=True, random_state=0)
+
+        def evaluated(**backend):
+            results = evaluate(
                 tiny_classifier(),
                 folds,
-                panel_frame,
+                frame,
                 y,
                 scoring=[accuracy_score],
                 error_score="raise",
-                backend=backend,
-                backend_params={"n_jobs": 2} if backend else None,
-            )["test_accuracy_score"].to_numpy()
-            for backend in (None, sys.argv[1])
-        ]
-        check(*scores)
+                **backend,
+            )
+            return results["test_accuracy_score"].to_numpy()
 
         def load():
-            return panel_frame, y
+            return frame, y
 
-        benchmark = ClassificationBenchmark(
-            backend=sys.argv[1], backend_params={"n_jobs": 2}
-        )
-        for number in range(2):
-            benchmark.add_estimator(tiny_classifier(), estimator_id=f"DSN-{number}")
-        benchmark.add_task(load, folds, [accuracy_score], task_id="UnitTest")
-        results = benchmark.run()
-        assert not benchmark.failed_experiments
-        for fold in range(2):
-            column = results[f"accuracy_score_fold_{fold}_test"]
-            assert column.tolist() == [scores[0][fold]] * 2
-        """,
-        backend,
+        def benchmarked(**backend):
+            benchmark = ClassificationBenchmark(**backend)
+            benchmark.add_estimator(tiny_classifier(), estimator_id="DSN")
+            benchmark.add_task(load, folds, [accuracy_score], task_id="UnitTest")
+            results = benchmark.run()
+            assert not benchmark.failed_experiments, benchmark.failed_experiments
+            names = [f"accuracy_score_fold_{fold}_test" for fold in range(2)]
+            return results[names].to_numpy()[0].astype(float)
+
+        expected = evaluated()
+        check(benchmarked(), expected)
+        for backend in BACKENDS:
+            print(backend, flush=True)
+            options = {"backend": backend, "backend_params": {"n_jobs": 2}}
+            check(evaluated(**options), expected)
+            check(benchmarked(**options), expected)
+        """.replace("BACKENDS", str(BACKENDS))
     )
 
 
@@ -284,16 +272,16 @@ def test_workers_of_dask():
         from distributed import Client, LocalCluster
         from joblib import parallel_config
 
-        if __name__ == "__main__":
-            expected = fit_and_predict()
-            with (
-                LocalCluster(2, threads_per_worker=2, dashboard_address=None) as cluster,
-                Client(cluster) as client,
-            ):
-                found = client.gather([client.submit(fit_and_predict, pure=False) for _ in range(4)])
-                with parallel_config(backend="dask"):
-                    found += Parallel()(delayed(fit_and_predict)() for _ in range(4))
-            for probabilities in found:
-                check(probabilities, expected)
+        expected = fit_and_predict()
+        with (
+            LocalCluster(1, threads_per_worker=2, dashboard_address=None) as cluster,
+            Client(cluster) as client,
+        ):
+            futures = [client.submit(fit_and_predict, pure=False) for _ in range(4)]
+            found = client.gather(futures)
+            with parallel_config(backend="dask"):
+                found += Parallel()(delayed(fit_and_predict)() for _ in range(4))
+        for probabilities in found:
+            check(probabilities, expected)
         """
     )

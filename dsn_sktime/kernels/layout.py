@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -179,12 +180,16 @@ class KernelIndex:
     """
 
     def __init__(self, index: np.ndarray, shape: tuple[int, int, int]) -> None:
-        self.shape = shape
+        self.index, self.shape = index, shape
         self.out_channel, rest = np.divmod(index, shape[1] * shape[2])
         self.in_channel, self.tap = np.divmod(rest, shape[2])
         # Few shapes at a time: the usual batch, the last one of an epoch.
         self.forward = lru_cache(maxsize=4)(self._forward)
         self.backward = lru_cache(maxsize=4)(self._backward)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be copied and pickled without the caches, which cannot be."""
+        return KernelIndex, (self.index, self.shape)
 
     def _forward(self, conv: Convolution) -> Weights:
         """Offsets into the padded input, by output channel."""
