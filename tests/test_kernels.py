@@ -908,12 +908,13 @@ def test_memory_of_another_size_is_large_enough():
 
 
 def test_only_so_much_unused_memory_is_kept(monkeypatch):
-    monkeypatch.setattr(workspace, "_LIMIT", workspace._n_unused + 50_000)
     held = [workspace.empty_matrix(30_011) for _ in range(4)]
-    assert workspace._n_unused <= workspace._LIMIT
+    gc.collect()
+    before, capacity = workspace._n_unused, workspace._capacity(30_011)
+    monkeypatch.setattr(workspace, "_LIMIT", before + 2 * capacity + 1)
     del held
     gc.collect()
-    assert workspace._n_unused <= workspace._LIMIT
+    assert workspace._n_unused == before + 2 * capacity
 
 
 def test_threads_never_share_memory():
