@@ -58,6 +58,11 @@ def count_flops(network: DSNNetwork, series_length: int) -> Count:
     -------
     Count
 
+    Raises
+    ------
+    ValueError
+        If ``series_length`` is below 1.
+
     Examples
     --------
     >>> from dsn_sktime.analysis import count_flops
@@ -65,6 +70,8 @@ def count_flops(network: DSNNetwork, series_length: int) -> Count:
     >>> count_flops(DSNNetwork(n_variates=9, n_classes=6), series_length=128).activated
     20284220
     """
+    if series_length < 1:
+        raise ValueError(f"series_length must be at least 1, found {series_length}.")
     per_step = sum(conv.groups.n_activated for conv in network.sparse_convs())
     per_step += sum(
         module.weight.numel()

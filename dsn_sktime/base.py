@@ -16,6 +16,7 @@ from sktime.classification.base import BaseClassifier
 from sktime.datatypes import convert_to
 from torch import nn
 
+from dsn_sktime import __version__
 from dsn_sktime.panel import Panel, check_real
 from dsn_sktime.runtime import compute_threads, n_threads, resolve_device
 from dsn_sktime.sklearn_compat import SklearnCompatMixin
@@ -50,7 +51,7 @@ class BaseNetworkClassifier(SklearnCompatMixin, BaseClassifier):
         "capability:predict_proba": True,
         "capability:random_state": True,
         "property:randomness": "derandomized",
-        "python_dependencies": ["torch>=2.0"],
+        "python_dependencies": ["torch>=2.3"],
     }
 
     device: str
@@ -86,8 +87,11 @@ class BaseNetworkClassifier(SklearnCompatMixin, BaseClassifier):
         ValueError, TypeError
             If a parameter, ``X`` or ``y`` is not as it should be. A classifier that was
             fitted before is then still fitted as before.
+        FloatingPointError
+            If the training loss is no longer finite. The classifier is then not fitted.
         """
         self._check_parameters()
+        _check_container(X)
         y = _as_labels(X, y)
         before = dict(vars(self))
         try:
@@ -216,8 +220,9 @@ class BaseNetworkClassifier(SklearnCompatMixin, BaseClassifier):
         """Digest of the data and of every setting that shapes the result."""
         settings = self._settings()
         shaping = {name: settings[name] for name in settings if name not in _NEUTRAL_PARAMETERS}
-        seed = self.random_state if isinstance(self.random_state, int | np.integer) else None
-        digest = hashlib.sha256(repr((type(self).__name__, shaping, seed, more)).encode())
+        seed = settings["random_state"] if isinstance(self.random_state, Integral) else None
+        made_by = type(self).__name__, __version__
+        digest = hashlib.sha256(repr((made_by, shaping, seed, more)).encode())
         digest.update(repr((panel.values.shape, y.tolist())).encode())
         digest.update(panel.values.numpy().tobytes())
         if panel.lengths is not None:
@@ -254,17 +259,33 @@ def _as_labels(X: Any, y: Any) -> Any:
                 f"y must hold class labels that can be sorted, found {kinds}. Convert them to "
                 "one type, for example with y.astype(str)."
             ) from error
-    if isinstance(X, np.ndarray | list) and len(X) != len(y):
+    if _n_series(X) not in (None, len(y)):
         raise ValueError(
-            f"X and y must be of the same length, found {len(X)} series in X and {len(y)} "
+            f"X and y must be of the same length, found {_n_series(X)} series in X and {len(y)} "
             "labels in y. Arrays have the axes (series, variates, time steps)."
         )
     return y
 
 
+def _n_series(X: Any) -> int | None:
+    """Count the series of the common containers; None leaves the others to sktime."""
+    if isinstance(X, pd.DataFrame) and X.index.nlevels == 2:
+        return X.index.droplevel(-1).nunique()
+    return len(X) if isinstance(X, np.ndarray | list) or _is_nested(X) else None
+
+
+def _is_nested(X: Any) -> bool:
+    return isinstance(X, pd.DataFrame) and X.size > 0 and isinstance(X.iat[0, 0], pd.Series)
+
+
 def _check_container(X: Any) -> None:
     if isinstance(X, np.ndarray):
         check_real(X)
+        if X.ndim not in (2, 3):
+            raise ValueError(
+                "X must have the axes (series, variates, time steps), or (series, time steps) of "
+                f"univariate series, found shape {X.shape}."
+            )
     if (isinstance(X, np.ndarray) and 0 in X.shape) or (isinstance(X, list) and not X):
         found = "an empty list" if isinstance(X, list) else f"shape {X.shape}"
         raise ValueError(

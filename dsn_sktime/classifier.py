@@ -297,7 +297,7 @@ class DSNClassifier(BaseNetworkClassifier):
             _check_integer("n_bottleneck", self.n_bottleneck, 1)
         if self.batch_size != "auto":
             # BatchNorm has no variance to divide by in a batch of one.
-            _check_integer("batch_size", self.batch_size, 2)
+            _check_integer("batch_size", self.batch_size, 2, or_else=" or 'auto'")
         _check_real("lr", self.lr, "(0, inf)", lambda lr: 0 < lr < inf)
         _check_real("lr_min", self.lr_min, f"[0, lr={self.lr!r}]", lambda lr: 0 <= lr <= self.lr)
         _check_real("sparsity", self.sparsity, "[0, 1)", lambda share: 0 <= share < 1)
@@ -307,7 +307,7 @@ class DSNClassifier(BaseNetworkClassifier):
         _check_choice("padding", self.padding, PADDINGS)
         _check_choice("verbose", self.verbose, (0, 1))
         _check_class_weight(self.class_weight)
-        _check_callbacks(self.callbacks)
+        _check_callbacks(self.callbacks, self.random_state)
         # The kernel groups of the layers after the first; they know their own limits.
         self._kernel_groups(self.n_bottleneck or self.n_filters)
 
@@ -403,8 +403,8 @@ class DSNClassifier(BaseNetworkClassifier):
             self.best_epoch_ = best_epochs[0]
 
 
-def _check_integer(name: str, value: object, least: int) -> None:
-    message = f"{name} must be an integer of at least {least}, found {value!r}."
+def _check_integer(name: str, value: object, least: int, or_else: str = "") -> None:
+    message = f"{name} must be an integer of at least {least}{or_else}, found {value!r}."
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(message)
     if value < least:
@@ -439,7 +439,7 @@ def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:
         raise ValueError(f"{name} must be one of {listed}, found {value!r}.")
 
 
-def _check_callbacks(callbacks: object) -> None:
+def _check_callbacks(callbacks: object, random_state: object) -> None:
     if callbacks is None:
         return
     if not isinstance(callbacks, list | tuple):
@@ -449,4 +449,9 @@ def _check_callbacks(callbacks: object) -> None:
             raise TypeError(
                 f"callbacks must hold instances of dsn_sktime.training.Callback, found "
                 f"{callback!r}. Derive its class from Callback."
+            )
+        if isinstance(callback, Checkpoint) and not isinstance(random_state, Integral):
+            raise ValueError(
+                "random_state must be an integer where callbacks has a Checkpoint, found "
+                f"{random_state!r}: else a fit could not be told from others."
             )

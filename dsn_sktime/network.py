@@ -64,11 +64,16 @@ class DSNNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.n_variates = n_variates
+        counts = {"n_variates": n_variates, "n_classes": n_classes, "n_layers": n_layers}
+        for name, count in {**counts, "n_filters": n_filters, "n_pool": n_pool}.items():
+            if count < 1:
+                raise ValueError(f"{name} must be at least 1, found {count}.")
         n_channels = n_filters * n_kernel_groups
+        n_bottleneck = n_bottleneck or n_filters
         self.layers = nn.ModuleList(
             SparseModule(
                 n_variates if layer == 0 else n_channels,
-                n_bottleneck or n_filters,
+                n_bottleneck if layer > 0 or n_variates > 1 else None,
                 n_filters,
                 kernel_size,
                 n_kernel_groups,

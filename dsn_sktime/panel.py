@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
+from pandas.api.types import is_numeric_dtype
 from torch import Tensor
 
 __all__ = ["Panel", "check_real"]
@@ -64,7 +65,7 @@ class Panel:
             )
         values = np.zeros((len(X), n_variates[0], lengths.max()), dtype=np.float32)
         for row, series in zip(values, X, strict=True):
-            row[:, : len(series)] = _as_float32(series.to_numpy().T)
+            row[:, : len(series)] = _as_float32(_numbers(series).T)
         unequal = lengths.min() < lengths.max()
         return cls(torch.from_numpy(values), torch.from_numpy(lengths) if unequal else None)
 
@@ -92,6 +93,13 @@ class Panel:
         """Return the panel on a device."""
         lengths = None if self.lengths is None else self.lengths.to(device)
         return Panel(self.values.to(device), lengths)
+
+
+def _numbers(series: pd.DataFrame) -> np.ndarray:
+    values = series.to_numpy()
+    if values.dtype == object and all(map(is_numeric_dtype, series.dtypes)):
+        return series.to_numpy(np.float64)  # Of bool and float columns pandas makes objects.
+    return values
 
 
 def check_real(values: np.ndarray) -> None:

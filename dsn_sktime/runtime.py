@@ -104,4 +104,10 @@ def resolve_device(device: str) -> torch.device:
             f"device={device!r} asks for CUDA, but torch sees no CUDA device here. Use "
             "device='auto' or 'cpu', or install a CUDA build of torch."
         )
+    try:
+        torch.zeros(1, device=resolved).cpu()
+    except (RuntimeError, NotImplementedError) as error:
+        raise ValueError(
+            f"device={device!r} cannot compute here ({error}). Use device='auto' or 'cpu'."
+        ) from error
     return resolved

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from sktime.exceptions import NotFittedError
 from tiny import StopAfter, panel, tiny_classifier
 
 from dsn_sktime import DSNClassifier
-from dsn_sktime.training import Callback, Checkpoint, EarlyStopping
+from dsn_sktime.training import Callback, Checkpoint, EarlyStopping, ProgressBar
 
 
 class Recorder(Callback):
@@ -251,15 +253,6 @@ def test_epochs_since_the_last_save_are_trained_again(tmp_path: Path) -> None:
     assert_same_fit(classifier, tiny_classifier(n_epochs=8).fit(*panel()))
 
 
-def test_an_unseeded_fit_is_resumed_with_its_own_seed(tmp_path: Path) -> None:
-    interrupted(tmp_path, random_state=None)
-    (name,) = files(tmp_path)
-    seed = torch.load(tmp_path / name, weights_only=True)["seed"]
-    _, epochs = resumed(tmp_path, random_state=None)
-    assert epochs == [5, 6, 7]
-    assert torch.load(tmp_path / name, weights_only=True)["seed"] == seed
-
-
 def test_a_finished_fit_is_not_computed_again(tmp_path: Path) -> None:
     first, _ = resumed(tmp_path)
     again, epochs = resumed(tmp_path)
@@ -268,12 +261,41 @@ def test_a_finished_fit_is_not_computed_again(tmp_path: Path) -> None:
     assert len(files(tmp_path)) == 1
 
 
-def test_a_finished_unseeded_fit_is_trained_anew(tmp_path: Path) -> None:
-    first, _ = resumed(tmp_path, random_state=None)
-    again, epochs = resumed(tmp_path, random_state=None)
-    assert epochs == list(range(8))
+@pytest.mark.parametrize("random_state", [None, np.random.RandomState(0)])
+def test_a_checkpoint_needs_an_integer_seed(tmp_path: Path, random_state: object) -> None:
+    classifier = tiny_classifier(callbacks=[Checkpoint(tmp_path)], random_state=random_state)
+    with pytest.raises(ValueError, match="random_state must be an integer where callbacks has"):
+        classifier.fit(*panel())
+
+
+def test_a_damaged_checkpoint_says_what_to_do(tmp_path: Path) -> None:
+    resumed(tmp_path, random_state=0)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(b"abc")
+    with pytest.raises(ValueError, match=r"cannot be read.*Delete it to train anew"):
+        resumed(tmp_path, random_state=0)
+
+
+def test_a_checkpoint_refuses_a_file_for_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="folder must be a folder, found the file"):
+        Checkpoint(tmp_path / "file")
+
+
+@pytest.mark.parametrize("make", [lambda n: Checkpoint(".", n), lambda n: EarlyStopping("loss", n)])
+@pytest.mark.parametrize(("n", "error"), [("x", TypeError), (1.5, TypeError), (0, ValueError)])
+def test_epochs_of_callbacks_are_positive_integers(
+    make: Callable[[object], Callback], n: object, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match="must be an integer number of epochs, at least 1, found"):
+        make(n)
+
+
+def test_a_classifier_with_a_progress_bar_can_be_pickled() -> None:
+    classifier = tiny_classifier(callbacks=[ProgressBar()]).fit(*panel())
     X, _ = panel()
-    assert not np.array_equal(first.predict_proba(X), again.predict_proba(X))
+    again = pickle.loads(pickle.dumps(classifier))
+    assert np.array_equal(again.predict_proba(X), classifier.predict_proba(X))
 
 
 def test_a_fit_that_was_stopped_early_is_finished(tmp_path: Path) -> None:

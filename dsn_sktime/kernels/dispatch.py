@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -12,7 +13,12 @@ from dsn_sktime.kernels.layout import KernelIndex
 
 try:
     from dsn_sktime.kernels import sparse
-except ImportError:  # numba is not there for every platform and Python
+except ImportError as error:  # numba is not there for every platform and Python
+    warnings.warn(
+        f"numba cannot be imported ({error}): sparse layers cost as much as dense ones.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
     sparse = None  # type: ignore[assignment]
 
 __all__ = ["adam_step", "sparse_conv1d", "uses_sparse_kernels"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 
@@ -17,6 +17,8 @@ ALIGNMENT = 16
 # columns of a tile of it.
 _CACHE_BYTES = 40_000
 _TILE_COLUMNS = 256
+
+_N_REMEMBERED = 8
 
 
 def _aligned(n_columns: int) -> int:
@@ -180,19 +182,31 @@ class KernelIndex:
     """
 
     def __init__(self, index: np.ndarray, shape: tuple[int, int, int]) -> None:
-        self.index, self.shape = index, shape
+        self.shape = shape
         self.out_channel, rest = np.divmod(index, shape[1] * shape[2])
         self.in_channel, self.tap = np.divmod(rest, shape[2])
-        # Few shapes at a time: the usual batch, the last one of an epoch.
-        self.forward = lru_cache(maxsize=4)(self._forward)
-        self.backward = lru_cache(maxsize=4)(self._backward)
+        self._weights: dict[tuple[str, Convolution], Weights] = {}
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Be copied and pickled without the caches, which cannot be."""
-        return KernelIndex, (self.index, self.shape)
+    def forward(self, conv: Convolution) -> Weights:
+        """Return the weights with offsets into the padded input, by output channel."""
+        return self._remembered("forward", conv, self._forward)
+
+    def backward(self, conv: Convolution) -> Weights:
+        """Return the weights with offsets into the output's gradient, by input channel."""
+        return self._remembered("backward", conv, self._backward)
+
+    def _remembered(
+        self, name: str, conv: Convolution, decode: Callable[[Convolution], Weights]
+    ) -> Weights:
+        weights = self._weights.get((name, conv))
+        if weights is None:
+            # Few shapes at a time: the usual batch, the last one of an epoch.
+            if len(self._weights) >= _N_REMEMBERED:
+                self._weights = {}
+            weights = self._weights[name, conv] = decode(conv)
+        return weights
 
     def _forward(self, conv: Convolution) -> Weights:
-        """Offsets into the padded input, by output channel."""
         offsets = self.in_channel * conv.input_width + self.tap * conv.n_series
         n_blocks = conv.n_blocks(self.shape[1])
         block = self.in_channel * n_blocks // self.shape[1]
@@ -200,7 +214,6 @@ class KernelIndex:
         return Weights(None, _as_offsets(offsets), starts, n_blocks)
 
     def _backward(self, conv: Convolution) -> Weights:
-        """Offsets into the output's gradient, by input channel."""
         step = self.shape[2] - 1 - self.tap
         offsets = self.out_channel * conv.gradient_width + step * conv.n_series
         n_blocks = conv.n_blocks(self.shape[0])

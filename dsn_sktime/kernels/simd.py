@@ -1,7 +1,7 @@
-"""Two inner loops in the processor's own vectors, written as LLVM code for numba.
+"""The two kernels of a sparse convolution, their inner loops in the processor's vectors.
 
-Plain numba loops reach half of what these do: here the accumulators stay in registers,
-and each vector that is loaded feeds one multiply-add.
+The inner loops are LLVM code for numba. Plain numba loops reach half of what they do: here
+the accumulators stay in registers, and each vector that is loaded feeds one multiply-add.
 
 Addresses are byte addresses as integers; an offset counts float32 elements.
 """
@@ -11,12 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["LANES", "MAX_DOTS", "MAX_VECTORS", "accumulate_tile", "dot_products"]
+from dsn_sktime.kernels.jit import compiled
+
+__all__ = ["convolve", "weight_gradient"]
 
 _FEATURES = binding.get_host_cpu_features()
 
@@ -30,6 +33,10 @@ else:
 
 # Weights whose gradients share each load of the output gradient.
 MAX_DOTS = 8
+
+# Columns whose products are summed before the next weights get their turn: 8 KB of the
+# output gradient stay in the first-level cache.
+_DOT_COLUMNS = 2048
 
 _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _VECTOR = ir.VectorType(_FLOAT, LANES)
@@ -225,3 +232,85 @@ def dot_products(
         return context.get_dummy_value()
 
     return signature, emit_code
+
+
+@compiled()
+def convolve(x, offsets, values, starts, n_blocks, out, n_columns, shift, observed, first, last):
+    """``out[row, p] = sum over w of values[w] * x[offsets[w] + p]``.
+
+    Parameters
+    ----------
+    x : array of shape (C_in * width,)
+        A flattened matrix; ``offsets[w] + n_columns`` stays within its size.
+    offsets, values : arrays of shape (n,)
+        Sorted by output row, then by block of input channels.
+    starts : int64 array of shape (C_out * n_blocks + 1,)
+        First weight of each block of each row, and the end.
+    n_blocks : int
+    out : array of shape (C_out, >= n_columns)
+    n_columns : int
+        Multiple of LANES.
+    shift : array of shape (C_out,) or (0,)
+        If given, ``out = relu(sum + shift) * observed``.
+    observed : array of shape (n_columns,)
+        1 where a column belongs to a series, else 0; read only with ``shift``.
+    """
+    zero = np.float32(0)
+    n_vectors = n_columns // LANES
+    n_tiles = (n_vectors + MAX_VECTORS - 1) // MAX_VECTORS
+    for tile in range(n_tiles):
+        begin = tile * n_vectors // n_tiles * LANES
+        end = (tile + 1) * n_vectors // n_tiles * LANES
+        for block in range(n_blocks):
+            for row in range(first, last):
+                weight = starts[row * n_blocks + block]
+                accumulate_tile(
+                    (end - begin) // LANES,
+                    x.ctypes.data + 4 * begin,
+                    offsets.ctypes.data + 4 * weight,
+                    values.ctypes.data + 4 * weight,
+                    starts[row * n_blocks + block + 1] - weight,
+                    out.ctypes.data + 4 * (row * out.shape[1] + begin),
+                    block == 0,
+                )
+                if block == n_blocks - 1 and shift.size > 0:
+                    part = out[row, begin:end]
+                    counts = observed[begin:end]
+                    for p in range(end - begin):
+                        total = part[p] + shift[row]
+                        # Not max(): that asks about NaN, and the loop is no longer vectors.
+                        part[p] = (total if total > zero else zero) * counts[p]
+
+
+@compiled()
+def weight_gradient(x, offsets, starts, n_blocks, y, y_column, n_columns, out, first, last):
+    """``out[w] = sum over p of y[row of w, y_column + p] * x[offsets[w] + p]``.
+
+    Parameters
+    ----------
+    x : array of shape (C_in * width,)
+        A flattened matrix; ``offsets[w] + n_columns`` stays within its size.
+    offsets, starts, n_blocks
+        As in :func:`convolve`.
+    y : array of shape (C_out, >= y_column + n_columns)
+        Zero wherever x does not count.
+    n_columns : int
+        Multiple of LANES.
+    out : array of shape (n,)
+    """
+    out[starts[first * n_blocks] : starts[last * n_blocks]] = 0
+    for begin in range(0, n_columns, _DOT_COLUMNS):
+        size = min(_DOT_COLUMNS, n_columns - begin)
+        for row in range(first, last):
+            weight, end = starts[row * n_blocks], starts[(row + 1) * n_blocks]
+            while weight < end:
+                n_dots = min(MAX_DOTS, end - weight)
+                dot_products(
+                    n_dots,
+                    x.ctypes.data + 4 * begin,
+                    offsets.ctypes.data + 4 * weight,
+                    y.ctypes.data + 4 * (row * y.shape[1] + y_column + begin),
+                    size,
+                    out.ctypes.data + 4 * weight,
+                )
+                weight += n_dots

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from dsn_sktime.kernels import compiled
+from dsn_sktime.kernels import compiled, simd
 from dsn_sktime.kernels.layout import (
     ALIGNMENT,
     Convolution,
@@ -137,7 +137,6 @@ def _convolution(
     values: np.ndarray,
     out: np.ndarray,
     n_columns: int,
-    out_column: int = 0,
     shift: np.ndarray = _NONE,
     observed: np.ndarray = _NONE,
 ) -> Callable[[int, int], None]:
@@ -146,14 +145,13 @@ def _convolution(
     ordered = values if weights.order is None else values[weights.order]
 
     def work(first: int, last: int) -> None:
-        compiled.convolve(
+        simd.convolve(
             flat,
             weights.offsets,
             ordered,
             weights.starts,
             weights.n_blocks,
             out,
-            out_column,
             n_columns,
             shift,
             observed,
@@ -207,8 +205,10 @@ class SparseBlock(torch.autograd.Function):
             )
 
         for_rows(work, weights.cost)
-        ctx.block, ctx.arrays = block, (z, y, mean, variance)
-        ctx.save_for_backward(a, bottleneck, values, weight, bias)
+        ctx.block = block
+        kept = map(torch.from_numpy, (z, y, mean, variance))
+        # Not on ctx: what is saved this way is let go after the backward pass.
+        ctx.save_for_backward(a, bottleneck, values, weight, bias, *kept)
         moments = torch.from_numpy(mean), torch.from_numpy(variance)
         ctx.mark_non_differentiable(*moments)
         return torch.from_numpy(out), *moments
@@ -219,8 +219,8 @@ class SparseBlock(torch.autograd.Function):
         """Return the gradients by the tensors that :meth:`forward` took."""
         block: Block = ctx.block
         conv = block.conv
-        a, bottleneck, values, weight, bias = ctx.saved_tensors
-        z, y, mean, variance = ctx.arrays
+        a, bottleneck, values, weight, bias, *kept = ctx.saved_tensors
+        z, y, mean, variance = (tensor.numpy() for tensor in kept)
         dy, of_values, of_weight, of_bias = _through_batch_norm(
             block, gradient.contiguous(), y, z, weight, bias, mean, variance
         )
@@ -296,7 +296,7 @@ def _through_batch_norm(
                 first,
                 last,
             )
-        compiled.weight_gradient(
+        simd.weight_gradient(
             flat,
             weights.offsets,
             weights.starts,
@@ -393,7 +393,7 @@ def predict_block(
     weights = block.kernels.forward(block.conv)
     out = empty_matrix(block.kernels.shape[0], batch.n_columns)
     work = _convolution(
-        z, weights, values.numpy(), out, batch.n_columns, 0, shift.numpy(), batch.observed
+        z, weights, values.numpy(), out, batch.n_columns, shift.numpy(), batch.observed
     )
     for_rows(work, weights.cost)
     return torch.from_numpy(out)
@@ -422,16 +422,17 @@ class SparseConvolution(torch.autograd.Function):
         weights = kernels.forward(conv)
         y = empty_matrix(out_channels, batch.n_columns)
         for_rows(_convolution(z, weights, values.numpy(), y, batch.n_columns), weights.cost)
-        ctx.save_for_backward(values)
-        ctx.state = batch, conv, kernels, z, on_dense_gradient
+        ctx.save_for_backward(values, torch.from_numpy(z))
+        ctx.state = batch, conv, kernels, on_dense_gradient
         return from_time_batch(torch.from_numpy(y), batch)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients by the padded batch and by the values."""
-        (values,) = ctx.saved_tensors
-        batch, conv, kernels, z, on_dense_gradient = ctx.state
+        values, kept = ctx.saved_tensors
+        z = kept.numpy()
+        batch, conv, kernels, on_dense_gradient = ctx.state
         n_padded = batch.n_steps + conv.kernel_size - 1
         whole = TimeBatch(np.full(batch.n_series, n_padded), n_padded)
         reach = Convolution(batch.n_series, whole.n_columns, conv.kernel_size)
@@ -466,7 +467,7 @@ def _values_gradient(
     out, flat = _empty(len(weights.offsets)), x.reshape(-1)
 
     def work(first: int, last: int) -> None:
-        compiled.weight_gradient(
+        simd.weight_gradient(
             flat,
             weights.offsets,
             weights.starts,

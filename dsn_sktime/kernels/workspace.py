@@ -69,6 +69,10 @@ if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
 def _give_back(buffer: Tensor, capacity: int) -> None:
     global _n_unused
     with _lock:
-        if _n_unused + capacity <= _LIMIT:
+        if _n_unused + capacity > _LIMIT:
+            # Sizes of batches that are no longer met, most likely.
+            _unused.clear()
+            _n_unused = 0
+        if capacity <= _LIMIT:
             _unused[capacity].append(buffer)
             _n_unused += capacity

@@ -170,8 +170,9 @@ class SparseConv1d(nn.Module):
 
     def kernel_index(self) -> KernelIndex:
         """Return the topology as the kernels read it, decoded anew when it has changed."""
-        # _version counts the changes in place of a tensor.
-        index, version = self.index, self.index._version
+        # _version counts the changes in place of a tensor; inference tensors have none.
+        index = self.index
+        version = 0 if index.is_inference() else index._version
         decoded = self._decoded
         if decoded is None or decoded[0] is not index or decoded[1] != version:
             decoded = index, version, KernelIndex(index.cpu().numpy(), self.groups.shape)

@@ -19,9 +19,8 @@ class SparseModule(nn.Module):
     Parameters
     ----------
     in_channels : int
-        A 1x1 convolution comes first unless this is 1.
-    n_bottleneck : int
-        Channels after the 1x1 convolution.
+    n_bottleneck : int or None
+        Channels after the 1x1 convolution that comes first; None leaves it out.
     n_filters : int
         Output channels of one kernel group.
     kernel_size, n_kernel_groups, sparsity, padding, topology_init, generator
@@ -31,7 +30,7 @@ class SparseModule(nn.Module):
     def __init__(
         self,
         in_channels: int,
-        n_bottleneck: int,
+        n_bottleneck: int | None,
         n_filters: int,
         kernel_size: int,
         n_kernel_groups: int,
@@ -43,10 +42,10 @@ class SparseModule(nn.Module):
         super().__init__()
         out_channels = n_filters * n_kernel_groups
         self.bottleneck = (
-            PointwiseConv1d(in_channels, n_bottleneck, generator) if in_channels > 1 else None
+            None if n_bottleneck is None else PointwiseConv1d(in_channels, n_bottleneck, generator)
         )
         self.conv = SparseConv1d(
-            n_bottleneck if in_channels > 1 else 1,
+            n_bottleneck or in_channels,
             out_channels,
             kernel_size,
             n_kernel_groups,

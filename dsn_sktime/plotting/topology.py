@@ -117,6 +117,7 @@ def plot_receptive_fields(estimator: DSNClassifier, ax: Axes | None = None) -> A
         xlabel="receptive field (time steps)",
         ylabel="fraction of paths",
         title="Receptive fields",
+        xlim=(0, np.flatnonzero(fractions.any(0)).max() + 2),
         ylim=(0, None),
     )
     ax.legend(title="after layer")

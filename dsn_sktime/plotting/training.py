@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from dsn_sktime.plotting._axes import COLOURS, axes_or_new, check_trained
@@ -38,15 +39,18 @@ def plot_history(estimator: DSNClassifier, ax: Axes | None = None) -> Axes:
     NotFittedError
         If there is no trained network.
     """
+    from matplotlib.ticker import MaxNLocator
+
     check_trained(estimator)
     ax = axes_or_new(ax)
     right = ax.twinx()
-    for _, history in pd.DataFrame(estimator.history_).groupby("network"):
+    best_epochs = np.atleast_1d(estimator.best_epoch_)
+    for number, history in pd.DataFrame(estimator.history_).groupby("network"):
         ax.plot(history["epoch"], history["loss"], color=COLOURS[0], lw=1)
         right.plot(history["epoch"], history["accuracy"], color=COLOURS[1], lw=1, ls="--")
-        # The later of equal losses is the model, as in training.
-        model = history[history["loss"] == history["loss"].min()].iloc[-1]
+        model = history.iloc[best_epochs[number]]
         ax.plot(model["epoch"], model["loss"], "o", color=COLOURS[6])
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="epoch", title="Training (dot: the model, least loss)", ylim=(0, None))
     ax.set_ylabel("training loss (solid)", color=COLOURS[0])
     right.set_ylabel("training accuracy (dashed)", color=COLOURS[1])

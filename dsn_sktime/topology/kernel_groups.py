@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Integral
 
 import numpy as np
 
@@ -41,6 +42,8 @@ class KernelGroups:
     ------
     ValueError
         If an argument is out of its range, or a group's budget would be zero weights.
+    TypeError
+        If a number of channels, taps or groups is no integer.
     """
 
     in_channels: int
@@ -50,9 +53,12 @@ class KernelGroups:
     sparsity: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("in_channels", "out_channels", "n_kernel_groups"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}.")
+        for name in ("in_channels", "out_channels", "kernel_size", "n_kernel_groups"):
+            value = getattr(self, name)
+            if not isinstance(value, Integral):
+                raise TypeError(f"{name} must be an integer, found {value!r}.")
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, found {value}.")
         if self.kernel_size < self.n_kernel_groups:
             raise ValueError(
                 "kernel_size must be at least n_kernel_groups, so that each group has a "

@@ -65,7 +65,14 @@ def update_topology(
     Returns
     -------
     TopologyUpdate
+
+    Raises
+    ------
+    ValueError
+        If ``drop_fraction`` lies outside [0, 1].
     """
+    if not 0 <= drop_fraction <= 1:
+        raise ValueError(f"drop_fraction must lie in [0, 1], found {drop_fraction}.")
     new_index, new_source = [], []
     for group, budget in enumerate(groups.budgets):
         part = groups.value_slice(group)

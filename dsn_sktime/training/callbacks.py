@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +58,14 @@ class EarlyStopping(Callback):
     ------
     ValueError
         If ``monitor`` is none of the two or ``patience`` is below 1.
+    TypeError
+        If ``patience`` is no integer.
     """
 
     def __init__(self, monitor: str = "loss", patience: int = 100, min_delta: float = 0.0) -> None:
         if monitor not in ("loss", "accuracy"):
             raise ValueError(f"monitor must be 'loss' or 'accuracy', found {monitor!r}.")
-        if patience < 1:
-            raise ValueError(f"patience must be at least 1 epoch, found {patience}.")
+        _check_epochs("patience", patience)
         self.monitor = monitor
         self.patience = patience
         self.min_delta = min_delta
@@ -87,13 +89,11 @@ class EarlyStopping(Callback):
 class Checkpoint(Callback):
     """Save the training run to a file, and take it up again where it broke off.
 
-    The file's name is derived from the data and all settings that shape the result, so
-    one folder serves a whole grid search. A ``fit`` that finds its file
-
-    - unfinished, continues it, to the same weights as without the interruption;
-    - finished, with an integer ``random_state``: loads the result instead of computing
-      it again;
-    - finished, with ``random_state=None``: trains anew.
+    The file's name is derived from the data, all settings that shape the result and the
+    version of this package, so one folder serves a whole grid search. A ``fit`` that finds
+    its file unfinished continues it, to the same weights as without the interruption; one
+    that finds it finished loads the result instead of computing it again. That takes an
+    integer ``random_state``: any other fit is no other's continuation.
 
     Files hold tensors and numbers only, are read with ``torch.load(weights_only=True)``
     and replaced atomically: a kill at any moment leaves the last complete one.
@@ -108,14 +108,21 @@ class Checkpoint(Callback):
     Raises
     ------
     ValueError
-        If ``every`` is below 1.
+        If ``every`` is below 1 or ``folder`` is a file.
+    TypeError
+        If ``every`` is no integer.
     """
 
     def __init__(self, folder: str | Path, every: int = 10) -> None:
-        if every < 1:
-            raise ValueError(f"every must be at least 1 epoch, found {every}.")
+        _check_epochs("every", every)
+        if Path(folder).exists() and not Path(folder).is_dir():
+            raise ValueError(f"folder must be a folder, found the file {str(folder)!r}.")
         self.folder = folder
         self.every = every
+
+    def __repr__(self) -> str:
+        """Return the call that makes an equal callback."""
+        return f"Checkpoint({str(self.folder)!r}, {self.every})"
 
     def path(self, trainer: Trainer) -> Path:
         """Return the file of a training run."""
@@ -128,9 +135,12 @@ class Checkpoint(Callback):
         if not path.exists():
             return
         device = next(trainer.network.parameters()).device
-        state = torch.load(path, map_location=device, weights_only=True)
-        if not state["finished"] or state["seed"] == trainer.seed:
-            trainer.load_state_dict(state)
+        try:
+            trainer.load_state_dict(torch.load(path, map_location=device, weights_only=True))
+        except Exception as error:
+            raise ValueError(
+                f"the checkpoint {str(path)!r} cannot be read: {error}. Delete it to train anew."
+            ) from error
 
     def on_epoch_end(self, trainer: Trainer, record: dict[str, Any]) -> None:
         """Save if it is time to."""
@@ -141,6 +151,14 @@ class Checkpoint(Callback):
         """Save that training was stopped, maybe by a callback whose turn came later."""
         if trainer.should_stop:
             _save_atomically(trainer.state_dict(), self.path(trainer))
+
+
+def _check_epochs(name: str, value: object) -> None:
+    message = f"{name} must be an integer number of epochs, at least 1, found {value!r}."
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(message)
+    if value < 1:
+        raise ValueError(message)
 
 
 def _save_atomically(state: dict[str, Any], path: Path) -> None:
@@ -178,3 +196,5 @@ class ProgressBar(Callback):
     def on_train_end(self, trainer: Trainer) -> None:
         """Close the bar."""
         self._bar.close()
+        # It holds a stream, and the classifier that keeps this callback is to be pickled.
+        del self._bar
