@@ -297,9 +297,22 @@ def test_series_with_different_variates(fitted: DSNClassifier) -> None:
     assert_fit_fails(fitted, X, panel()[1], ValueError, words)
 
 
-@pytest.mark.parametrize("X", [None, 3, "series", np.zeros(20), np.zeros((20, 1, 24, 1))])
+@pytest.mark.parametrize("X", [None, 3, "series"])
 def test_what_is_no_panel(fitted: DSNClassifier, X: Any) -> None:
     assert_fit_fails(fitted, X, panel()[1], TypeError, ["X must be", "numpy3D"])
+
+
+@pytest.mark.parametrize("shape", [(20,), (20, 1, 24, 1)])
+def test_an_array_of_other_axes(fitted: DSNClassifier, shape: tuple[int, ...]) -> None:
+    words = ["X must have the axes (series, variates, time steps)", str(shape)]
+    assert_fit_fails(fitted, np.zeros(shape), panel()[1], ValueError, words)
+
+
+@pytest.mark.parametrize("mtype", ["nested_univ", "pd-multiindex", "df-list"])
+def test_fewer_labels_than_series_in_any_container(fitted: DSNClassifier, mtype: str) -> None:
+    X, y = panel()
+    words = ["X and y must be of the same length", f"{len(X)} series", f"{len(y) - 1} labels"]
+    assert_fit_fails(fitted, convert_to(X, mtype, "Panel"), y[:-1], ValueError, words)
 
 
 @pytest.mark.parametrize("convert", [lambda X: X, lambda X: convert_to(X, "df-list", "Panel")])

@@ -1010,9 +1010,9 @@ def test_float64_is_not_rounded_on_the_way(padding, lengths):
 def test_only_float32_runs_on_the_sparse_kernels(monkeypatch, dtype, is_sparse):
     called = []
     for name in ("convolve", "weight_gradient"):
-        function = getattr(compiled, name)
+        function = getattr(simd, name)
         monkeypatch.setattr(
-            compiled,
+            simd,
             name,
             lambda *arguments, name=name, function=function: (
                 called.append(name) or function(*arguments)

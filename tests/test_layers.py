@@ -471,7 +471,7 @@ def test_head_matches_plain_loops(rng, dtype, lengths, training):
 @pytest.mark.parametrize("training", [True, False])
 def test_what_stands_in_the_padding_changes_nothing(rng, training, padding):
     # With a 1x1 convolution before it: see the test of this name of the network.
-    module = SparseModule(1, 2, 2, 5, 2, 0.5, padding, "random").train(training)
+    module = SparseModule(1, None, 2, 5, 2, 0.5, padding, "random").train(training)
     lengths = torch.tensor([7, 1, 4])
     _, zeros = padded_batch(rng, lengths, 1, filler=0)
     _, upstream = padded_batch(rng, lengths, 4, filler=0)

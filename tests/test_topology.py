@@ -128,7 +128,7 @@ def test_value_slices_partition_the_topology(case):
         ((1, 0, 9, 3, 0.5), r"out_channels must be at least 1, found 0"),
         ((1, 3, 9, 0, 0.5), r"n_kernel_groups must be at least 1, found 0"),
         ((1, 3, 2, 3, 0.5), r"kernel_size must be at least .* kernel_size=2 .* Enlarge"),
-        ((1, 3, 0, 1, 0.5), r"kernel_size must be at least .* kernel_size=0"),
+        ((1, 3, 0, 1, 0.5), r"kernel_size must be at least 1, found 0"),
         ((1, 4, 9, 3, 0.5), r"multiple of n_kernel_groups, found out_channels=4"),
         ((1, 3, 9, 3, 1.0), r"sparsity must lie in \[0, 1\), found 1\.0"),
         ((1, 3, 9, 3, -0.1), r"sparsity must lie in \[0, 1\), found -0\.1"),

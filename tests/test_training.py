@@ -606,7 +606,7 @@ def test_early_stopping_ends_a_training_run():
     ("arguments", "message"),
     [
         ({"monitor": "error"}, "monitor must be 'loss' or 'accuracy', found 'error'"),
-        ({"patience": 0}, "patience must be at least 1 epoch, found 0"),
+        ({"patience": 0}, "patience must be an integer number of epochs, at least 1, found 0"),
     ],
 )
 def test_early_stopping_refuses_what_it_cannot_watch(arguments, message):
