@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from dsn_sktime.kernels import threads
+
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
@@ -21,6 +23,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_rows() -> Iterator[None]:
+    """Where a test asks for several kernel threads, share even the least work among them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "_WORTH_A_THREAD", 1)
+        yield
 
 
 @pytest.fixture

@@ -797,6 +797,17 @@ def test_every_row_is_done_once(costs, n_threads):
     assert (work.times == 1).all()
 
 
+def test_little_work_is_not_shared(monkeypatch):
+    monkeypatch.setattr(threads, "_WORTH_A_THREAD", 100)
+    parts = []
+    with kernel_threads(3):
+        for total in (199, 200, 1000):
+            cost = np.linspace(0, total, 4).astype(np.int64)
+            threads.for_rows(lambda *part: parts.append(part), cost)
+    # 199 is one thread's worth, 200 that of two, 1000 is for all three.
+    assert len(parts) == 1 + 2 + 3
+
+
 def test_rows_are_shared_by_cost():
     parts = []
     with kernel_threads(2):
@@ -945,9 +956,10 @@ def test_a_forked_child_has_memory_though_another_thread_held_the_lock():
         """
         import os, threading
         import numpy as np
-        from dsn_sktime.kernels import workspace
+        from dsn_sktime.kernels import kernel_threads, threads, workspace
         from dsn_sktime.kernels.threads import for_rows
-        from dsn_sktime.kernels import kernel_threads
+
+        threads._WORTH_A_THREAD = 1
 
         def do_rows():
             with kernel_threads(2):

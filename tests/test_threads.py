@@ -26,6 +26,9 @@ import torch
 from joblib import Parallel, delayed
 from tiny import panel, tiny_classifier
 
+from dsn_sktime.kernels import threads
+
+threads._WORTH_A_THREAD = 1  # else work as little as here is not shared
 X, y = panel()
 
 
@@ -68,6 +71,7 @@ def test_fit_and_predict_in_workers_of_joblib(backend):
             torch.set_num_threads(3)
             from dsn_sktime.kernels import threads
             from dsn_sktime.runtime import n_threads
+            threads._WORTH_A_THREAD = 1
             assert n_threads(None) == 3
             found = tiny_classifier(n_jobs=None).fit(X, y).predict_proba(X)
             assert os.getpid() in threads._pools

@@ -165,10 +165,9 @@ class Weights:
     starts: np.ndarray
     n_blocks: int
 
-    @property
-    def cost(self) -> np.ndarray:
-        """Weights of the rows before each row, and of all."""
-        return self.starts[:: self.n_blocks]
+    def cost(self, n_columns: int) -> np.ndarray:
+        """Return the multiply-adds of the rows before each row, and of all."""
+        return self.starts[:: self.n_blocks] * n_columns
 
 
 class KernelIndex:

@@ -106,7 +106,8 @@ class Block:
             steps.copy_(a)
         else:
             multiply, n_parts = _matrix_product(bottleneck, a, steps)
-            for_rows(multiply, np.arange(n_parts + 1))
+            cost = bottleneck.numel() * batch.n_columns // n_parts
+            for_rows(multiply, np.arange(n_parts + 1) * cost)
         compiled.pad(z, column, batch.lengths, batch.n_steps, self.replicate)
         return z
 
@@ -204,7 +205,7 @@ class SparseBlock(torch.autograd.Function):
                 last,
             )
 
-        for_rows(work, weights.cost)
+        for_rows(work, weights.cost(batch.n_columns))
         ctx.block = block
         kept = map(torch.from_numpy, (z, y, mean, variance))
         # Not on ctx: what is saved this way is let go after the backward pass.
@@ -309,7 +310,7 @@ def _through_batch_norm(
             last,
         )
 
-    for_rows(work, weights.cost)
+    for_rows(work, weights.cost(batch.n_columns))
     return dy, of_values, of_weight, of_bias
 
 
@@ -330,7 +331,7 @@ def _through_convolution(block: Block, dy: np.ndarray, values: np.ndarray) -> np
             replicated(first, last)
             dz[first:last, batch.last_columns] = last_step[first:last, : batch.n_series]
 
-    for_rows(work, weights.cost)
+    for_rows(work, weights.cost(batch.n_columns))
     return dz
 
 
@@ -352,7 +353,8 @@ def _through_bottleneck(
             torch.mm(upstream, a.detach().T, out=of_bottleneck)
 
     # The gradient by the matrix is one more part, as costly as all others together.
-    for_rows(work, np.array([*range(n_parts + 1), 2 * n_parts]))
+    parts = np.array([*range(n_parts + 1), 2 * n_parts])
+    for_rows(work, parts * (matrix.numel() * upstream.shape[1] // n_parts))
     return of_a, of_bottleneck
 
 
@@ -395,7 +397,7 @@ def predict_block(
     work = _convolution(
         z, weights, values.numpy(), out, batch.n_columns, shift.numpy(), batch.observed
     )
-    for_rows(work, weights.cost)
+    for_rows(work, weights.cost(batch.n_columns))
     return torch.from_numpy(out)
 
 
@@ -421,7 +423,10 @@ class SparseConvolution(torch.autograd.Function):
         z[:, :n_filled] = x.permute(1, 2, 0).reshape(in_channels, n_filled).numpy()
         weights = kernels.forward(conv)
         y = empty_matrix(out_channels, batch.n_columns)
-        for_rows(_convolution(z, weights, values.numpy(), y, batch.n_columns), weights.cost)
+        for_rows(
+            _convolution(z, weights, values.numpy(), y, batch.n_columns),
+            weights.cost(batch.n_columns),
+        )
         ctx.save_for_backward(values, torch.from_numpy(z))
         ctx.state = batch, conv, kernels, on_dense_gradient
         return from_time_batch(torch.from_numpy(y), batch)
@@ -450,7 +455,7 @@ class SparseConvolution(torch.autograd.Function):
             weights = kernels.backward(reach)
             dz = empty_matrix(kernels.shape[1], whole.n_columns)
             work = _convolution(dy, weights, values.numpy(), dz, whole.n_columns)
-            for_rows(work, weights.cost)
+            for_rows(work, weights.cost(whole.n_columns))
             of_x = from_time_batch(torch.from_numpy(dz), whole)
         return of_x, torch.from_numpy(of_values), None, None
 
@@ -480,7 +485,7 @@ def _values_gradient(
             last,
         )
 
-    for_rows(work, weights.cost)
+    for_rows(work, weights.cost(n_columns))
     return out
 
 

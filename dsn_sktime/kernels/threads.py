@@ -7,6 +7,7 @@ other not for fork. Compiled functions release the interpreter, so Python's will
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ import numpy as np
 import torch
 
 __all__ = ["for_rows", "kernel_threads"]
+
+# Multiply-adds, about 0.2 ms: waking a thread takes nearly as long.
+_WORTH_A_THREAD = 20_000_000
 
 _n_threads: ContextVar[int | None] = ContextVar("n_threads", default=None)
 # By process: a forked child has the parent's pool, but none of its threads.
@@ -42,18 +46,21 @@ def for_rows(work: Callable[[int, int], None], cost: np.ndarray) -> None:
     work : callable
         Does rows ``first <= row < last``, whoever does the others.
     cost : array of shape (n_rows + 1,)
-        Cumulative cost of the rows, from 0: the parts are to cost the same.
+        Cumulative multiply-adds of the rows, from 0: the parts are to cost the same.
     """
-    n_threads = _n_threads.get() or torch.get_num_threads()
-    if n_threads == 1:
+    n_threads = min(_n_threads.get() or torch.get_num_threads(), cost[-1] // _WORTH_A_THREAD)
+    if n_threads <= 1:
         work(0, len(cost) - 1)
         return
-    shares = np.linspace(0, cost[-1], n_threads + 1)[1:-1]
-    bounds = [0, *np.searchsorted(cost, shares).tolist(), len(cost) - 1]
+    shares = [cost[-1] * part // n_threads for part in range(1, n_threads)]
+    bounds = [0, *cost.searchsorted(shares), len(cost) - 1]
     parts = [(first, last) for first, last in pairwise(bounds) if first < last]
     others = [_pool().submit(work, first, last) for first, last in parts[1:]]
     work(*parts[0])
     for other in others:
+        # Giving way again and again: to be woken would take longer than most waits do.
+        while not other.done():
+            time.sleep(0)
         other.result()
 
 
