@@ -38,24 +38,9 @@ def sparse_conv1d(
     shape: tuple[int, int, int],
     on_dense_gradient: Callable[[Tensor], None] | None = None,
 ) -> Tensor:
-    """Convolve a padded batch with sparse kernels, stride 1, no bias.
+    """Convolve a padded batch; see :func:`dsn_sktime.kernels.sparse_conv1d`.
 
-    Parameters
-    ----------
-    x : float tensor of shape (B, C_in, L + k - 1)
-        The batch, already padded.
-    values : float tensor of shape (n_activated,)
-        The activated weights; the gradient that flows back has this shape too.
-    index : int64 tensor of shape (n_activated,)
-        Positions of the values in the flattened (C_out, C_in, k) kernels, sorted.
-    shape : (C_out, C_in, k)
-    on_dense_gradient : callable, optional
-        Called during the backward pass with the gradient by *every* weight, a tensor of
-        shape (C_out, C_in, k). Without it that gradient need not be computed.
-
-    Returns
-    -------
-    float tensor of shape (B, C_out, L)
+    ``shape`` is that of the kernels, (C_out, C_in, k).
     """
     kernels = dense_kernels(values, index, shape)
     if on_dense_gradient is not None and kernels.requires_grad:
