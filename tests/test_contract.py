@@ -204,7 +204,7 @@ def test_the_model_is_that_of_the_best_epoch() -> None:
                 trainer.network.head.norm.weight.data.mul_(-100)
 
     keep = KeepAndSpoil()
-    parameters = {"n_epochs": 8, "lr": 1e-4, "lr_min": 1e-4, "callbacks": [keep]}
+    parameters = {"n_epochs": 8, "lr": 1e-4, "lr_min": 1e-4, "growth": None, "callbacks": [keep]}
     classifier = tiny_classifier(**parameters).fit(*panel())
     assert classifier.best_epoch_ <= 3
     best, model = keep.states[classifier.best_epoch_], classifier.network_.state_dict()
