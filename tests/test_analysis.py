@@ -82,3 +82,8 @@ def test_receptive_fields_are_those_of_all_paths():
 def test_three_full_layers_see_3k_minus_2_steps():
     network = small_network(sparsity=0.0, n_kernel_groups=1)
     assert receptive_fields(network).query("layer == 3")["receptive_field"].tolist() == [19]
+
+
+def test_a_series_has_a_time_step():
+    with pytest.raises(ValueError, match="series_length must be at least 1, found 0"):
+        count_flops(small_network(), 0)

@@ -424,3 +424,12 @@ def test_folds_of_several_columns_of_labels(fitted: DSNClassifier) -> None:
     X, y = panel()
     with pytest.raises(ValueError, match=r"y must be 1-D.*\(20, 2\).*once per column"):
         fitted.fit_predict(X, np.column_stack([y, y]), cv=2)
+
+
+def test_a_device_that_holds_no_numbers(fitted: DSNClassifier) -> None:
+    expected = fitted.predict_proba(panel()[0])
+    fitted.device = "meta"
+    with pytest.raises(ValueError, match=r"device='meta' cannot compute here.*Use device='auto'"):
+        fitted.fit(*panel())
+    fitted.device = "cpu"
+    assert np.array_equal(fitted.predict_proba(panel()[0]), expected)

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import naive
+import numba
 import numpy as np
 import pytest
 import torch
@@ -30,6 +31,7 @@ from torch.nn import functional as F
 
 from dsn_sktime.kernels import (
     compiled,
+    jit,
     kernel_threads,
     simd,
     threads,
@@ -1237,3 +1239,13 @@ def test_a_loaded_topology_is_the_one_that_is_used(assign):
     assert not torch.equal(one(x), other(x))
     other.load_state_dict(one.state_dict(), assign=assign)
     assert torch.equal(one(x), other(x))
+
+
+def test_kernels_compile_where_no_cache_can_be_written(monkeypatch):
+    def njit(cache=False, **settings):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return numba.njit(**settings)
+
+    monkeypatch.setattr(jit, "njit", njit)
+    assert jit.compiled()(lambda x: x + 1)(2) == 3

@@ -197,3 +197,8 @@ def test_panel_moves_to_a_device_as_a_whole(panel):
     assert (moved.lengths is None) == (panel.lengths is None)
     if moved.lengths is not None:
         assert moved.lengths.device.type == "meta"
+
+
+def test_bool_and_float_columns_are_numbers():
+    frame = pd.DataFrame({"on": [True, False], "level": [0.5, 2.0]})
+    assert Panel.from_sktime([frame]).values.tolist() == [[[1.0, 0.0], [0.5, 2.0]]]

@@ -364,3 +364,16 @@ def test_enrf_of_each_kernel_matches_plain_loops(case, seed):
     kernels = mask.reshape(groups.shape)
     expected = [[naive.enrf(kernel) for kernel in channel] for channel in kernels]
     assert enrf_sizes(index, groups.shape).tolist() == expected
+
+
+@pytest.mark.parametrize("drop_fraction", [-0.1, 1.5])
+def test_only_a_share_can_be_dropped(drop_fraction, rng):
+    groups = KernelGroups(1, 2, 4, 1, 0.5)
+    index = initial_topology(groups, "first", rng)
+    with pytest.raises(ValueError, match=r"drop_fraction must lie in \[0, 1\], found"):
+        update_topology(groups, index, np.ones(len(index)), drop_fraction, rng)
+
+
+def test_taps_are_counted_in_whole_numbers():
+    with pytest.raises(TypeError, match=r"kernel_size must be an integer, found 9\.5"):
+        KernelGroups(1, 3, 9.5, 3, 0.5)
