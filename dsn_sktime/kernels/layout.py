@@ -165,6 +165,10 @@ class Weights:
     starts: np.ndarray
     n_blocks: int
 
+    def ordered(self, values: np.ndarray) -> np.ndarray:
+        """Return the layer's values in the order of these weights."""
+        return values if self.order is None else values[self.order]
+
     def cost(self, n_columns: int) -> np.ndarray:
         """Return the multiply-adds of the rows before each row, and of all."""
         return self.starts[:: self.n_blocks] * n_columns

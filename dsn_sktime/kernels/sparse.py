@@ -141,15 +141,14 @@ def _convolution(
     shift: np.ndarray = _NONE,
     observed: np.ndarray = _NONE,
 ) -> Callable[[int, int], None]:
-    """Return the work of a convolution, by output row."""
+    """Return the work of a convolution, by output row; the values are in its order."""
     flat = x.reshape(-1)
-    ordered = values if weights.order is None else values[weights.order]
 
     def work(first: int, last: int) -> None:
         simd.convolve(
             flat,
             weights.offsets,
-            ordered,
+            values,
             weights.starts,
             weights.n_blocks,
             out,
@@ -264,7 +263,8 @@ def _through_batch_norm(
     dy = empty_matrix(n_channels, conv.gradient_width)
     of_values = _empty(len(weights.offsets))
     of_weight, of_bias = _empty(n_channels), _empty(n_channels)
-    scale, shift, upstream, flat = weight.numpy(), bias.numpy(), gradient.numpy(), z.reshape(-1)
+    scale, shift, upstream = weight.numpy(), bias.numpy(), gradient.numpy()
+    by_values = _values_gradient(z, weights, dy, conv.gradient_column, batch.n_columns, of_values)
 
     def work(first: int, last: int) -> None:
         dy[first:last, : conv.gradient_column] = 0
@@ -297,18 +297,7 @@ def _through_batch_norm(
                 first,
                 last,
             )
-        simd.weight_gradient(
-            flat,
-            weights.offsets,
-            weights.starts,
-            weights.n_blocks,
-            dy,
-            conv.gradient_column,
-            batch.n_columns,
-            of_values,
-            first,
-            last,
-        )
+        by_values(first, last)
 
     for_rows(work, weights.cost(batch.n_columns))
     return dy, of_values, of_weight, of_bias
@@ -320,9 +309,10 @@ def _through_convolution(block: Block, dy: np.ndarray, values: np.ndarray) -> np
     weights = block.kernels.backward(conv)
     dz = empty_matrix(block.kernels.shape[1], batch.n_columns)
     last_step = empty_matrix(len(dz), conv.last_step_width)
-    steps = _convolution(dy, weights, values, dz, batch.n_columns)
+    ordered = weights.ordered(values)
+    steps = _convolution(dy, weights, ordered, dz, batch.n_columns)
     sums = dy.reshape(-1)[conv.sums_column :]
-    replicated = _convolution(sums, weights, values, last_step, last_step.shape[1])
+    replicated = _convolution(sums, weights, ordered, last_step, last_step.shape[1])
 
     def work(first: int, last: int) -> None:
         steps(first, last)
@@ -446,7 +436,12 @@ class SparseConvolution(torch.autograd.Function):
         dy[:, reach.gradient_column : end] = (
             gradient.permute(1, 2, 0).reshape(len(dy), batch.n_filled).numpy()
         )
-        of_values = _values_gradient(kernels, conv, z, dy, reach.gradient_column, batch.n_columns)
+        forward = kernels.forward(conv)
+        of_values = _empty(len(forward.offsets))
+        by_values = _values_gradient(
+            z, forward, dy, reach.gradient_column, batch.n_columns, of_values
+        )
+        for_rows(by_values, forward.cost(batch.n_columns))
         if on_dense_gradient is not None:
             steps = dy[:, reach.gradient_column : end]
             on_dense_gradient(_dense_gradient(z, steps, conv))
@@ -454,22 +449,23 @@ class SparseConvolution(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             weights = kernels.backward(reach)
             dz = empty_matrix(kernels.shape[1], whole.n_columns)
-            work = _convolution(dy, weights, values.numpy(), dz, whole.n_columns)
+            ordered = weights.ordered(values.numpy())
+            work = _convolution(dy, weights, ordered, dz, whole.n_columns)
             for_rows(work, weights.cost(whole.n_columns))
             of_x = from_time_batch(torch.from_numpy(dz), whole)
         return of_x, torch.from_numpy(of_values), None, None
 
 
 def _values_gradient(
-    kernels: KernelIndex,
-    conv: Convolution,
     x: np.ndarray,
+    weights: Weights,
     dy: np.ndarray,
     column: int,
     n_columns: int,
-) -> np.ndarray:
-    weights = kernels.forward(conv)
-    out, flat = _empty(len(weights.offsets)), x.reshape(-1)
+    out: np.ndarray,
+) -> Callable[[int, int], None]:
+    """Return the work of the gradient by the values, by output row."""
+    flat = x.reshape(-1)
 
     def work(first: int, last: int) -> None:
         simd.weight_gradient(
@@ -485,8 +481,7 @@ def _values_gradient(
             last,
         )
 
-    for_rows(work, weights.cost(n_columns))
-    return out
+    return work
 
 
 def adam_step(
