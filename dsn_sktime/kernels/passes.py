@@ -117,7 +117,7 @@ _PRODUCT_PITCH = PRODUCT_COLUMNS + 16
 
 # Rows of a part.
 _FEW_ROWS = 4
-_ROWS = 8
+_ROWS = 9
 
 
 def scratch_columns(n_channels: int) -> int:

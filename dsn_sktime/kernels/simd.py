@@ -41,8 +41,9 @@ else:
 # Weights whose gradients share each load of the output gradient.
 MAX_DOTS = 8
 
-# Rows and vectors of a tile of a matrix product: their products are the accumulators.
-TILE_ROWS, TILE_VECTORS = 3, 4
+# Rows and vectors of a tile of a matrix product. Their products are the accumulators, which
+# with the vectors and one factor make the 16 registers that AVX2 has.
+TILE_ROWS, TILE_VECTORS = 4, 3
 
 _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _VECTOR = ir.VectorType(_FLOAT, LANES)
@@ -305,23 +306,21 @@ def multiply_tile(
         def emit(case: int) -> None:
             rows, vectors = _tile_shape(case)
             places = [_int(LANES * j) for j in range(vectors)]
-            starts = [builder.gep(left, [builder.mul(_int(r), row_stride)]) for r in range(rows)]
 
-            def one_step(i: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
-                line = builder.gep(right, [builder.mul(i, right_stride)])
+            def one_step(_: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
+                *sums, line, factors = state
                 loaded = [_load_vector(builder, line, place) for place in places]
-                here = builder.mul(i, step)
-                factors = [
-                    _broadcast(builder, builder.load(builder.gep(start, [here])))
-                    for start in starts
-                ]
-                pairs = ((factor, vector) for factor in factors for vector in loaded)
-                return [
-                    builder.call(multiply_add, [factor, vector, total])
-                    for (factor, vector), total in zip(pairs, sums, strict=True)
-                ]
+                new = []
+                for r in range(rows):
+                    place = builder.gep(factors, [builder.mul(_int(r), row_stride)])
+                    factor = _broadcast(builder, builder.load(place))
+                    row = zip(loaded, sums[vectors * r :], strict=False)
+                    new += [builder.call(multiply_add, [factor, one, total]) for one, total in row]
+                # Pointers that move on: to compute them from i would take more registers.
+                return [*new, builder.gep(line, [right_stride]), builder.gep(factors, [step])]
 
-            sums = iter(_loop(builder, n, 1, [_ZERO] * (rows * vectors), one_step))
+            initial = [*[_ZERO] * (rows * vectors), right, left]
+            sums = iter(_loop(builder, n, 1, initial, one_step))
             for r in range(rows):
                 line = builder.gep(out, [builder.mul(_int(r), out_stride)])
                 for place in places:
@@ -368,12 +367,12 @@ def multiply_rows(
 
             def one_vector(p: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
                 loaded = [_load_vector(builder, line, p) for line in rights]
-                shared = [_load_vector(builder, line, p) for line in lefts]
-                pairs = ((one, other) for one in shared for other in loaded)
-                return [
-                    builder.call(multiply_add, [one, other, total])
-                    for (one, other), total in zip(pairs, sums, strict=True)
-                ]
+                new = []
+                for i, line in enumerate(lefts):
+                    shared = _load_vector(builder, line, p)
+                    row = zip(loaded, sums[columns * i :], strict=False)
+                    new += [builder.call(multiply_add, [shared, one, total]) for one, total in row]
+                return new
 
             sums = iter(_loop(builder, n, LANES, [_ZERO] * (rows * columns), one_vector))
             for i in range(rows):
