@@ -111,7 +111,7 @@ class DSNNetwork(nn.Module):
         """
         check_batch(x, lengths, self.n_variates, self.head.classes.weight.dtype)
         if self._is_fused(x):
-            return self.head.from_scores(self._scores(x, lengths), lengths)
+            return self._fused(x, lengths)
         if lengths is not None:
             # NaN in the padding of the input would reach the first 1x1 convolution's
             # weights on the way back: its gradient there is 0, and 0 * NaN is NaN.
@@ -124,25 +124,22 @@ class DSNNetwork(nn.Module):
         # The engine has gradients by parameters only, and none with running statistics.
         if not uses_sparse_kernels(x) or (x.requires_grad and torch.is_grad_enabled()):
             return False
-        norms = {layer.norm.training for layer in self.sparse_modules()}
+        norms = {layer.norm.training for layer in (*self.sparse_modules(), self.head)}
         return norms == {True} or (norms == {False} and not torch.is_grad_enabled())
 
-    def _scores(self, x: Tensor, lengths: Tensor | None) -> Tensor:
-        """Score each time step on the sparse engine, (B, c, L)."""
-        modules, classes = self.sparse_modules(), self.head.classes.weight
+    def _fused(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        """Score each class on the sparse engine."""
+        modules, head = self.sparse_modules(), self.head.fused()
         if self._engine is None:
-            conv, eps = modules[0].conv, modules[0].norm.eps
+            conv, norm = modules[0].conv, self.head.norm
             self._engine = sparse.Engine(
-                conv.groups.kernel_size, conv.padding == "replicate", eps
+                conv.groups.kernel_size, conv.padding == "replicate", norm.eps, norm.momentum
             )
-        if not modules[0].norm.training:
-            folded = [module.folded() for module in modules]
-            return self._engine.predict(x, lengths, folded, classes)
-        fused = [module.fused() for module in modules]
-        scores, moments, n_observed = self._engine.train(x, lengths, fused, classes)
-        for module, (mean, variance) in zip(modules, moments, strict=True):
-            module.norm.update_running(mean, variance, n_observed)
-        return scores
+        if not self.head.norm.training:
+            return self._engine.predict(x, lengths, [one.folded() for one in modules], head)
+        for norm in (*(module.norm for module in modules), self.head.norm):
+            norm.num_batches_tracked.add_(1)
+        return self._engine.train(x, lengths, [one.fused() for one in modules], head)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the engine, which holds tables of addresses."""

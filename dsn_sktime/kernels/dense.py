@@ -5,7 +5,7 @@ The authors' arithmetic, at the full cost of the dense kernels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -49,19 +49,20 @@ def sparse_conv1d(
 
 
 def adam_step(
-    weights: Tensor,
-    gradients: Tensor,
-    state: dict[str, Tensor],
+    parameters: Sequence[Tensor],
+    states: Sequence[dict[str, Tensor]],
     corrections: Tensor,
     lr: float,
     betas: tuple[float, float],
     eps: float,
 ) -> None:
     """Take Adam's step in place; see :func:`dsn_sktime.kernels.adam_step`."""
-    step, mean, square = state["step"], state["exp_avg"], state["exp_avg_sq"]
-    step += 1
-    mean.lerp_(gradients, 1 - betas[0])
-    square.mul_(betas[1]).addcmul_(gradients, gradients, value=1 - betas[1])
-    column = step.clamp(max=corrections.shape[1] - 1).long()
-    first, second = corrections.to(weights.device)[:, column]
-    weights.addcdiv_(mean * first, (square * second).sqrt_().add_(eps), value=-lr)
+    for weights, state in zip(parameters, states, strict=True):
+        gradient = weights.grad
+        step, mean, square = state["step"], state["exp_avg"], state["exp_avg_sq"]
+        step += 1
+        mean.lerp_(gradient, 1 - betas[0])
+        square.mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
+        column = step.clamp(max=corrections.shape[1] - 1).long()
+        first, second = corrections.to(weights.device)[:, column]
+        weights.addcdiv_(mean * first, (square * second).sqrt_().add_(eps), value=-lr)

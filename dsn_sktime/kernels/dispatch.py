@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -62,9 +62,8 @@ def sparse_conv1d(
 
 
 def adam_step(
-    weights: Tensor,
-    gradients: Tensor,
-    state: dict[str, Tensor],
+    parameters: Sequence[Tensor],
+    states: Sequence[dict[str, Tensor]],
     corrections: Tensor,
     lr: float,
     betas: tuple[float, float],
@@ -74,14 +73,21 @@ def adam_step(
 
     Parameters
     ----------
-    weights, gradients : float tensors of one shape
-    state : dict of tensors of that shape
-        "exp_avg" and "exp_avg_sq", the moments, and "step", the steps done (int32).
-    corrections : float32 tensor of shape (2, m)
+    parameters : sequence of float tensors
+        Each with its gradient, of one type and on one device.
+    states : sequence of dict
+        For each parameter tensors of its shape: "exp_avg" and "exp_avg_sq", the moments,
+        and "step", the steps done (int32).
+    corrections : tensor of shape (2, m)
         Bias corrections ``1 / (1 - beta**t)`` of both moments at column t, 1 in the last.
     lr : float
     betas : (float, float)
     eps : float
     """
-    take_step = sparse.adam_step if uses_sparse_kernels(weights) else dense.adam_step
-    take_step(weights, gradients, state, corrections, lr, betas, eps)
+    fast = all(map(_is_plain, parameters))
+    take_step = sparse.adam_step if fast else dense.adam_step
+    take_step(parameters, states, corrections, lr, betas, eps)
+
+
+def _is_plain(parameter: Tensor) -> bool:
+    return uses_sparse_kernels(parameter) and parameter.is_contiguous()

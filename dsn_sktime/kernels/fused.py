@@ -24,11 +24,33 @@ from dsn_sktime.kernels.team import counters
 from dsn_sktime.kernels.threads import run_team, team_size
 from dsn_sktime.kernels.workspace import empty_matrix
 
-__all__ = ["Engine", "Layer"]
+__all__ = ["Engine", "Head", "Layer", "Norm"]
 
 _N_PLANS = 8
 # float32 between what shares memory; tests put guards there.
 _GAP = 0
+
+
+@dataclass(frozen=True)
+class Norm:
+    """BatchNorm of C channels: tensors of shape (C,).
+
+    Attributes
+    ----------
+    weight, bias : tensor
+    running_mean, running_var : tensor
+        Moved towards the batch's statistics by each training step.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of them."""
+        return self.weight, self.bias, self.running_mean, self.running_var
 
 
 @dataclass(frozen=True)
@@ -42,9 +64,8 @@ class Layer:
     bottleneck : tensor of shape (C_in, C) or None
         Matrix of the 1x1 convolution; only the first layer may have none.
     values : tensor of shape (n_activated,)
-    weight, bias : tensors of shape (C_out,)
-        BatchNorm's. At prediction its scale is folded into the values: the weight is not
-        read, and the bias is all that is left of it.
+    norm : Norm
+        At prediction its scale is folded into the values, and its bias is what is left.
     on_dense_gradient : callable or None
         Called in the backward pass with the gradient by every weight.
     """
@@ -52,74 +73,94 @@ class Layer:
     kernels: KernelIndex
     bottleneck: Tensor | None
     values: Tensor
-    weight: Tensor
-    bias: Tensor
+    norm: Norm
     on_dense_gradient: Callable[[Tensor], None] | None = None
 
     @property
     def parameters(self) -> tuple[Tensor | None, ...]:
         """Tensors that have gradients."""
-        return self.bottleneck, self.values, self.weight, self.bias
+        return self.bottleneck, self.values, self.norm.weight, self.norm.bias
+
+
+@dataclass(frozen=True)
+class Head:
+    """What the class head consists of.
+
+    Attributes
+    ----------
+    classes : tensor of shape (c, C_out)
+        Matrix of the 1x1 convolution.
+    norm : Norm
+    n_pool : int
+        Bins of the pooling over time.
+    """
+
+    classes: Tensor
+    norm: Norm
+    n_pool: int
+
+    @property
+    def parameters(self) -> tuple[Tensor, ...]:
+        """Tensors that have gradients."""
+        return self.classes, self.norm.weight, self.norm.bias
 
 
 class Engine:
-    """Computes class scores of time steps with sparse layers, for any batch.
+    """Computes a network of sparse layers for batches of any shape.
 
     Parameters
     ----------
     kernel_size : int
     replicate : bool
         Whether convolutions continue a series by its last step, or surround it by zeros.
-    eps : float
+    eps, momentum : float
         BatchNorm's.
     """
 
-    def __init__(self, kernel_size: int, replicate: bool, eps: float) -> None:
+    def __init__(self, kernel_size: int, replicate: bool, eps: float, momentum: float) -> None:
         self.kernel_size = kernel_size
         self.replicate = replicate
         self.eps = eps
+        self.momentum = momentum
         self._shapes: dict[tuple[int, int], _Shape] = {}
         self._plans: dict[tuple, _Plan] = {}
 
     def train(
-        self, x: Tensor, lengths: Tensor | None, layers: Sequence[Layer], classes: Tensor
-    ) -> tuple[Tensor, Tensor, int]:
-        """Score each time step, BatchNorm with the batch's statistics; autograd follows.
+        self, x: Tensor, lengths: Tensor | None, layers: Sequence[Layer], head: Head
+    ) -> Tensor:
+        """Compute logits, BatchNorm with the batch's statistics; autograd follows.
 
         Parameters
         ----------
         x : float32 tensor of shape (B, m, L)
         lengths : int64 tensor of shape (B,) or None
         layers : sequence of Layer
-        classes : tensor of shape (c, C_out)
-            Matrix of the head's 1x1 convolution.
+        head : Head
 
         Returns
         -------
-        scores : tensor of shape (B, c, L)
-            0 at steps that are not observed.
-        moments : tensor of shape (n_layers, 2, C_out)
-            Mean and (biased) variance of each layer's channels before BatchNorm.
-        n_observed : int
-            Steps that the moments are taken over.
+        tensor of shape (B, c)
         """
-        shape = self._shape(x, lengths)
         parameters = [tensor for layer in layers for tensor in layer.parameters]
-        scores, moments = _Scores.apply(self, shape, x, layers, classes, *parameters)
-        return shape.series(scores), moments, shape.batch.n_observed
+        shape = self._shape(x, lengths)
+        return _Logits.apply(self, shape, x, layers, head, *parameters, *head.parameters)
 
     def predict(
-        self, x: Tensor, lengths: Tensor | None, layers: Sequence[Layer], classes: Tensor
+        self, x: Tensor, lengths: Tensor | None, layers: Sequence[Layer], head: Head
     ) -> Tensor:
-        """Score each time step, BatchNorm folded into the layers; no gradients.
+        """Compute logits, BatchNorm folded into the layers; no gradients.
 
-        Arguments and result are those of :meth:`train`, without the moments.
+        Arguments and result are those of :meth:`train`.
         """
-        shape = self._shape(x, lengths)
-        plan = self._plan(shape, layers, classes, training=False)
-        step = _Step(plan, shape, layers, classes)
-        step.forward(shape.time_batch(x), self.eps)
-        return shape.series(step.scores)
+        return self._step(self._shape(x, lengths), x, layers, head, training=False).logits
+
+    def _step(
+        self, shape: _Shape, x: Tensor, layers: Sequence[Layer], head: Head, training: bool
+    ) -> _Step:
+        plan = self._plan(shape, x.shape[1], layers, head, training)
+        step = _Step(plan, shape, x.detach().contiguous(), layers, head)
+        step.run(passes.forward, self.eps, self.momentum)
+        return step
 
     def _shape(self, x: Tensor, lengths: Tensor | None) -> _Shape:
         n_series, _, n_steps = x.shape
@@ -133,16 +174,21 @@ class Engine:
         return self._shapes[key]
 
     def _plan(
-        self, shape: _Shape, layers: Sequence[Layer], classes: Tensor, training: bool
+        self,
+        shape: _Shape,
+        n_variates: int,
+        layers: Sequence[Layer],
+        head: Head,
+        training: bool,
     ) -> _Plan:
         keeps = tuple(layer.on_dense_gradient is not None for layer in layers)
-        key = shape.batch.key, len(classes), training, keeps
+        key = shape.batch.key, training, keeps
         kernels = [layer.kernels for layer in layers]
         plan = self._plans.get(key)
         # Another topology has another index.
         if plan is None or any(a is not b for a, b in zip(plan.kernels, kernels, strict=True)):
             _make_room(self._plans)
-            plan = self._plans[key] = _Plan(shape.conv, layers, len(classes), training)
+            plan = self._plans[key] = _Plan(shape.conv, n_variates, layers, head, training)
         return plan
 
 
@@ -160,13 +206,10 @@ class _Shape:
     ) -> None:
         self.batch = batch = TimeBatch(lengths, n_steps, LANES, kernel_size)
         self.conv = conv = Convolution.of(batch, kernel_size, replicate)
-        series, step = batch.cells()
-        cell = series * n_steps + step
-        self.source = torch.from_numpy(np.where(batch.is_observed(series, step), cell, -1))
+        self.cell = batch.cells()
         every = np.arange(batch.n_series)
-        self.columns = torch.from_numpy(
-            batch.columns(every[:, None], np.arange(n_steps)).ravel()
-        )
+        self.columns = batch.columns(every[:, None], np.arange(n_steps)).astype(np.int32)
+        self.lengths = np.ascontiguousarray(lengths)
         self.fill = _halo(batch, conv.n_before, conv.n_after, replicate)
         self.back = _halo(batch, conv.n_after, conv.n_before, replicate=False)
         before_end = lengths[:, None] - 1 - np.arange(kernel_size)
@@ -178,7 +221,16 @@ class _Shape:
         )
         self.last_columns = batch.columns(every, lengths - 1).astype(np.int32)
         self.counts = self._tile_counts()
-        self.record = self._record()
+        self._records: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def record(self, n_variates: int) -> np.ndarray:
+        """Return the tables' addresses and sizes, for series of so many variates."""
+        if n_variates not in self._records:
+            series, step = self.cell
+            first = (series * n_variates) * self.batch.n_steps + step
+            source = np.where(self.batch.is_observed(series, step), first, -1).astype(np.int32)
+            self._records[n_variates] = self._record(source, n_variates), source
+        return self._records[n_variates][0]
 
     def _tile_counts(self) -> np.ndarray:
         per_group, n_steps = n_tiles(self.batch.segment_steps), self.batch.segment_steps
@@ -186,9 +238,12 @@ class _Shape:
         starts = np.arange(per_group) * n_steps // per_group
         return np.add.reduceat(by_step, starts, axis=1).astype(np.float32).ravel()
 
-    def _record(self) -> np.ndarray:
+    def _record(self, source: np.ndarray, n_variates: int) -> np.ndarray:
         batch, conv = self.batch, self.conv
         record = np.zeros(1, passes.BATCH)
+        record["source"], record["columns"] = _address(source), _address(self.columns)
+        record["lengths"] = _address(self.lengths)
+        record["n_variates"], record["length"] = n_variates, batch.n_steps
         record["observed"] = _address(batch.observed)
         record["counts"] = _address(self.counts)
         record["fill_to"], record["fill_from"] = map(_address, self.fill)
@@ -203,21 +258,6 @@ class _Shape:
         record["n_series_groups"] = conv.n_series_groups
         record["sums_column"], record["replicate"] = conv.sums_column, conv.replicate
         return record
-
-    def time_batch(self, x: Tensor) -> np.ndarray:
-        """Rearrange (B, m, L) to a time-batch matrix (m, pitch); 0 where not observed."""
-        n_series, n_variates, n_steps = x.shape
-        series = x.detach().transpose(0, 1).reshape(n_variates, n_series * n_steps)
-        # A column of zeros at the end, which -1 stands for.
-        series = torch.nn.functional.pad(series, (0, 1)).numpy()
-        matrix = empty_matrix(n_variates, pitch(self.batch.n_columns))
-        matrix[:, : self.batch.n_columns] = series[:, self.source.numpy()]
-        return matrix
-
-    def series(self, matrix: Tensor) -> Tensor:
-        """Rearrange a time-batch matrix (C, pitch) to (B, C, L)."""
-        series = matrix.index_select(1, self.columns)
-        return series.view(len(matrix), self.batch.n_series, self.batch.n_steps).transpose(0, 1)
 
 
 def _halo(
@@ -264,28 +304,33 @@ class _Plan:
     """Tables of a network for batches of one shape, and how its memory is laid out."""
 
     def __init__(
-        self, conv: Convolution, layers: Sequence[Layer], n_classes: int, training: bool
+        self,
+        conv: Convolution,
+        n_variates: int,
+        layers: Sequence[Layer],
+        head: Head,
+        training: bool,
     ) -> None:
         self.kernels = [layer.kernels for layer in layers]
         self.conv = conv
         self.training = training
-        self.n_classes = n_classes
-        self.layers = np.zeros(len(layers), passes.LAYER)
-        self.in_memory = np.zeros(len(layers), passes.LAYER)
+        self.n_columns = conv.n_groups * conv.segment_steps * LANES
+        self.layers, self.batch = np.zeros(len(layers), passes.LAYER), np.zeros(1, passes.BATCH)
+        # 1 for each address in these that counts from the start of a step's memory.
+        self._relative = np.zeros_like(self.layers), np.zeros_like(self.batch)
         self._memory = _Memory()
         self._shared: dict[str, int] = {}
         self._arrays: list[np.ndarray] = []
         for number, layer in enumerate(layers):
             self._add_topology(number, layer)
             self._place_matrices(number, layer)
-        self.scratch = self._memory.place(0)
-        widest = max(kernels.shape[0] for kernels in self.kernels)
-        self.scratch_columns = passes.scratch_columns(widest)
-        n_columns = conv.n_groups * conv.segment_steps * conv.lanes
-        n_weights = sum(
-            len(kernels.tap) + kernels.shape[0] * kernels.shape[1] for kernels in self.kernels
-        )
-        self.cost = n_weights * n_columns
+        self._place_head(n_variates, head)
+        parameters = [one for layer in layers for one in layer.parameters] + [*head.parameters]
+        self.shapes = [None if one is None else one.shape for one in parameters]
+        self.sizes = [0 if one is None else one.numel() for one in parameters]
+        self.offsets = 4 * np.cumsum([0, *self.sizes[:-1]])
+        of_layers = sum(kernels.shape[0] * kernels.shape[1] for kernels in self.kernels)
+        self.cost = (of_layers + sum(len(one.tap) for one in self.kernels)) * self.n_columns
 
     def _keep(self, array: np.ndarray) -> int:
         self._arrays.append(array)
@@ -306,13 +351,14 @@ class _Plan:
             record["back_blocks"] = weights.n_blocks
 
     def _place_matrices(self, number: int, layer: Layer) -> None:
-        conv = self.conv
+        conv, columns = self.conv, pitch(self.n_columns)
         n_out, n_in, _ = layer.kernels.shape
-        columns = pitch(conv.n_groups * conv.segment_steps * LANES)
         if not self.training:
             # A layer's input is no longer read when the next layer's is written.
             self._place(number, "z", n_in, conv.input_pitch, shared=f"z{n_in}")
             self._place(number, "y", n_out, columns, shared="y")
+            self.layers[number]["mean"] = self._keep(np.zeros(n_out, dtype=np.float32))
+            self.layers[number]["scale"] = self._keep(np.ones(n_out, dtype=np.float32))
             return
         self._place(number, "z", n_in, conv.input_pitch)
         self._place(number, "y", n_out, columns)
@@ -322,8 +368,9 @@ class _Plan:
             self._place(number, "dz", n_in, columns, shared=f"dz{n_in}")
             width = conv.n_series_groups * LANES
             self._place(number, "last_step", n_in, width, shared=f"last_step{n_in}")
-            self._place(number, "ordered", len(layer.values), shared=f"{len(layer.values)}")
-        for name in ("scale", "slope", "offset"):
+            n_values = len(layer.values)
+            self._place(number, "ordered", n_values, shared=f"ordered{n_values}")
+        for name in ("mean", "variance", "scale", "slope", "offset"):
             self._place(number, name, n_out)
         n_each = conv.n_groups * n_tiles(conv.segment_steps)
         self._place(number, "moments", n_each, n_out, 2, shared="moments")
@@ -331,84 +378,102 @@ class _Plan:
         self._place(number, "panel_sums", n_each, n_out, 2, shared="panel_sums")
 
     def _place(self, number: int, name: str, *shape: int, shared: str | None = None) -> None:
-        if shared is None:
-            place = self._memory.place(*shape)
-        else:
-            if shared not in self._shared:
-                self._shared[shared] = self._memory.place(*shape)
-            place = self._shared[shared]
-        self.layers[number][name] = place
-        self.in_memory[number][name] = 1
+        place = self._memory.place(*shape) if shared is None else self._shared.get(shared)
+        if place is None:
+            place = self._shared[str(shared)] = self._memory.place(*shape)
+        self.layers[number][name], self._relative[0][number][name] = place, 1
+
+    def _place_head(self, n_variates: int, head: Head) -> None:
+        n_classes, columns = len(head.classes), pitch(self.n_columns)
+        widest = max(n_variates, *(kernels.shape[0] for kernels in self.kernels))
+        self.batch["n_classes"], self.batch["n_pool"] = n_classes, head.n_pool
+        self.batch["training"] = self.training
+        self.batch["scratch_size"] = self.scratch_size = passes.scratch_columns(widest)
+        sizes = {
+            "scores": (n_classes, columns),
+            "score_gradient": (n_classes, columns),
+            "pooled": (n_classes, self.conv.n_series, head.n_pool),
+            "pooled_gradient": (n_classes, self.conv.n_series, head.n_pool),
+            "head_moments": (n_classes, 2),
+            "scratch": (0,),
+        }
+        for name, size in sizes.items():
+            self.batch[name], self._relative[1][name] = self._memory.place(*size), 1
 
     def memory_size(self, n_threads: int) -> int:
         """Return the float32 that a step takes."""
-        return self._memory.n + n_threads * self.scratch_columns + _GAP
+        return self._memory.n + n_threads * self.scratch_size + _GAP
+
+    def tables(self, shape: _Shape, n_variates: int, base: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the tables of layers and batch for a step whose memory is at ``base``."""
+        layers, batch = self.layers.copy(), self.batch.copy()
+        _numbers(layers)[:] += base * _numbers(self._relative[0])
+        _numbers(batch)[:] += base * _numbers(self._relative[1])
+        _numbers(batch)[:] += _numbers(shape.record(n_variates))
+        return layers, batch
+
+
+def _numbers(records: np.ndarray) -> np.ndarray:
+    """Return records of int64 as a matrix, which shares their memory."""
+    return records.view(np.int64).reshape(len(records), -1)
+
+
+def _fields(dtype: np.dtype, first: str, last: str) -> slice:
+    """Return the columns from one field to another, of those matrices."""
+    names = dtype.names or ()
+    return slice(names.index(first), names.index(last) + 1)
+
+
+_PARAMETERS = _fields(passes.LAYER, "bottleneck", "running_variance")
+_GRADIENTS = _fields(passes.LAYER, "bottleneck_gradient", "bias_gradient")
+_HEAD_PARAMETERS = _fields(passes.BATCH, "classes", "running_variance")
+_HEAD_GRADIENTS = _fields(passes.BATCH, "classes_gradient", "bias_gradient")
+
+
+def _pointers(tensors: Sequence[Tensor | None]) -> list[int]:
+    return [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
 
 
 class _Step:
     """One pass through a plan: its memory, and where parameters and results are."""
 
     def __init__(
-        self, plan: _Plan, shape: _Shape, layers: Sequence[Layer], classes: Tensor
+        self, plan: _Plan, shape: _Shape, x: Tensor, layers: Sequence[Layer], head: Head
     ) -> None:
         # Their tables are referred to by address.
         self.plan, self.shape = plan, shape
         self.n_threads = team_size(plan.cost)
-        self.memory = empty_matrix(plan.memory_size(self.n_threads))
-        self.layers, self.batch = plan.layers.copy(), shape.record.copy()
-        self.batch["n_classes"], self.batch["training"] = plan.n_classes, plan.training
-        self.batch["scratch_size"] = plan.scratch_columns
-        base = _address(self.memory)
-        n_fields = len(passes.LAYER)
-        numbers = self.layers.view(np.int64).reshape(-1, n_fields)
-        numbers += base * plan.in_memory.view(np.int64).reshape(-1, n_fields)
-        self.batch["scratch"] = base + plan.scratch
-        n_out = plan.kernels[0].shape[0]
-        self.moments = torch.empty(len(layers), 2, n_out)
-        if not plan.training:
-            self._fold(n_out)
-        for record, layer, moments in zip(self.layers, layers, self.moments, strict=True):
-            self._set_parameters(record, layer, moments)
-        self.batch["classes"] = classes.data_ptr()
-        columns = int(self.batch["pitch"][0])
-        self.scores = torch.from_numpy(empty_matrix(len(classes), columns))
-        self.batch["scores"] = self.scores.data_ptr()
+        self.memory, self.x = empty_matrix(plan.memory_size(self.n_threads)), x
+        self.layers, self.batch = plan.tables(shape, x.shape[1], _address(self.memory))
+        _numbers(self.layers)[:, _PARAMETERS] = [
+            _pointers((layer.bottleneck, layer.values, *layer.norm.tensors)) for layer in layers
+        ]
+        _numbers(self.batch)[0, _HEAD_PARAMETERS] = _pointers((head.classes, *head.norm.tensors))
+        self.logits = torch.empty(len(x), len(head.classes))
+        self.batch["x"], self.batch["logits"] = _pointers((x, self.logits))
 
-    def _fold(self, n_out: int) -> None:
-        """Leave of BatchNorm the bias only."""
-        self.moments[:, 0] = 0
-        self.moments[:, 1] = 1
-        self.layers["scale"] = self.moments[0, 1].data_ptr()
-
-    def _set_parameters(self, record: np.ndarray, layer: Layer, moments: Tensor) -> None:
-        if layer.bottleneck is not None:
-            record["bottleneck"] = layer.bottleneck.data_ptr()
-        record["values"] = layer.values.data_ptr()
-        record["weight"], record["bias"] = layer.weight.data_ptr(), layer.bias.data_ptr()
-        record["mean"], record["variance"] = moments[0].data_ptr(), moments[1].data_ptr()
-
-    def forward(self, x: np.ndarray, eps: float) -> None:
-        """Compute the scores."""
-        self.batch["x"], self.batch["n_variates"] = _address(x), len(x)
-        self._run(passes.forward, eps)
-
-    def backward(
-        self, gradient: Tensor, gradients: list[Tensor | None], of_classes: Tensor, eps: float
-    ) -> None:
-        """Write the gradients by the parameters, four of each layer."""
-        self.batch["score_gradient"] = gradient.data_ptr()
-        self.batch["classes_gradient"] = of_classes.data_ptr()
-        names = ("bottleneck", "values", "weight", "bias")
-        for number, record in enumerate(self.layers):
-            for name, tensor in zip(names, gradients[4 * number :], strict=False):
-                if tensor is not None:
-                    record[f"{name}_gradient"] = tensor.data_ptr()
-        self._run(passes.backward, eps)
-
-    def _run(self, function: Callable, eps: float) -> None:
+    def run(self, function: Callable, *numbers: float) -> None:
+        """Call a compiled function on a team of threads."""
         layers, batch = self.layers, self.batch
-        team = counters(passes.N_PHASES * len(layers) + 1)
-        run_team(lambda thread: function(layers, batch, eps, team, thread), self.n_threads)
+        team = counters(passes.N_PHASES * len(layers) + 2)
+        run_team(
+            lambda thread: function(layers, batch, *numbers, team, thread), self.n_threads
+        )
+
+    def gradients(self, upstream: Tensor, eps: float) -> list[Tensor | None]:
+        """Return the gradients by the parameters of layers and head."""
+        plan = self.plan
+        flat = torch.empty(sum(plan.sizes))
+        addresses = np.where(np.array(plan.sizes) > 0, flat.data_ptr() + plan.offsets, 0)
+        _numbers(self.layers)[:, _GRADIENTS] = addresses[:-3].reshape(len(self.layers), -1)
+        _numbers(self.batch)[0, _HEAD_GRADIENTS] = addresses[-3:]
+        self.batch["logit_gradient"] = upstream.data_ptr()
+        self.run(passes.backward, eps)
+        parts = flat.split(plan.sizes)
+        return [
+            None if shape is None else part.view(shape)
+            for part, shape in zip(parts, plan.shapes, strict=True)
+        ]
 
     def dense_gradient(self, memory: Tensor, number: int) -> Tensor:
         """Return the gradient by every weight of a layer: one matrix product per tap."""
@@ -430,8 +495,8 @@ class _Step:
         return columns.view(n_rows, self.plan.conv.n_groups, -1, LANES)
 
 
-class _Scores(torch.autograd.Function):
-    """Scores of the time steps by the layers' parameters and the head's matrix."""
+class _Logits(torch.autograd.Function):
+    """Logits of the series by the parameters of layers and head."""
 
     @staticmethod
     def forward(
@@ -440,33 +505,26 @@ class _Scores(torch.autograd.Function):
         shape: _Shape,
         x: Tensor,
         layers: Sequence[Layer],
-        classes: Tensor,
+        head: Head,
         *parameters: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Return scores (c, pitch) and moments (n_layers, 2, C_out)."""
-        plan = engine._plan(shape, layers, classes, training=True)
-        step = _Step(plan, shape, layers, classes)
-        series = shape.time_batch(x)
-        step.forward(series, engine.eps)
-        scores, moments = step.scores, step.moments
-        kept = map(torch.from_numpy, (step.memory, series))
+    ) -> Tensor:
+        """Return logits of shape (B, c)."""
+        step = engine._step(shape, x, layers, head, training=True)
+        logits = step.logits
         # What is saved this way, unlike what is on ctx, is let go after the backward pass.
-        ctx.save_for_backward(classes, moments, *kept, *parameters)
-        del step.memory, step.scores, step.moments
+        ctx.save_for_backward(torch.from_numpy(step.memory), *parameters)
+        del step.memory, step.x, step.logits
         ctx.step, ctx.eps = step, engine.eps
         ctx.on_dense_gradient = [layer.on_dense_gradient for layer in layers]
-        ctx.mark_non_differentiable(moments)
-        return scores, moments
+        return logits
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients by the tensors that :meth:`forward` took."""
-        classes, _, memory, _, *parameters = ctx.saved_tensors
-        gradients = [None if one is None else torch.empty_like(one) for one in parameters]
-        of_classes = torch.empty_like(classes)
-        ctx.step.backward(gradient.contiguous(), gradients, of_classes, ctx.eps)
+        memory, *_ = ctx.saved_tensors
+        gradients = ctx.step.gradients(upstream.contiguous(), ctx.eps)
         for number, callback in enumerate(ctx.on_dense_gradient):
             if callback is not None:
                 callback(ctx.step.dense_gradient(memory, number))
-        return None, None, None, None, of_classes, *gradients
+        return None, None, None, None, None, *gradients

@@ -22,7 +22,7 @@ from dsn_sktime.kernels.simd import (
     multiply_rows,
     multiply_tile,
 )
-from dsn_sktime.kernels.views import floats
+from dsn_sktime.kernels.views import floats, ints
 
 __all__ = [
     "DOT_COLUMNS",
@@ -30,14 +30,20 @@ __all__ = [
     "PRODUCT_COLUMNS",
     "activate",
     "adam_step",
+    "adam_steps",
+    "average",
     "batch_norm_gradient",
     "convolve_tile",
     "fill",
+    "gather",
     "merge_moments",
+    "moments",
     "multiply_panel",
     "n_panels",
     "n_tiles",
     "part_of_group",
+    "pool",
+    "pool_gradient",
     "row_products",
     "suffix_sums",
     "tile_moments",
@@ -265,6 +271,75 @@ def batch_norm_gradient(gradient, y, observed, mean, scale, slope, offset):
 
 
 @compiled()
+def gather(row, source, out):
+    """``out[i] = row[source[i]]``, or 0 where the source is negative."""
+    for i in range(source.size):
+        out[i] = row[source[i]] if source[i] >= 0 else np.float32(0)
+
+
+@compiled()
+def pool(scores, columns, lengths, length, n_bins, out):
+    """Average each series over bins that span its own length.
+
+    Bin j of series b averages the steps from ``floor(j * n / n_bins)`` up to
+    ``ceil((j + 1) * n / n_bins)``, n being its length.
+
+    Parameters
+    ----------
+    scores : array of shape (n_columns,)
+    columns : int32 array of shape (B * length,)
+        Column of each step of each series.
+    lengths : int64 array of shape (B,)
+    length : int
+        Steps of the longest series.
+    n_bins : int
+    out : array of shape (B * n_bins,)
+    """
+    for series in range(lengths.size):
+        n = lengths[series]
+        own = columns[series * length : (series + 1) * length]
+        for j in range(n_bins):
+            start, stop = j * n // n_bins, ((j + 1) * n + n_bins - 1) // n_bins
+            total = np.float32(0)
+            for step in range(start, stop):
+                total += scores[own[step]]
+            out[series * n_bins + j] = total / np.float32(stop - start)
+
+
+@compiled()
+def pool_gradient(gradient, columns, lengths, length, n_bins, out):
+    """Write the gradient by the scores from that by their averages; see :func:`pool`."""
+    out[:] = 0
+    for series in range(lengths.size):
+        n = lengths[series]
+        own = columns[series * length : (series + 1) * length]
+        for j in range(n_bins):
+            start, stop = j * n // n_bins, ((j + 1) * n + n_bins - 1) // n_bins
+            each = gradient[series * n_bins + j] / np.float32(stop - start)
+            for step in range(start, stop):
+                out[own[step]] += each
+
+
+@compiled()
+def average(values):
+    """Return the mean, summed in double precision."""
+    total = 0.0
+    for value in values:
+        total += value
+    return total / values.size
+
+
+@compiled()
+def moments(values):
+    """Return mean and (biased) variance, summed in double precision."""
+    mean = average(values)
+    squares = 0.0
+    for value in values:
+        squares += (value - mean) ** 2
+    return mean, squares / values.size
+
+
+@compiled()
 def fill(row, to, source):
     """``row[to[i]] = row[source[i]]``, or 0 where the source is negative."""
     for i in range(to.size):
@@ -359,3 +434,30 @@ def adam_step(weights, gradients, means, squares, steps, first, second, lr, beta
         t = np.uint32(min(steps[i], last))
         denominator = np.sqrt(squares[i] * second[t]) + eps
         weights[i] -= lr * (means[i] * first[t]) / denominator
+
+
+@compiled()
+def adam_steps(addresses, sizes, first, second, lr, beta1, beta2, eps):
+    """Take :func:`adam_step` for several parameters.
+
+    Parameters
+    ----------
+    addresses : int64 array of shape (n_parameters, 5)
+        Of weights, gradients, means, squares and steps.
+    sizes : int64 array of shape (n_parameters,)
+    """
+    for i in range(len(sizes)):
+        n = sizes[i]
+        adam_step(
+            floats(addresses[i, 0], n),
+            floats(addresses[i, 1], n),
+            floats(addresses[i, 2], n),
+            floats(addresses[i, 3], n),
+            ints(addresses[i, 4], n),
+            first,
+            second,
+            lr,
+            beta1,
+            beta2,
+            eps,
+        )

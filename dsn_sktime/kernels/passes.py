@@ -15,7 +15,7 @@ import numpy as np
 from dsn_sktime.kernels import loops
 from dsn_sktime.kernels.jit import compiled
 from dsn_sktime.kernels.loops import MATHS, PANEL_COLUMNS, PRODUCT_COLUMNS
-from dsn_sktime.kernels.simd import LANES, MAX_VECTORS, TILE_ROWS
+from dsn_sktime.kernels.simd import LANES, TILE_ROWS
 from dsn_sktime.kernels.team import share
 from dsn_sktime.kernels.views import float_matrix, floats, ints, longs
 
@@ -46,11 +46,13 @@ LAYER = _record(
     "panel_sums",
     "ordered",
     "last_step",
-    # Parameters and their gradients.
+    # Parameters and running statistics; gradients by the parameters.
     "bottleneck",
     "values",
     "weight",
     "bias",
+    "running_mean",
+    "running_variance",
     "bottleneck_gradient",
     "values_gradient",
     "weight_gradient",
@@ -71,15 +73,34 @@ LAYER = _record(
 )
 
 BATCH = _record(
-    # Series (n_variates, pitch); scores (n_classes, pitch) and their gradient; head's matrix.
-    "scratch",
+    # In the memory of one step: scores (n_classes, pitch) and their gradient, bins of scores
+    # (n_classes, n_series * n_pool) and theirs, BatchNorm's mean and 1 / deviation
+    # (n_classes, 2), and what each thread has for itself.
     "scores",
-    "x",
     "score_gradient",
+    "pooled",
+    "pooled_gradient",
+    "head_moments",
+    "scratch",
+    # Series (n_series, n_variates, length); logits (n_series, n_classes), their gradient.
+    "x",
+    "logits",
+    "logit_gradient",
+    # Head: matrix, BatchNorm and running statistics; gradients by the parameters.
     "classes",
+    "weight",
+    "bias",
+    "running_mean",
+    "running_variance",
     "classes_gradient",
-    # 1 or 0 for each column; columns that count in each tile.
+    "weight_gradient",
+    "bias_gradient",
+    # 1 or 0 for each column; what it shows of the first variate; columns of each series;
+    # the lengths; columns that count in each tile.
     "observed",
+    "source",
+    "columns",
+    "lengths",
     "counts",
     # Halos of the padded input and of the output's gradient, int32 columns.
     "fill_to",
@@ -93,10 +114,12 @@ BATCH = _record(
     "scratch_size",
     "n_variates",
     "n_classes",
+    "n_pool",
     "n_fill",
     "n_back",
     "n_groups",
     "n_steps",
+    "length",
     "pitch",
     "n_columns",
     "n_observed",
@@ -109,6 +132,7 @@ BATCH = _record(
     "training",
 )
 
+# Of a layer; the head has two more.
 N_PHASES = 5
 
 # Columns from one packed row to the next, an odd number of cache lines.
@@ -154,16 +178,30 @@ def _pack(layer, batch, column, n, scratch):
 
 
 @compiled()
+def _gather(batch, column, n, first, last, out, out_pitch):
+    """Write some columns of the series, variates ``first..last-1``; 0 where not observed."""
+    source = ints(batch.source + 4 * column, n)
+    size = batch.n_series * batch.n_variates * batch.length
+    for row in range(first, last):
+        loops.gather(
+            floats(batch.x, size)[row * batch.length :],
+            source,
+            floats(out + 4 * (row - first) * out_pitch, n),
+        )
+
+
+@compiled()
 def _mix_panel(layers, batch, number, scratch, group, step, end, matrix, n_rows, out, out_pitch):
-    """Multiply a matrix by a panel of the activations that layer ``number`` reads."""
-    column = (group * batch.n_steps + step) * LANES
-    right, right_pitch, n = batch.x + 4 * column, batch.pitch, batch.n_variates
+    """Multiply a matrix by a panel of what layer ``number`` reads."""
+    column, size = (group * batch.n_steps + step) * LANES, (end - step) * LANES
+    n = batch.n_variates
     if number > 0:
-        before = layers[number - 1]
-        _pack(before, batch, column, (end - step) * LANES, scratch)
-        right, right_pitch, n = scratch, _PACKED_PITCH, before.n_out
+        n = layers[number - 1].n_out
+        _pack(layers[number - 1], batch, column, size, scratch)
+    else:
+        _gather(batch, column, size, 0, n, scratch, _PACKED_PITCH)
     loops.multiply_panel(
-        matrix, n, 1, right, right_pitch, n, end - step, out, out_pitch, n_rows
+        matrix, n, 1, scratch, _PACKED_PITCH, n, end - step, out, out_pitch, n_rows
     )
 
 
@@ -179,12 +217,9 @@ def _input_panel(layers, batch, number, scratch, part):
             layers, batch, number, scratch, group, step, end,
             layer.bottleneck, layer.n_in, out, layer.z_pitch,
         )  # fmt: skip
-        return
-    n = (end - step) * LANES
-    for row in range(layer.n_in):
+    else:
         column = (group * batch.n_steps + step) * LANES
-        series = floats(batch.x + 4 * (row * batch.pitch + column), n)
-        floats(out + 4 * row * layer.z_pitch, n)[:] = series
+        _gather(batch, column, (end - step) * LANES, 0, layer.n_in, out, layer.z_pitch)
 
 
 @compiled()
@@ -223,18 +258,23 @@ def _convolve(layer, batch, part):
 
 
 @compiled()
-def _batch_statistics(layer, batch, eps, part):
-    """Merge the moments of the tiles to the scale and shift of some rows."""
+def _batch_statistics(layer, batch, eps, momentum, part):
+    """Merge the moments of the tiles to the statistics of some rows, and the running ones."""
     n_all = batch.n_groups * loops.n_tiles(batch.n_steps)
     counts = floats(batch.counts, n_all)
     moments = floats(layer.moments, n_all * layer.n_out * 2).reshape((n_all, layer.n_out, 2))
     weight = floats(layer.weight, layer.n_out)
     mean, variance = floats(layer.mean, layer.n_out), floats(layer.variance, layer.n_out)
     scale = floats(layer.scale, layer.n_out)
+    running_mean = floats(layer.running_mean, layer.n_out)
+    running_variance = floats(layer.running_variance, layer.n_out)
+    unbiased = batch.n_observed / max(batch.n_observed - 1, 1)
     for row in range(part * _ROWS, min((part + 1) * _ROWS, layer.n_out)):
         centre, spread = loops.merge_moments(moments, counts, row)
         mean[row], variance[row] = centre, spread
         scale[row] = weight[row] / np.sqrt(spread + eps)
+        running_mean[row] += momentum * (centre - running_mean[row])
+        running_variance[row] += momentum * (spread * unbiased - running_variance[row])
 
 
 @compiled()
@@ -250,17 +290,48 @@ def _score_panel(layers, batch, scratch, part):
 
 
 @compiled()
-def forward(layers, batches, eps, team, thread):
-    """Compute the class scores of each time step.
+def _class_logits(batch, eps, momentum, part):
+    """Pool the scores of one class, normalise them, and average them to logits."""
+    n = batch.n_series * batch.n_pool
+    pooled = floats(batch.pooled + 4 * part * n, n)
+    loops.pool(
+        floats(batch.scores + 4 * part * batch.pitch, batch.pitch),
+        ints(batch.columns, batch.n_series * batch.length),
+        longs(batch.lengths, batch.n_series),
+        batch.length,
+        batch.n_pool,
+        pooled,
+    )
+    running_mean = floats(batch.running_mean, batch.n_classes)
+    running_variance = floats(batch.running_variance, batch.n_classes)
+    mean, variance = float(running_mean[part]), float(running_variance[part])
+    if batch.training:
+        mean, variance = loops.moments(pooled)
+        running_mean[part] += momentum * (mean - running_mean[part])
+        unbiased = variance * n / max(n - 1, 1)
+        running_variance[part] += momentum * (unbiased - running_variance[part])
+    rstd = 1 / np.sqrt(variance + eps)
+    kept = float_matrix(batch.head_moments, batch.n_classes, 2)
+    kept[part, 0], kept[part, 1] = mean, rstd
+    weight, bias = floats(batch.weight, batch.n_classes), floats(batch.bias, batch.n_classes)
+    logits = float_matrix(batch.logits, batch.n_series, batch.n_classes)
+    for series in range(batch.n_series):
+        average = loops.average(pooled[series * batch.n_pool : (series + 1) * batch.n_pool])
+        logits[series, part] = (average - mean) * rstd * weight[part] + bias[part]
+
+
+@compiled()
+def forward(layers, batches, eps, momentum, team, thread):
+    """Compute the logits of a batch of series.
 
     Parameters
     ----------
     layers : array of LAYER, shape (n_layers,)
     batches : array of BATCH, shape (1,)
-    eps : float
+    eps, momentum : float
         BatchNorm's.
     team : int64 array
-        Counters of ``N_PHASES * n_layers + 1`` phases.
+        Counters of ``N_PHASES * n_layers + 2`` phases.
     thread : int
         Number of the calling thread in its team.
     """
@@ -278,9 +349,44 @@ def forward(layers, batches, eps, team, thread):
             _convolve(layer, batch, part)
         if batch.training:
             for part in share(team, phase + 3, _n_parts(layer.n_out, _ROWS)):
-                _batch_statistics(layer, batch, eps, part)
+                _batch_statistics(layer, batch, eps, momentum, part)
     for part in share(team, N_PHASES * len(layers), n_panels):
         _score_panel(layers, batch, scratch, part)
+    for part in share(team, N_PHASES * len(layers) + 1, batch.n_classes):
+        _class_logits(batch, eps, momentum, part)
+
+
+@compiled()
+def _class_gradient(batch, part):
+    """Write the gradient by the scores of one class, and by its BatchNorm."""
+    n, n_series, n_pool = batch.n_series * batch.n_pool, batch.n_series, batch.n_pool
+    pooled = floats(batch.pooled + 4 * part * n, n)
+    kept = float_matrix(batch.head_moments, batch.n_classes, 2)
+    mean, rstd = kept[part, 0], kept[part, 1]
+    upstream = float_matrix(batch.logit_gradient, n_series, batch.n_classes)
+    plain = 0.0
+    scaled = 0.0
+    for series in range(n_series):
+        average = loops.average(pooled[series * n_pool : (series + 1) * n_pool])
+        plain += upstream[series, part]
+        scaled += upstream[series, part] * (average - mean) * rstd
+    floats(batch.bias_gradient, batch.n_classes)[part] = plain
+    floats(batch.weight_gradient, batch.n_classes)[part] = scaled
+    scale = floats(batch.weight, batch.n_classes)[part] * rstd / n_pool
+    by_pooled = floats(batch.pooled_gradient + 4 * part * n, n)
+    for series in range(n_series):
+        offset = upstream[series, part] - plain / n_series
+        for place in range(series * n_pool, (series + 1) * n_pool):
+            deviation = (pooled[place] - mean) * rstd
+            by_pooled[place] = scale * (offset - deviation * scaled / n_series)
+    loops.pool_gradient(
+        by_pooled,
+        ints(batch.columns, n_series * batch.length),
+        longs(batch.lengths, n_series),
+        batch.length,
+        n_pool,
+        floats(batch.score_gradient + 4 * part * batch.pitch, batch.pitch),
+    )
 
 
 @compiled()
@@ -343,16 +449,17 @@ def _matrix_gradient(layer, batch, upstream, n_next, gradient, scratch, part):
 
 
 @compiled()
-def _first_matrix_gradient(layer, batch):
-    """Write the gradient by the 1x1 convolution of the series themselves."""
-    gradient = float_matrix(layer.bottleneck_gradient, layer.n_in, batch.n_variates)
-    gradient[:] = 0
+def _first_matrix_gradient(layer, batch, scratch, part):
+    """Write some columns of the gradient by the 1x1 convolution of the series themselves."""
+    n_variates = batch.n_variates
+    first, last = part * _ROWS, min((part + 1) * _ROWS, n_variates)
+    float_matrix(layer.bottleneck_gradient, layer.n_in, n_variates)[:, first:last] = 0
     for column in range(0, batch.n_columns, PRODUCT_COLUMNS):
         n = min(PRODUCT_COLUMNS, batch.n_columns - column)
+        _gather(batch, column, n, first, last, scratch, _PRODUCT_PITCH)
         loops.row_products(
-            layer.dz + 4 * column, batch.pitch, layer.n_in,
-            batch.x + 4 * column, batch.pitch, batch.n_variates,
-            n, layer.bottleneck_gradient, batch.n_variates,
+            layer.dz + 4 * column, batch.pitch, layer.n_in, scratch, _PRODUCT_PITCH,
+            last - first, n, layer.bottleneck_gradient + 4 * first, n_variates,
         )  # fmt: skip
 
 
@@ -481,7 +588,7 @@ def _put_last_steps(layer, batch):
 
 @compiled()
 def backward(layers, batches, eps, team, thread):
-    """Compute the gradients by all parameters from those by the class scores.
+    """Compute the gradients by all parameters from those by the logits.
 
     Parameters
     ----------
@@ -493,6 +600,8 @@ def backward(layers, batches, eps, team, thread):
     n_panels = batch.n_groups * loops.n_panels(batch.n_steps)
     n_tiles = batch.n_groups * loops.n_tiles(batch.n_steps)
     n_back = n_tiles + (batch.n_series_groups if batch.replicate else 0)
+    for part in share(team, N_PHASES * len(layers), batch.n_classes):
+        _class_gradient(batch, part)
     upstream, n_next = batch.score_gradient, batch.n_classes
     matrix, of_matrix = batch.classes, batch.classes_gradient
     for number in range(len(layers) - 1, -1, -1):
@@ -516,13 +625,15 @@ def backward(layers, batches, eps, team, thread):
         if layer.dz != 0:
             for part in share(team, phase + 3, n_back):
                 _input_tile(layer, batch, n_tiles, part)
-            for _ in share(team, phase + 4, 1):
-                if batch.replicate:
-                    _put_last_steps(layer, batch)
-                if number == 0:
-                    _first_matrix_gradient(layer, batch)
+            for _ in share(team, phase + 4, batch.replicate):
+                _put_last_steps(layer, batch)
         upstream, n_next = layer.dz, layer.n_in
         matrix, of_matrix = layer.bottleneck, layer.bottleneck_gradient
+    if layers[0].dz != 0:
+        for part in share(
+            team, N_PHASES * len(layers) + 1, _n_parts(batch.n_variates, _ROWS)
+        ):
+            _first_matrix_gradient(layers[0], batch, scratch, part)
 
 
 @compiled()

@@ -5,7 +5,7 @@ Everything costs what the activated weights cost. Tensors are float32 on the CPU
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from dsn_sktime.kernels import loops, passes
-from dsn_sktime.kernels.fused import Engine, Layer
+from dsn_sktime.kernels.fused import Engine, Head, Layer, Norm
 from dsn_sktime.kernels.layout import KernelIndex, TimeBatch, Weights, pitch
 from dsn_sktime.kernels.simd import LANES
 from dsn_sktime.kernels.team import counters
 from dsn_sktime.kernels.threads import run_team, team_size
 from dsn_sktime.kernels.workspace import empty_matrix
 
-__all__ = ["Engine", "Layer", "SparseConvolution", "adam_step"]
+__all__ = ["Engine", "Head", "Layer", "Norm", "SparseConvolution", "adam_step"]
 
 
 class SparseConvolution(torch.autograd.Function):
@@ -129,25 +129,27 @@ def _dense_gradient(x: Tensor, gradient: Tensor, kernel_size: int) -> Tensor:
 
 
 def adam_step(
-    weights: Tensor,
-    gradients: Tensor,
-    state: dict[str, Tensor],
+    parameters: Sequence[Tensor],
+    states: Sequence[dict[str, Tensor]],
     corrections: Tensor,
     lr: float,
     betas: tuple[float, float],
     eps: float,
 ) -> None:
     """Take Adam's step in place; see :func:`dsn_sktime.kernels.adam_step`."""
-    loops.adam_step(
-        weights.detach().numpy().reshape(-1),
-        gradients.numpy().reshape(-1),
-        state["exp_avg"].numpy().reshape(-1),
-        state["exp_avg_sq"].numpy().reshape(-1),
-        state["step"].numpy().reshape(-1),
+    gradients = [parameter.grad.contiguous() for parameter in parameters]  # type: ignore[union-attr]
+    rows = [
+        [tensor.data_ptr() for tensor in (weights, gradient, *_in_order(state))]
+        for weights, gradient, state in zip(parameters, gradients, states, strict=True)
+    ]
+    loops.adam_steps(
+        np.array(rows, dtype=np.int64),
+        np.array([weights.numel() for weights in parameters], dtype=np.int64),
         corrections[0].numpy(),
         corrections[1].numpy(),
-        np.float32(lr),
-        np.float32(betas[0]),
-        np.float32(betas[1]),
-        np.float32(eps),
+        *map(np.float32, (lr, *betas, eps)),
     )
+
+
+def _in_order(state: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    return state["exp_avg"], state["exp_avg_sq"], state["step"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dsn_sktime.kernels import sparse
 from dsn_sktime.layers.lengths import observed_steps
 
 __all__ = ["MaskedBatchNorm1d"]
@@ -56,6 +57,10 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
         self.update_running(mean, variance, int(count))
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return centred * scale[:, None] + self.bias[:, None]
+
+    def fused(self) -> sparse.Norm:
+        """Return the layer as the sparse engine takes it."""
+        return sparse.Norm(self.weight, self.bias, self.running_mean, self.running_var)
 
     @torch.no_grad()
     def update_running(self, mean: Tensor, variance: Tensor, count: int) -> None:

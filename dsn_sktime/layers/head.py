@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dsn_sktime.kernels import sparse
 from dsn_sktime.layers.batch_norm import MaskedBatchNorm1d
 from dsn_sktime.layers.lengths import observed_steps
 from dsn_sktime.layers.pointwise_conv1d import PointwiseConv1d
@@ -43,12 +44,9 @@ class ClassHead(nn.Module):
         """Map (B, in_channels, L) to scores (logits) of shape (B, n_classes)."""
         return self.norm(self.classes(adaptive_pool(x, self.n_pool, lengths))).mean(2)
 
-    def from_scores(self, scores: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Map each time step's class scores, (B, n_classes, L), to those of the series.
-
-        Averages over time and the 1x1 convolution commute, and classes are few.
-        """
-        return self.norm(adaptive_pool(scores, self.n_pool, lengths)).mean(2)
+    def fused(self) -> sparse.Head:
+        """Return the head as the sparse engine takes it."""
+        return sparse.Head(self.classes.weight, self.norm.fused(), self.n_pool)
 
 
 def adaptive_pool(x: Tensor, n_bins: int, lengths: Tensor | None = None) -> Tensor:

@@ -69,8 +69,7 @@ class SparseModule(nn.Module):
             self.conv.kernel_index(),
             self._matrix,
             self.conv.values,
-            self.norm.weight,
-            self.norm.bias,
+            self.norm.fused(),
             self.conv.on_dense_gradient,
         )
 
@@ -79,11 +78,12 @@ class SparseModule(nn.Module):
 
         BatchNorm's running statistics are folded into the activated weights.
         """
-        kernels = self.conv.kernel_index()
-        scale = self.norm.weight * torch.rsqrt(self.norm.running_var + self.norm.eps)
-        shift = self.norm.bias - self.norm.running_mean * scale
+        kernels, norm = self.conv.kernel_index(), self.norm
+        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        shift = norm.bias - norm.running_mean * scale
         values = self.conv.values * scale[torch.from_numpy(kernels.out_channel)]
-        return sparse.Layer(kernels, self._matrix, values, scale, shift)
+        left = sparse.Norm(scale, shift, norm.running_mean, norm.running_var)
+        return sparse.Layer(kernels, self._matrix, values, left)
 
     @property
     def _matrix(self) -> Tensor | None:

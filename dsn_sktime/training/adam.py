@@ -53,17 +53,16 @@ class Adam(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Take one step along the parameters' gradients."""
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    adam_step(
-                        parameter,
-                        parameter.grad,
-                        self.state[parameter],
-                        _bias_corrections(group["betas"], parameter.dtype),
-                        group["lr"],
-                        group["betas"],
-                        group["eps"],
-                    )
+            trained = [one for one in group["params"] if one.grad is not None]
+            if trained:
+                adam_step(
+                    trained,
+                    [self.state[parameter] for parameter in trained],
+                    _bias_corrections(group["betas"], trained[0].dtype),
+                    group["lr"],
+                    group["betas"],
+                    group["eps"],
+                )
 
     @torch.no_grad()
     def replace_weights(self, parameter: nn.Parameter, source: Tensor) -> None:
