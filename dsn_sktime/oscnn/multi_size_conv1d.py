@@ -66,18 +66,18 @@ class MultiSizeConv1d(nn.Module):
             nn.init.uniform_(kernels, -bound, bound, generator=generator)
             nn.init.uniform_(bias, -bound, bound, generator=generator)
 
-    @torch.no_grad()
     def convolutions(self) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Yield each kernel size with its kernels (n_filters, in_channels, k) and bias.
 
         They are views of the parameters, without gradients.
         """
+        values, biases = self.values.detach(), self.bias.detach()
         n_filters, in_channels = self.shape.n_filters, self.shape.in_channels
         begin = 0
         for number, kernel_size in enumerate(self.shape.kernel_sizes):
             end = begin + n_filters * in_channels * kernel_size
-            kernels = self.values[begin:end].view(n_filters, in_channels, kernel_size)
-            yield kernel_size, kernels, self.bias[number * n_filters : (number + 1) * n_filters]
+            kernels = values[begin:end].view(n_filters, in_channels, kernel_size)
+            yield kernel_size, kernels, biases[number * n_filters : (number + 1) * n_filters]
             begin = end
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dsn_sktime.layers import MaskedBatchNorm1d
-from dsn_sktime.layers.head import adaptive_pool
-from dsn_sktime.layers.lengths import check_batch
+from dsn_sktime.layers.lengths import check_batch, observed_steps
 from dsn_sktime.oscnn.kernel_sizes import OSLayerShape, os_layer_shapes
 from dsn_sktime.oscnn.multi_size_conv1d import MultiSizeConv1d
 
@@ -102,8 +101,15 @@ class OSCNNNetwork(nn.Module):
         check_batch(x, lengths, self.n_variates, self.classes.weight.dtype)
         for layer in self.layers:
             x = layer(x, lengths)
-        return self.classes(adaptive_pool(x, 1, lengths)[:, :, 0])
+        return self.classes(_mean_over_time(x, lengths))
 
     def convs(self) -> list[MultiSizeConv1d]:
         """Return the convolutions, from input to output."""
         return [layer.conv for layer in self.layers if isinstance(layer, OSLayer)]
+
+
+def _mean_over_time(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Average each series (B, C, L) over its own length."""
+    if lengths is None:
+        return x.mean(2)
+    return x.where(observed_steps(lengths, x.shape[2]), 0).sum(2) / lengths[:, None]
