@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -9,24 +10,30 @@ import pandas as pd
 
 from dsn_sktime.layers import PointwiseConv1d
 from dsn_sktime.network import DSNNetwork
+from dsn_sktime.oscnn import OSCNNNetwork
 from dsn_sktime.topology.enrf import enrf_sizes, stack_receptive_fields
 
 __all__ = ["Count", "count_flops", "count_parameters", "enrf", "receptive_fields"]
 
 
 class Count(NamedTuple):
-    """A count for the sparse network, and for the same network with dense kernels."""
+    """A count for the network, and for the same network with dense kernels.
+
+    Those of an OS-CNN are dense when all kernels of a layer have its largest size.
+    """
 
     activated: int
     dense: int
 
 
-def count_parameters(network: DSNNetwork) -> Count:
-    """Count trainable parameters: activated weights, 1x1 convolutions, BatchNorm.
+def count_parameters(network: DSNNetwork | OSCNNNetwork) -> Count:
+    """Count trainable parameters: weights of the convolutions, biases, BatchNorm, head.
+
+    Of a sparse convolution the activated weights count.
 
     Parameters
     ----------
-    network : DSNNetwork
+    network : DSNNetwork or OSCNNNetwork
 
     Returns
     -------
@@ -38,19 +45,22 @@ def count_parameters(network: DSNNetwork) -> Count:
     >>> from dsn_sktime.network import DSNNetwork
     >>> count_parameters(DSNNetwork(n_variates=1, n_classes=2))
     Count(activated=125404, dense=802153)
+    >>> from dsn_sktime.oscnn import OSCNNNetwork
+    >>> count_parameters(OSCNNNetwork(n_variates=1, n_classes=2)).activated
+    235741
     """
     activated = sum(parameter.numel() for parameter in network.parameters())
     return Count(activated, activated + _n_left_out(network))
 
 
-def count_flops(network: DSNNetwork, series_length: int) -> Count:
-    """Count the multiply-adds of the convolutions for one series.
+def count_flops(network: DSNNetwork | OSCNNNetwork, series_length: int) -> Count:
+    """Count the multiply-adds of the convolutions and the head for one series.
 
     BatchNorm, ReLU and pooling are not counted, as in the paper.
 
     Parameters
     ----------
-    network : DSNNetwork
+    network : DSNNetwork or OSCNNNetwork
     series_length : int
         Time steps L.
 
@@ -72,18 +82,29 @@ def count_flops(network: DSNNetwork, series_length: int) -> Count:
     """
     if series_length < 1:
         raise ValueError(f"series_length must be at least 1, found {series_length}.")
-    per_step = sum(conv.groups.n_activated for conv in network.sparse_convs())
-    per_step += sum(
-        module.weight.numel()
-        for module in network.layers.modules()
-        if isinstance(module, PointwiseConv1d)
-    )
-    in_head = network.head.classes.weight.numel() * network.head.n_pool
-    activated = series_length * per_step + in_head
+    of_head = _head_multiply_adds(network)
+    activated = series_length * _weights_per_step(network) + of_head
     return Count(activated, activated + series_length * _n_left_out(network))
 
 
-def _n_left_out(network: DSNNetwork) -> int:
+def _weights_per_step(network: DSNNetwork | OSCNNNetwork) -> int:
+    if isinstance(network, OSCNNNetwork):
+        return sum(conv.shape.n_weights for conv in network.convs())
+    bottlenecks = (m for m in network.layers.modules() if isinstance(m, PointwiseConv1d))
+    activated = sum(conv.groups.n_activated for conv in network.sparse_convs())
+    return activated + sum(bottleneck.weight.numel() for bottleneck in bottlenecks)
+
+
+def _head_multiply_adds(network: DSNNetwork | OSCNNNetwork) -> int:
+    if isinstance(network, OSCNNNetwork):
+        return network.classes.weight.numel()
+    return network.head.classes.weight.numel() * network.head.n_pool
+
+
+def _n_left_out(network: DSNNetwork | OSCNNNetwork) -> int:
+    if isinstance(network, OSCNNNetwork):
+        shapes = [conv.shape for conv in network.convs()]
+        return sum(prod(shape.dense_shape) - shape.n_weights for shape in shapes)
     return sum(conv.groups.n_dense - conv.groups.n_activated for conv in network.sparse_convs())
 
 

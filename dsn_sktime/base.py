@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from math import inf
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from joblib import Parallel, delayed
 from sklearn.model_selection import check_cv
 from sklearn.utils import check_random_state
+from sklearn.utils.class_weight import compute_class_weight
 from sktime.classification.base import BaseClassifier
 from sktime.datatypes import convert_to
 from torch import nn
 
 from dsn_sktime import __version__
 from dsn_sktime.panel import Panel, check_real
+from dsn_sktime.parameters import (
+    check_callbacks,
+    check_choice,
+    check_class_weight,
+    check_integer,
+    check_n_jobs,
+    check_number,
+    check_seed,
+)
 from dsn_sktime.runtime import compute_threads, n_threads, resolve_device
 from dsn_sktime.sklearn_compat import SklearnCompatMixin
+from dsn_sktime.training import Callback, Checkpoint, ProgressBar, Trainer
+from dsn_sktime.training.recipe import Schedule
 
 __all__ = ["BaseNetworkClassifier"]
 
@@ -33,11 +47,12 @@ _NEUTRAL_PARAMETERS = ("callbacks", "device", "n_jobs", "random_state", "verbose
 
 
 class BaseNetworkClassifier(SklearnCompatMixin, BaseClassifier):
-    """Classifier whose fitted state is one or more torch networks.
+    """Classifier whose fitted state is one or more torch networks, trained with Adam.
 
-    A subclass has the parameters ``device``, ``n_jobs`` and ``random_state``, extends
-    ``_check_parameters`` (raise if one is out of range) and writes ``_fit_panel`` (set
-    ``networks_``).
+    A subclass has the parameters below, extends ``_check_parameters`` (raise if one is
+    out of range) and ``_check_panel`` (raise if the series do not fit them), and writes
+    ``_build_network`` and ``_recipe``. Its networks map values (B, m, L) and lengths to
+    scores (B, c).
     """
 
     _tags = {
@@ -45,6 +60,8 @@ class BaseNetworkClassifier(SklearnCompatMixin, BaseClassifier):
         # that series of unequal length fit in.
         "X_inner_mtype": ["df-list", "numpy3D"],
         "y_inner_mtype": "numpy1D",
+        "capability:class_weight": True,
+        "capability:multithreading": True,
         "capability:multivariate": True,
         "capability:unequal_length": True,
         "capability:missing_values": True,
@@ -54,17 +71,46 @@ class BaseNetworkClassifier(SklearnCompatMixin, BaseClassifier):
         "python_dependencies": ["torch>=2.3"],
     }
 
-    device: str
+    # What a progress bar calls a network.
+    _network_name: str
+    _trainer: type[Trainer] = Trainer
+
+    n_epochs: int
+    batch_size: int | str
+    lr: float
+    lr_min: float
+    class_weight: dict | str | None
+    n_estimators: int
     n_jobs: int | None
+    device: str
+    callbacks: list[Callback] | None
+    verbose: int
     random_state: int | np.random.RandomState | None
     networks_: list[nn.Module]
 
     def _check_parameters(self) -> None:
         resolve_device(self.device)
-        _check_n_jobs(self.n_jobs)
-        _check_random_state(self.random_state)
+        check_n_jobs(self.n_jobs)
+        check_seed(self.random_state)
+        check_integer("n_epochs", self.n_epochs, 1)
+        check_integer("n_estimators", self.n_estimators, 1)
+        if self.batch_size != "auto":
+            # BatchNorm has no variance to divide by in a batch of one.
+            check_integer("batch_size", self.batch_size, 2, or_else=" or 'auto'")
+        check_number("lr", self.lr, "(0, inf)", lambda lr: 0 < lr < inf)
+        check_number("lr_min", self.lr_min, f"[0, lr={self.lr!r}]", lambda lr: 0 <= lr <= self.lr)
+        check_choice("verbose", self.verbose, (0, 1))
+        check_class_weight(self.class_weight)
+        check_callbacks(self.callbacks, self.random_state)
 
-    def _fit_panel(self, panel: Panel, y: np.ndarray) -> None:
+    def _check_panel(self, panel: Panel) -> None:
+        """Raise if a network with these parameters cannot take the series."""
+        raise NotImplementedError
+
+    def _build_network(self, panel: Panel, generator: torch.Generator) -> nn.Module:
+        raise NotImplementedError
+
+    def _recipe(self, n_series: int) -> Schedule:
         raise NotImplementedError
 
     def fit(self, X: Any, y: Any) -> BaseNetworkClassifier:
@@ -105,8 +151,78 @@ class BaseNetworkClassifier(SklearnCompatMixin, BaseClassifier):
 
     def _fit(self, X: np.ndarray | list, y: np.ndarray) -> BaseNetworkClassifier:
         panel = Panel.from_sktime(X)
-        self._fit_panel(panel, y)
+        self._check_panel(panel)
+        class_weight = self._class_weights(y)
+        self.n_variates_ = panel.n_variates
+        run_id = self._run_id(panel, y, *self._shaping_callbacks())
+        codes = torch.from_numpy(np.searchsorted(self.classes_, y))
+        n_processes = 1 if self.n_jobs is None else min(self.n_estimators, n_threads(self.n_jobs))
+        n_each = n_threads(self.n_jobs) // n_processes
+        trained = Parallel(n_jobs=n_processes)(
+            delayed(self._train)(panel, codes, class_weight, seed, number, run_id, n_each)
+            for number, seed in enumerate(self._draw_seeds(self.n_estimators))
+        )
+        self._remember(trained)
         return self
+
+    def _class_weights(self, y: np.ndarray) -> np.ndarray:
+        if not isinstance(self.class_weight, dict):
+            return compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        # Not left to scikit-learn, which looks up the label "1" as the integer 1.
+        classes = self.classes_.tolist()
+        unknown = [label for label in self.class_weight if label not in classes]
+        if unknown:
+            raise ValueError(
+                f"class_weight must have labels of y, {classes}, found {unknown}. Remove "
+                "them; a label left out has weight 1."
+            )
+        return np.array([self.class_weight.get(label, 1.0) for label in classes])
+
+    def _shaping_callbacks(self) -> list[str]:
+        """Describe the callbacks that may change the result: all but checkpoints."""
+        return [repr(c) for c in self.callbacks or () if not isinstance(c, Checkpoint)]
+
+    def _train(
+        self,
+        panel: Panel,
+        codes: torch.Tensor,
+        class_weight: np.ndarray,
+        seed: int,
+        number: int,
+        run_id: str,
+        n_kernel_threads: int,
+    ) -> tuple[nn.Module, list[dict[str, Any]], int]:
+        """Train one network; runs in a process of its own where ``n_jobs`` says so."""
+        device = resolve_device(self.device)
+        generator = torch.Generator().manual_seed(int(seed))
+        progress = [ProgressBar()] if self.verbose else []
+        with compute_threads(n_kernel_threads):
+            trainer = self._trainer(
+                self._build_network(panel, generator).to(device),
+                self._recipe(len(panel)),
+                seed=int(seed),
+                callbacks=[*(self.callbacks or ()), *progress],
+                class_weight=torch.tensor(class_weight, dtype=torch.float32, device=device),
+                run_id=f"{run_id}-{number}",
+                name=f"{self._network_name} {number + 1}/{self.n_estimators}",
+            )
+            trainer.fit(panel.to(device), codes.to(device))
+        history = [{"network": number, **record} for record in trainer.history]
+        return trainer.network, history, trainer.best_epoch
+
+    def _batch_size(self, n_series: int) -> int:
+        if self.batch_size == "auto":
+            return max(min(n_series // 10, 16), 2)
+        return self._settings()["batch_size"]
+
+    def _remember(self, trained: list[tuple[nn.Module, list[dict[str, Any]], int]]) -> None:
+        self.networks_ = [network for network, _, _ in trained]
+        self.history_ = [record for _, history, _ in trained for record in history]
+        best_epochs = [best_epoch for _, _, best_epoch in trained]
+        self.best_epoch_: int | list[int] = best_epochs
+        if self.n_estimators == 1:
+            self.network_ = self.networks_[0]
+            self.best_epoch_ = best_epochs[0]
 
     def _internal_convert(self, X: Any, y: Any = None) -> Any:
         _check_container(X)
@@ -291,24 +407,6 @@ def _check_container(X: Any) -> None:
         raise ValueError(
             f"X must have at least one series, one variate and one time step, found {found}."
         )
-
-
-def _check_n_jobs(n_jobs: object) -> None:
-    message = f"n_jobs must be None or an integer other than 0, found {n_jobs!r}. -1 is all cores."
-    if n_jobs is not None and not isinstance(n_jobs, Integral):
-        raise TypeError(message)
-    if n_jobs == 0:
-        raise ValueError(message)
-
-
-def _check_random_state(random_state: Any) -> None:
-    try:
-        check_random_state(random_state)
-    except ValueError as error:
-        raise ValueError(
-            "random_state must be an integer from 0 to 2**32 - 1, a numpy RandomState or "
-            f"None, found {random_state!r}."
-        ) from error
 
 
 def _rows(panel: np.ndarray | list, rows: np.ndarray) -> np.ndarray | list:

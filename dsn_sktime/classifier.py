@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from math import inf
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
-from sklearn.utils.class_weight import compute_class_weight
+from torch import nn
 
 from dsn_sktime.base import BaseNetworkClassifier
 from dsn_sktime.layers import PADDINGS
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.panel import Panel
-from dsn_sktime.runtime import compute_threads, n_threads, resolve_device
+from dsn_sktime.parameters import check_choice, check_integer, check_number
 from dsn_sktime.topology import TOPOLOGY_INITS, KernelGroups
-from dsn_sktime.training import GROWTHS, Callback, Checkpoint, ProgressBar, Recipe, Trainer
+from dsn_sktime.training import GROWTHS, Callback, Recipe, SparseTrainer
 
 __all__ = ["DSNClassifier"]
 
@@ -58,14 +54,12 @@ _OF_NETWORK = (
 _OF_RECIPE = ("n_epochs", "lr", "lr_min", "growth", "alpha", "delta_t")
 
 _AT_LEAST_ONE = (
-    "n_epochs",
     "n_layers",
     "n_filters",
     "kernel_size",
     "n_kernel_groups",
     "delta_t",
     "n_pool",
-    "n_estimators",
 )
 
 
@@ -193,9 +187,10 @@ class DSNClassifier(BaseNetworkClassifier):
     _tags = {
         "authors": ["QiaoXiao7282", "dsn_sktime"],
         "maintainers": ["dsn_sktime"],
-        "capability:multithreading": True,
-        "capability:class_weight": True,
     }
+
+    _network_name = "DSN"
+    _trainer = SparseTrainer
 
     networks_: list[DSNNetwork]  # type: ignore[assignment]
 
@@ -292,24 +287,20 @@ class DSNClassifier(BaseNetworkClassifier):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         for name in _AT_LEAST_ONE:
-            _check_integer(name, getattr(self, name), 1)
+            check_integer(name, getattr(self, name), 1)
         if self.n_bottleneck is not None:
-            _check_integer("n_bottleneck", self.n_bottleneck, 1)
-        if self.batch_size != "auto":
-            # BatchNorm has no variance to divide by in a batch of one.
-            _check_integer("batch_size", self.batch_size, 2, or_else=" or 'auto'")
-        _check_real("lr", self.lr, "(0, inf)", lambda lr: 0 < lr < inf)
-        _check_real("lr_min", self.lr_min, f"[0, lr={self.lr!r}]", lambda lr: 0 <= lr <= self.lr)
-        _check_real("sparsity", self.sparsity, "[0, 1)", lambda share: 0 <= share < 1)
-        _check_real("alpha", self.alpha, "[0, 1]", lambda share: 0 <= share <= 1)
-        _check_choice("growth", self.growth, GROWTHS)
-        _check_choice("topology_init", self.topology_init, TOPOLOGY_INITS)
-        _check_choice("padding", self.padding, PADDINGS)
-        _check_choice("verbose", self.verbose, (0, 1))
-        _check_class_weight(self.class_weight)
-        _check_callbacks(self.callbacks, self.random_state)
+            check_integer("n_bottleneck", self.n_bottleneck, 1)
+        check_number("sparsity", self.sparsity, "[0, 1)", lambda share: 0 <= share < 1)
+        check_number("alpha", self.alpha, "[0, 1]", lambda share: 0 <= share <= 1)
+        check_choice("growth", self.growth, GROWTHS)
+        check_choice("topology_init", self.topology_init, TOPOLOGY_INITS)
+        check_choice("padding", self.padding, PADDINGS)
         # The kernel groups of the layers after the first; they know their own limits.
         self._kernel_groups(self.n_bottleneck or self.n_filters)
+
+    def _check_panel(self, panel: Panel) -> None:
+        if panel.n_variates == 1:
+            self._kernel_groups(1)
 
     def _kernel_groups(self, in_channels: int) -> KernelGroups:
         out_channels = self.n_filters * self.n_kernel_groups
@@ -317,141 +308,18 @@ class DSNClassifier(BaseNetworkClassifier):
             in_channels, out_channels, self.kernel_size, self.n_kernel_groups, self.sparsity
         )
 
-    def _fit_panel(self, panel: Panel, y: np.ndarray) -> None:
-        if panel.n_variates == 1:
-            self._kernel_groups(1)
-        class_weight = self._class_weights(y)
-        self.n_variates_ = panel.n_variates
-        run_id = self._run_id(panel, y, *self._shaping_callbacks())
-        codes = torch.from_numpy(np.searchsorted(self.classes_, y))
-        n_processes = 1 if self.n_jobs is None else min(self.n_estimators, n_threads(self.n_jobs))
-        n_each = n_threads(self.n_jobs) // n_processes
-        trained = Parallel(n_jobs=n_processes)(
-            delayed(self._train)(panel, codes, class_weight, seed, number, run_id, n_each)
-            for number, seed in enumerate(self._draw_seeds(self.n_estimators))
-        )
-        self._remember(trained)
-
-    def _class_weights(self, y: np.ndarray) -> np.ndarray:
-        if not isinstance(self.class_weight, dict):
-            return compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-        # Not left to scikit-learn, which looks up the label "1" as the integer 1.
-        classes = self.classes_.tolist()
-        unknown = [label for label in self.class_weight if label not in classes]
-        if unknown:
-            raise ValueError(
-                f"class_weight must have labels of y, {classes}, found {unknown}. Remove "
-                "them; a label left out has weight 1."
-            )
-        return np.array([self.class_weight.get(label, 1.0) for label in classes])
-
-    def _shaping_callbacks(self) -> list[str]:
-        """Describe the callbacks that may change the result: all but checkpoints."""
-        return [repr(c) for c in self.callbacks or () if not isinstance(c, Checkpoint)]
-
-    def _train(
-        self,
-        panel: Panel,
-        codes: torch.Tensor,
-        class_weight: np.ndarray,
-        seed: int,
-        number: int,
-        run_id: str,
-        n_kernel_threads: int,
-    ) -> tuple[DSNNetwork, list[dict[str, Any]], int]:
-        """Train one network; runs in a process of its own where ``n_jobs`` says so."""
-        device = resolve_device(self.device)
-        generator = torch.Generator().manual_seed(int(seed))
-        progress = [ProgressBar()] if self.verbose else []
-        with compute_threads(n_kernel_threads):
-            trainer = Trainer(
-                self._build_network(panel.n_variates, generator).to(device),
-                self._recipe(len(panel)),
-                seed=int(seed),
-                callbacks=[*(self.callbacks or ()), *progress],
-                class_weight=torch.tensor(class_weight, dtype=torch.float32, device=device),
-                run_id=f"{run_id}-{number}",
-                name=f"DSN {number + 1}/{self.n_estimators}",
-            )
-            trainer.fit(panel.to(device), codes.to(device))
-        history = [{"network": number, **record} for record in trainer.history]
-        return trainer.network, history, trainer.best_epoch
-
-    def _build_network(self, n_variates: int, generator: torch.Generator) -> DSNNetwork:
+    def _build_network(self, panel: Panel, generator: torch.Generator) -> DSNNetwork:
         settings = self._settings()
         of_network = {name: settings[name] for name in _OF_NETWORK}
-        return DSNNetwork(n_variates, self.n_classes_, **of_network, generator=generator)
+        return DSNNetwork(panel.n_variates, self.n_classes_, **of_network, generator=generator)
 
     def _recipe(self, n_series: int) -> Recipe:
         settings = self._settings()
-        batch_size = settings["batch_size"]
-        if batch_size == "auto":
-            batch_size = max(min(n_series // 10, 16), 2)
         of_recipe = {name: settings[name] for name in _OF_RECIPE}
-        return Recipe(batch_size=batch_size, **of_recipe)
+        return Recipe(batch_size=self._batch_size(n_series), **of_recipe)
 
-    def _remember(self, trained: list[tuple[DSNNetwork, list[dict[str, Any]], int]]) -> None:
-        self.networks_ = [network for network, _, _ in trained]
-        self.history_ = [record for _, history, _ in trained for record in history]
-        best_epochs = [best_epoch for _, _, best_epoch in trained]
+    def _remember(self, trained: list[tuple[nn.Module, list[dict[str, Any]], int]]) -> None:
+        super()._remember(trained)
         self.n_activated_ = sum(
             conv.groups.n_activated for conv in self.networks_[0].sparse_convs()
         )
-        self.best_epoch_: int | list[int] = best_epochs
-        if self.n_estimators == 1:
-            self.network_ = self.networks_[0]
-            self.best_epoch_ = best_epochs[0]
-
-
-def _check_integer(name: str, value: object, least: int, or_else: str = "") -> None:
-    message = f"{name} must be an integer of at least {least}{or_else}, found {value!r}."
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(message)
-    if value < least:
-        raise ValueError(message)
-
-
-def _check_real(name: str, value: Any, interval: str, holds: Callable[[Any], bool]) -> None:
-    """Raise unless a number lies in an interval, which NaN never does."""
-    message = f"{name} must be a number in {interval}, found {value!r}."
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(message)
-    if not holds(value):
-        raise ValueError(message)
-
-
-def _check_class_weight(class_weight: object) -> None:
-    if isinstance(class_weight, dict):
-        for label, weight in class_weight.items():
-            # Not 0: a batch of such series only would have no mean loss.
-            name = f"class_weight[{label!r}]"
-            _check_real(name, weight, "(0, inf)", lambda weight: 0 < weight < inf)
-    elif class_weight is not None and str(class_weight) != "balanced":
-        raise ValueError(
-            "class_weight must be None, 'balanced' or a dict of label to weight, found "
-            f"{class_weight!r}."
-        )
-
-
-def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:
-    if not any(value is choice or value == choice for choice in choices):
-        listed = ", ".join(repr(choice) for choice in choices)
-        raise ValueError(f"{name} must be one of {listed}, found {value!r}.")
-
-
-def _check_callbacks(callbacks: object, random_state: object) -> None:
-    if callbacks is None:
-        return
-    if not isinstance(callbacks, list | tuple):
-        raise TypeError(f"callbacks must be a list of Callback or None, found {callbacks!r}.")
-    for callback in callbacks:
-        if not isinstance(callback, Callback):
-            raise TypeError(
-                f"callbacks must hold instances of dsn_sktime.training.Callback, found "
-                f"{callback!r}. Derive its class from Callback."
-            )
-        if isinstance(callback, Checkpoint) and not isinstance(random_state, Integral):
-            raise ValueError(
-                "random_state must be an integer where callbacks has a Checkpoint, found "
-                f"{random_state!r}: else a fit could not be told from others."
-            )

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 import torch
+from tiny import tiny_classifier, tiny_oscnn
 
 from dsn_sktime.kernels import threads
 
@@ -36,3 +37,9 @@ def shared_rows() -> Iterator[None]:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture(params=[tiny_classifier, tiny_oscnn], ids=["DSN", "OS-CNN"])
+def tiny(request: pytest.FixtureRequest) -> Callable:
+    """Make a tiny classifier of each kind."""
+    return request.param

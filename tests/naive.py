@@ -199,6 +199,29 @@ def network_scores(
     return head_scores(batch, head, n_pool, training)
 
 
+def omni_scale_scores(
+    batch: list[np.ndarray], layers: list[dict], classes: dict[str, np.ndarray], training: bool
+) -> np.ndarray:
+    """Logits (B, c) of an OS-CNN.
+
+    A layer holds convolutions, a list of (kernels (n, C_in, k), bias (n,)), and norm.
+    """
+    for layer in layers:
+        batch = [
+            np.concatenate(
+                [
+                    convolve(x, kernels, "zeros") + bias[:, None]
+                    for kernels, bias in layer["convolutions"]
+                ]
+            )
+            for x in batch
+        ]
+        batch = normalise(batch, layer["norm"], training)
+        batch = [np.maximum(x, 0) for x in batch]
+    means = np.array([[sum(channel) / len(channel) for channel in x] for x in batch])
+    return means @ classes["weight"].T + classes["bias"]
+
+
 def first_positions(
     channels: Iterable[int], c_in: int, k: int, n_taps: int, budget: int
 ) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.base import clone
 from sktime.utils.estimator_checks import check_estimator
 from tiny import TINY, panel, tiny_classifier
 
-from dsn_sktime import DSNClassifier
+from dsn_sktime import DSNClassifier, OSCNNClassifier
 from dsn_sktime.training import Callback
 
 # Xiao et al., NeurIPS 2022, section 4.1 and the authors' code.
@@ -59,16 +60,17 @@ def defaults() -> dict[str, object]:
     return {name: p.default for name, p in signature.parameters.items() if name != "self"}
 
 
-def test_passes_every_check_of_sktime() -> None:
-    results = check_estimator(DSNClassifier, verbose=False)
+@pytest.mark.parametrize("classifier", [DSNClassifier, OSCNNClassifier])
+def test_passes_every_check_of_sktime(classifier: type) -> None:
+    results = check_estimator(classifier, verbose=False)
     assert len(results) > 200
     assert {name: r for name, r in results.items() if r != "PASSED"} == {}
 
 
-def test_asks_sktime_to_skip_no_check() -> None:
+def test_asks_sktime_to_skip_no_check(tiny: Callable) -> None:
     for tag in ("tests:skip_all", "tests:skip_by_name"):
-        assert not DSNClassifier.get_class_tag(tag)
-        assert not tiny_classifier().get_tag(tag)
+        assert not type(tiny()).get_class_tag(tag)
+        assert not tiny().get_tag(tag)
 
 
 def test_constructor_stores_its_arguments_and_does_nothing_else() -> None:
@@ -107,15 +109,15 @@ def test_set_params_rejects_an_unknown_name() -> None:
 
 
 @pytest.mark.parametrize("copy", [clone, lambda classifier: classifier.clone()])
-def test_clone_copies_parameters_but_no_fitted_state(copy) -> None:
-    copied = copy(tiny_classifier(n_estimators=2).fit(*panel()))
-    assert copied.get_params() == tiny_classifier(n_estimators=2).get_params()
+def test_clone_copies_parameters_but_no_fitted_state(tiny: Callable, copy) -> None:
+    copied = copy(tiny(n_estimators=2).fit(*panel()))
+    assert copied.get_params() == tiny(n_estimators=2).get_params()
     assert not copied.is_fitted
     assert not hasattr(copied, "networks_")
 
 
-def test_fit_changes_no_parameter() -> None:
-    classifier = tiny_classifier(class_weight="balanced")
+def test_fit_changes_no_parameter(tiny: Callable) -> None:
+    classifier = tiny(class_weight="balanced")
     before = classifier.get_params()
     assert classifier.fit(*panel()).get_params() == before
 
@@ -212,14 +214,14 @@ def test_the_model_is_that_of_the_best_epoch() -> None:
     assert any(not torch.equal(model[name], keep.states[-1][name]) for name in model)
 
 
-def test_one_network_is_reachable_both_ways() -> None:
-    classifier = tiny_classifier().fit(*panel())
+def test_one_network_is_reachable_both_ways(tiny: Callable) -> None:
+    classifier = tiny().fit(*panel())
     assert classifier.networks_ == [classifier.network_]
     assert not classifier.network_.training
 
 
-def test_an_ensemble_has_a_list_of_networks_only() -> None:
-    classifier = tiny_classifier(n_estimators=3).fit(*panel())
+def test_an_ensemble_has_a_list_of_networks_only(tiny: Callable) -> None:
+    classifier = tiny(n_estimators=3).fit(*panel())
     assert len(classifier.networks_) == len(classifier.best_epoch_) == 3
     assert not hasattr(classifier, "network_")
 
@@ -235,9 +237,9 @@ def test_fitted_attributes_of_sktime() -> None:
     assert {"network", "networks", "history", "n_activated", "best_epoch"} <= set(fitted)
 
 
-def test_fit_returns_self_and_score_is_accuracy() -> None:
+def test_fit_returns_self_and_score_is_accuracy(tiny: Callable) -> None:
     X, y = panel()
-    classifier = tiny_classifier()
+    classifier = tiny()
     assert classifier.fit(X, y) is classifier
     assert classifier.score(X, y) == np.mean(classifier.predict(X) == y)
 

@@ -43,9 +43,9 @@ def test_learns_what_is_easy() -> None:
     assert classifier.score(X_test, y_test) > 0.8
 
 
-def test_each_variate_counts() -> None:
+def test_each_variate_counts(tiny: Callable) -> None:
     X, y = panel("multivariate")
-    classifier = tiny_classifier().fit(X, y)
+    classifier = tiny().fit(X, y)
     expected = classifier.predict_proba(X)
     for variate in range(X.shape[1]):
         changed = X.copy()
@@ -73,9 +73,9 @@ def test_a_series_predicts_alone_as_among_longer_ones(padding: str) -> None:
     assert np.allclose(together, alone, rtol=0, atol=1e-6)
 
 
-def test_another_length_at_predict_than_at_fit() -> None:
+def test_another_length_at_predict_than_at_fit(tiny: Callable) -> None:
     X, y = panel()
-    classifier = tiny_classifier().fit(X, y)
+    classifier = tiny().fit(X, y)
     assert_probabilities(classifier.predict_proba(X[:, :, :17]), 20, 2)
     assert_probabilities(classifier.predict_proba(np.tile(X, 3)), 20, 2)
 
@@ -114,9 +114,9 @@ def test_one_series_per_class() -> None:
 
 
 @pytest.mark.parametrize(("n", "batch_size"), [(5, 2), (9, 4), (17, 16), (3, 2)])
-def test_a_last_batch_of_one_series_is_avoided(n: int, batch_size: int) -> None:
+def test_a_last_batch_of_one_series_is_avoided(tiny: Callable, n: int, batch_size: int) -> None:
     X, _ = panel()
-    classifier = tiny_classifier(batch_size=batch_size).fit(X[:n], ZERO_ONE[:n])
+    classifier = tiny(batch_size=batch_size).fit(X[:n], ZERO_ONE[:n])
     assert_probabilities(classifier.predict_proba(X), 20, 2)
     assert all(np.isfinite(record["loss"]) for record in classifier.history_)
 
@@ -138,9 +138,9 @@ def test_automatic_batch_size_is_that_of_the_paper() -> None:
     assert np.array_equal(probabilities(X, y), probabilities(X, y, batch_size=6))
 
 
-def test_predictions_do_not_depend_on_the_other_series() -> None:
+def test_predictions_do_not_depend_on_the_other_series(tiny: Callable) -> None:
     X, y = panel()
-    classifier = tiny_classifier().fit(X, y)
+    classifier = tiny().fit(X, y)
     together = classifier.predict_proba(X)
     alone = np.concatenate([classifier.predict_proba(X[i : i + 1]) for i in range(len(X))])
     assert np.allclose(together, alone, rtol=0, atol=1e-6)

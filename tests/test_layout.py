@@ -18,13 +18,16 @@ MAY_IMPORT = {
     "panel": set(),
     "layers": {"kernels", "topology"},
     "network": {"kernels", "layers"},
+    "oscnn": {"kernels", "layers"},
     "training": {"kernels", "network", "layers", "panel", "topology"},
-    "base": {"panel", "runtime", "sklearn_compat"},
-    "classifier": {"base", "layers", "network", "panel", "runtime", "topology", "training"},
-    "analysis": {"layers", "network", "topology"},
+    "parameters": {"training"},
+    "base": {"panel", "parameters", "runtime", "sklearn_compat", "training"},
+    "classifier": {"base", "layers", "network", "panel", "parameters", "topology", "training"},
+    "oscnn_classifier": {"base", "oscnn", "panel", "parameters", "training"},
+    "analysis": {"layers", "network", "oscnn", "topology"},
     "plotting": {"analysis", "classifier"},
     "benchmarking": {"network", "runtime", "training"},
-    "__init__": {"classifier"},
+    "__init__": {"classifier", "oscnn_classifier"},
 }
 
 

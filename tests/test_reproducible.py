@@ -43,24 +43,24 @@ def test_the_same_seed_gives_the_same_model(growth: str | None, topology_init: s
     assert np.array_equal(first, anew)
 
 
-def test_predicting_again_gives_the_same() -> None:
+def test_predicting_again_gives_the_same(tiny: Callable) -> None:
     X, y = panel()
-    classifier = tiny_classifier().fit(X, y)
+    classifier = tiny().fit(X, y)
     assert np.array_equal(classifier.predict_proba(X), classifier.predict_proba(X))
 
 
-def test_the_history_is_reproducible_but_for_the_seconds() -> None:
+def test_the_history_is_reproducible_but_for_the_seconds(tiny: Callable) -> None:
     X, y = panel()
-    first, second = (tiny_classifier().fit(X, y).history_ for _ in range(2))
+    first, second = (tiny().fit(X, y).history_ for _ in range(2))
     for one, other in zip(first, second, strict=True):
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
 
 
 @pytest.mark.parametrize("n_estimators", [1, 2])
 @pytest.mark.parametrize("n_jobs", [1, 2, 3, -1])
-def test_results_do_not_depend_on_n_jobs(n_jobs: int, n_estimators: int) -> None:
-    expected = probabilities(tiny_classifier(n_estimators=n_estimators))
-    classifier = tiny_classifier(n_estimators=n_estimators, n_jobs=n_jobs)
+def test_results_do_not_depend_on_n_jobs(tiny: Callable, n_jobs: int, n_estimators: int) -> None:
+    expected = probabilities(tiny(n_estimators=n_estimators))
+    classifier = tiny(n_estimators=n_estimators, n_jobs=n_jobs)
     assert np.array_equal(probabilities(classifier), expected)
 
 
@@ -69,7 +69,8 @@ def test_results_do_not_depend_on_global_seeds() -> None:
     for seed in (1, 2):
         torch.manual_seed(seed)
         np.random.seed(seed)  # noqa: NPY002
-        results.append(probabilities(tiny_classifier(growth="gradient", topology_init="random")))
+        classifier = tiny_classifier(growth="gradient", topology_init="random")
+        results.append(probabilities(classifier))
     assert np.array_equal(*results)
 
 
@@ -85,29 +86,29 @@ def test_results_do_not_depend_on_the_threads_of_torch(n_threads: int) -> None:
     assert np.array_equal(found, expected)
 
 
-def test_other_seeds_give_other_models() -> None:
-    results = [probabilities(tiny_classifier(random_state=seed)) for seed in (0, 1, 2**32 - 1)]
+def test_other_seeds_give_other_models(tiny: Callable) -> None:
+    results = [probabilities(tiny(random_state=seed)) for seed in (0, 1, 2**32 - 1)]
     assert not np.array_equal(results[0], results[1])
     assert not np.array_equal(results[0], results[2])
 
 
-def test_a_numpy_integer_is_the_same_seed() -> None:
-    expected = probabilities(tiny_classifier(random_state=3))
-    assert np.array_equal(probabilities(tiny_classifier(random_state=np.int64(3))), expected)
+def test_a_numpy_integer_is_the_same_seed(tiny: Callable) -> None:
+    expected = probabilities(tiny(random_state=3))
+    assert np.array_equal(probabilities(tiny(random_state=np.int64(3))), expected)
 
 
-def test_a_random_state_is_drawn_from() -> None:
+def test_a_random_state_is_drawn_from(tiny: Callable) -> None:
     def state() -> np.random.RandomState:
         return np.random.RandomState(0)
 
-    classifier = tiny_classifier(random_state=state())
+    classifier = tiny(random_state=state())
     first, second = probabilities(classifier), probabilities(classifier)
-    assert np.array_equal(first, probabilities(tiny_classifier(random_state=state())))
+    assert np.array_equal(first, probabilities(tiny(random_state=state())))
     assert not np.array_equal(first, second)
 
 
-def test_without_a_seed_each_fit_differs() -> None:
-    classifier = tiny_classifier(random_state=None)
+def test_without_a_seed_each_fit_differs(tiny: Callable) -> None:
+    classifier = tiny(random_state=None)
     results = []
     for _ in range(2):
         np.random.seed(0)  # noqa: NPY002
@@ -128,15 +129,15 @@ def test_global_generators_are_untouched(random_state: int | None, growth: str) 
     assert torch.equal(torch.get_rng_state(), torch_state)
 
 
-def test_gradients_stay_switched_on() -> None:
-    probabilities(tiny_classifier())
+def test_gradients_stay_switched_on(tiny: Callable) -> None:
+    probabilities(tiny())
     assert torch.is_grad_enabled()
     assert not torch.is_inference_mode_enabled()
 
 
-def test_an_ensemble_averages_its_networks() -> None:
+def test_an_ensemble_averages_its_networks(tiny: Callable) -> None:
     X, y = panel("multivariate")
-    classifier = tiny_classifier(n_estimators=3).fit(X, y)
+    classifier = tiny(n_estimators=3).fit(X, y)
     x = torch.tensor(X, dtype=torch.float32)
     with torch.no_grad():
         each = [network(x).double().softmax(1).numpy() for network in classifier.networks_]
@@ -144,9 +145,9 @@ def test_an_ensemble_averages_its_networks() -> None:
     np.testing.assert_allclose(classifier.predict_proba(X), np.mean(each, axis=0), atol=1e-6)
 
 
-def test_the_members_of_an_ensemble_do_not_depend_on_its_size() -> None:
+def test_the_members_of_an_ensemble_do_not_depend_on_its_size(tiny: Callable) -> None:
     X, y = panel()
-    pair, triple = (tiny_classifier(n_estimators=n).fit(X, y) for n in (2, 3))
+    pair, triple = (tiny(n_estimators=n).fit(X, y) for n in (2, 3))
     for one, other in zip(pair.networks_, triple.networks_, strict=False):
         for name, tensor in one.state_dict().items():
             assert torch.equal(tensor, other.state_dict()[name])

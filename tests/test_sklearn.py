@@ -33,11 +33,11 @@ FOLDS = StratifiedKFold(3, shuffle=True, random_state=0)
 GRID = {"sparsity": [0.5, 0.8], "growth": ["random", None]}
 
 
-def fold_scores(X: Any, y: np.ndarray) -> np.ndarray:
+def fold_scores(tiny: Callable, X: Any, y: np.ndarray) -> np.ndarray:
     """Cross-validate by hand, for comparison."""
     return np.array(
         [
-            tiny_classifier().fit(X[train], y[train]).score(X[test], y[test])
+            tiny().fit(X[train], y[train]).score(X[test], y[test])
             for train, test in FOLDS.split(X, y)
         ]
     )
@@ -49,10 +49,10 @@ def assert_probabilities(probabilities: np.ndarray, n: int, n_classes: int) -> N
     assert (probabilities >= 0).all()
 
 
-def two_members(n_epochs: int = 2) -> list[tuple[str, Any]]:
+def two_members(tiny: Callable, n_epochs: int = 2) -> list[tuple[str, Any]]:
     return [
-        ("groups", tiny_classifier(n_epochs=n_epochs)),
-        ("one", tiny_classifier(n_epochs=n_epochs, n_kernel_groups=1, random_state=1)),
+        ("one", tiny(n_epochs=n_epochs)),
+        ("other", tiny(n_epochs=n_epochs, lr=2e-3, random_state=1)),
     ]
 
 
@@ -60,63 +60,61 @@ def double(X: np.ndarray) -> np.ndarray:
     return 2 * X
 
 
-def test_is_a_classifier() -> None:
-    assert is_classifier(tiny_classifier())
+def test_is_a_classifier(tiny: Callable) -> None:
+    assert is_classifier(tiny())
 
 
-def test_clone_gives_an_equal_classifier() -> None:
+def test_clone_gives_an_equal_classifier(tiny: Callable) -> None:
     X, y = panel()
-    classifier = tiny_classifier()
+    classifier = tiny()
     expected = classifier.fit(X, y).predict_proba(X)
     assert np.array_equal(clone(classifier).fit(X, y).predict_proba(X), expected)
 
 
 @pytest.mark.parametrize("name", ["univariate", "multivariate"])
-def test_cross_val_score_is_that_of_the_folds(name: str) -> None:
+def test_cross_val_score_is_that_of_the_folds(tiny: Callable, name: str) -> None:
     X, y = panel(name)
-    scores = cross_val_score(tiny_classifier(), X, y, cv=FOLDS, error_score="raise")
-    assert np.array_equal(scores, fold_scores(X, y))
+    scores = cross_val_score(tiny(), X, y, cv=FOLDS, error_score="raise")
+    assert np.array_equal(scores, fold_scores(tiny, X, y))
 
 
-def test_cross_val_score_with_a_number_of_folds() -> None:
+def test_cross_val_score_with_a_number_of_folds(tiny: Callable) -> None:
     X, y = panel("italy")
-    scores = cross_val_score(tiny_classifier(), X, y, cv=3, error_score="raise")
+    scores = cross_val_score(tiny(), X, y, cv=3, error_score="raise")
     assert scores.shape == (3,)
     assert ((scores >= 0) & (scores <= 1)).all()
 
 
 @pytest.mark.parametrize("scoring", ["neg_log_loss", "roc_auc", "balanced_accuracy"])
-def test_scorers_of_probabilities_and_labels(scoring: str) -> None:
-    scores = cross_val_score(
-        tiny_classifier(), *panel(), cv=FOLDS, scoring=scoring, error_score="raise"
-    )
+def test_scorers_of_probabilities_and_labels(tiny: Callable, scoring: str) -> None:
+    scores = cross_val_score(tiny(), *panel(), cv=FOLDS, scoring=scoring, error_score="raise")
     assert np.isfinite(scores).all()
 
 
-def test_scorer_made_of_a_metric() -> None:
+def test_scorer_made_of_a_metric(tiny: Callable) -> None:
     X, y = panel()
     scorer = make_scorer(accuracy_score)
-    scores = cross_val_score(tiny_classifier(), X, y, cv=FOLDS, scoring=scorer, error_score="raise")
-    assert np.array_equal(scores, fold_scores(X, y))
+    scores = cross_val_score(tiny(), X, y, cv=FOLDS, scoring=scorer, error_score="raise")
+    assert np.array_equal(scores, fold_scores(tiny, X, y))
 
 
-def test_cross_val_score_in_two_processes() -> None:
+def test_cross_val_score_in_two_processes(tiny: Callable) -> None:
     X, y = panel()
-    scores = cross_val_score(tiny_classifier(), X, y, cv=FOLDS, n_jobs=2, error_score="raise")
-    assert np.array_equal(scores, fold_scores(X, y))
+    scores = cross_val_score(tiny(), X, y, cv=FOLDS, n_jobs=2, error_score="raise")
+    assert np.array_equal(scores, fold_scores(tiny, X, y))
 
 
-def test_cross_val_score_of_a_nested_data_frame() -> None:
+def test_cross_val_score_of_a_nested_data_frame(tiny: Callable) -> None:
     X, y = panel()
     nested = convert_to(X, "nested_univ", "Panel")
-    scores = cross_val_score(tiny_classifier(), nested, y, cv=FOLDS, error_score="raise")
-    assert np.array_equal(scores, fold_scores(X, y))
+    scores = cross_val_score(tiny(), nested, y, cv=FOLDS, error_score="raise")
+    assert np.array_equal(scores, fold_scores(tiny, X, y))
 
 
-def test_cross_validate_returns_fitted_estimators() -> None:
+def test_cross_validate_returns_fitted_estimators(tiny: Callable) -> None:
     X, y = panel()
     result = cross_validate(
-        tiny_classifier(),
+        tiny(),
         X,
         y,
         cv=FOLDS,
@@ -125,16 +123,16 @@ def test_cross_validate_returns_fitted_estimators() -> None:
         return_train_score=True,
         error_score="raise",
     )
-    assert np.array_equal(result["test_accuracy"], fold_scores(X, y))
+    assert np.array_equal(result["test_accuracy"], fold_scores(tiny, X, y))
     assert np.isfinite(result["train_neg_log_loss"]).all()
     assert all(len(fitted.predict(X)) == len(X) for fitted in result["estimator"])
 
 
-def test_cross_val_predict_gives_out_of_fold_probabilities() -> None:
+def test_cross_val_predict_gives_out_of_fold_probabilities(tiny: Callable) -> None:
     X, y = panel()
-    predicted = cross_val_predict(tiny_classifier(), X, y, cv=FOLDS, method="predict_proba")
+    predicted = cross_val_predict(tiny(), X, y, cv=FOLDS, method="predict_proba")
     train, test = next(FOLDS.split(X, y))
-    expected = tiny_classifier().fit(X[train], y[train]).predict_proba(X[test])
+    expected = tiny().fit(X[train], y[train]).predict_proba(X[test])
     assert_probabilities(predicted, len(X), 2)
     assert np.array_equal(predicted[test], expected)
 
@@ -166,10 +164,10 @@ def test_randomized_search_refits_the_best() -> None:
     assert np.array_equal(search.predict_proba(X), expected.predict_proba(X))
 
 
-def test_pipeline_is_transformer_then_classifier() -> None:
+def test_pipeline_is_transformer_then_classifier(tiny: Callable) -> None:
     X, y = panel("multivariate")
-    pipeline = make_pipeline(FunctionTransformer(double), tiny_classifier()).fit(X, y)
-    expected = tiny_classifier().fit(2 * X, y)
+    pipeline = make_pipeline(FunctionTransformer(double), tiny()).fit(X, y)
+    expected = tiny().fit(2 * X, y)
     assert np.array_equal(pipeline.predict_proba(X), expected.predict_proba(2 * X))
     assert np.array_equal(pipeline.predict(X), expected.predict(2 * X))
     assert pipeline.score(X, y) == expected.score(2 * X, y)
@@ -185,39 +183,39 @@ def test_grid_search_over_a_pipeline() -> None:
 
 
 @pytest.mark.parametrize("method", ["sigmoid", "isotonic"])
-def test_calibration(method: str) -> None:
+def test_calibration(tiny: Callable, method: str) -> None:
     X, y = panel("multivariate")
-    calibrated = CalibratedClassifierCV(tiny_classifier(), method=method, cv=2).fit(X, y)
+    calibrated = CalibratedClassifierCV(tiny(), method=method, cv=2).fit(X, y)
     assert_probabilities(calibrated.predict_proba(X), len(X), 4)
     assert set(calibrated.predict(X)) <= set(y)
 
 
-def test_soft_vote_is_the_mean_of_the_members() -> None:
+def test_soft_vote_is_the_mean_of_the_members(tiny: Callable) -> None:
     X, y = panel()
-    vote = VotingClassifier(two_members(), voting="soft").fit(X, y)
+    vote = VotingClassifier(two_members(tiny), voting="soft").fit(X, y)
     # VotingClassifier hands its members encoded labels, of the same order.
-    members = [member.fit(X, y).predict_proba(X) for _, member in two_members()]
+    members = [member.fit(X, y).predict_proba(X) for _, member in two_members(tiny)]
     assert np.allclose(vote.predict_proba(X), np.mean(members, axis=0))
 
 
-def test_hard_vote_gives_labels() -> None:
+def test_hard_vote_gives_labels(tiny: Callable) -> None:
     X, y = panel()
-    vote = VotingClassifier([*two_members(), ("third", tiny_classifier(random_state=2))])
+    vote = VotingClassifier([*two_members(tiny), ("third", tiny(random_state=2))])
     votes = [m.fit(X, y).predict(X) for _, m in vote.estimators]
     expected = ["1" if (column == "1").sum() > 1 else "2" for column in np.transpose(votes)]
     assert vote.fit(X, y).predict(X).tolist() == expected
 
 
-def test_stacking() -> None:
+def test_stacking(tiny: Callable) -> None:
     X, y = panel()
-    stack = StackingClassifier(two_members(), LogisticRegression(), cv=2).fit(X, y)
+    stack = StackingClassifier(two_members(tiny), LogisticRegression(), cv=2).fit(X, y)
     assert_probabilities(stack.predict_proba(X), len(X), 2)
     assert stack.predict(X).dtype == y.dtype
 
 
-def test_one_vs_rest() -> None:
+def test_one_vs_rest(tiny: Callable) -> None:
     X, y = panel("multivariate")
-    model = OneVsRestClassifier(tiny_classifier()).fit(X, y)
+    model = OneVsRestClassifier(tiny()).fit(X, y)
     assert_probabilities(model.predict_proba(X), len(X), 4)
     assert len(model.estimators_) == 4
 
@@ -243,20 +241,20 @@ def test_repr_shows_what_is_not_default() -> None:
     assert "kernel_size=9" in repr(tiny_classifier())
 
 
-def test_a_2d_array_holds_univariate_series() -> None:
+def test_a_2d_array_holds_univariate_series(tiny: Callable) -> None:
     X, y = panel()
-    flat = tiny_classifier().fit(X[:, 0], y)
-    assert np.array_equal(flat.predict_proba(X[:, 0]), tiny_classifier().fit(X, y).predict_proba(X))
+    flat = tiny().fit(X[:, 0], y)
+    assert np.array_equal(flat.predict_proba(X[:, 0]), tiny().fit(X, y).predict_proba(X))
     assert np.array_equal(
-        cross_val_score(tiny_classifier(), X[:, 0], y, cv=FOLDS, error_score="raise"),
-        fold_scores(X, y),
+        cross_val_score(tiny(), X[:, 0], y, cv=FOLDS, error_score="raise"),
+        fold_scores(tiny, X, y),
     )
 
 
-def test_learning_curve() -> None:
+def test_learning_curve(tiny: Callable) -> None:
     X, y = panel("italy")
     sizes, train, test = learning_curve(
-        tiny_classifier(n_epochs=2), X, y, cv=2, train_sizes=[0.5, 1.0], error_score="raise"
+        tiny(n_epochs=2), X, y, cv=2, train_sizes=[0.5, 1.0], error_score="raise"
     )
     assert sizes.tolist() == [16, 33]
     assert np.isfinite(train).all()
@@ -276,9 +274,9 @@ def test_validation_curve() -> None:
     assert np.isfinite(test).all()
 
 
-def test_permutation_test() -> None:
+def test_permutation_test(tiny: Callable) -> None:
     score, permuted, p_value = permutation_test_score(
-        tiny_classifier(n_epochs=2), *panel(), cv=2, n_permutations=2, random_state=0
+        tiny(n_epochs=2), *panel(), cv=2, n_permutations=2, random_state=0
     )
     assert 0 <= score <= 1
     assert permuted.shape == (2,)

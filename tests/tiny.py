@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sktime.datasets import load_basic_motions, load_italy_power_demand, load_unit_test
 
-from dsn_sktime import DSNClassifier
+from dsn_sktime import DSNClassifier, OSCNNClassifier
 from dsn_sktime.training import Callback
 
 TINY = {
@@ -17,6 +17,12 @@ TINY = {
     "n_filters": 3,
     "kernel_size": 9,
     "delta_t": 1,
+    "random_state": 0,
+}
+TINY_OSCNN = {
+    "n_epochs": 3,
+    "max_kernel_size": 5,
+    "layer_budgets": (22, 200),
     "random_state": 0,
 }
 LOADERS = {
@@ -28,6 +34,10 @@ LOADERS = {
 
 def tiny_classifier(**parameters: Any) -> DSNClassifier:
     return DSNClassifier(**{**TINY, **parameters})
+
+
+def tiny_oscnn(**parameters: Any) -> OSCNNClassifier:
+    return OSCNNClassifier(**{**TINY_OSCNN, **parameters})
 
 
 @cache

@@ -1,7 +1,8 @@
-"""Dynamic sparse training of one network (paper, Algorithm 1)."""
+"""Training of one network; with topology updates, the paper's Algorithm 1."""
 
 from dsn_sktime.training.callbacks import Callback, Checkpoint, EarlyStopping, ProgressBar
-from dsn_sktime.training.recipe import GROWTHS, Recipe
+from dsn_sktime.training.recipe import GROWTHS, PlateauRecipe, Recipe
+from dsn_sktime.training.sparse_trainer import SparseTrainer
 from dsn_sktime.training.trainer import Trainer
 
 __all__ = [
@@ -9,7 +10,9 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "EarlyStopping",
+    "PlateauRecipe",
     "ProgressBar",
     "Recipe",
+    "SparseTrainer",
     "Trainer",
 ]

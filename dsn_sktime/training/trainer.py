@@ -1,4 +1,4 @@
-"""Trains one network (paper, Algorithm 1): epochs, topology updates, best epoch."""
+"""Trains one network: epochs, batches, best epoch."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dsn_sktime.network import DSNNetwork
 from dsn_sktime.panel import Panel
 from dsn_sktime.training.adam import Adam
-from dsn_sktime.training.recipe import Recipe
-from dsn_sktime.training.topology import update_layer
+from dsn_sktime.training.recipe import Schedule
 
 if TYPE_CHECKING:
     from dsn_sktime.training.callbacks import Callback
@@ -25,36 +23,37 @@ __all__ = ["Trainer"]
 
 # What randomness is for. Each use in each epoch has its own stream of (seed, use,
 # epoch), so a resumed fit draws what an uninterrupted one would.
-_SHUFFLING, _GROWTH = 0, 1
+_SHUFFLING = 0
 
 
 class Trainer:
-    """Dynamic sparse training of one network.
+    """Training of one network with Adam.
 
-    The model is the state (weights, topology, BatchNorm statistics) at the end of the
-    epoch with the lowest mean training loss, the later one of a tie.
+    The model is the state (weights, BatchNorm statistics) at the end of the epoch with
+    the lowest mean training loss, the later one of a tie.
 
     Parameters
     ----------
-    network : DSNNetwork
-        Trained in place, on the device where it lies.
-    recipe : Recipe
+    network : torch.nn.Module
+        Maps values (B, m, L) and lengths to scores (B, c). Trained in place, on the device
+        where it lies.
+    recipe : Recipe or PlateauRecipe
     seed : int
-        Fixes the order of batches and the random growth.
+        Fixes the order of batches.
     callbacks : sequence of Callback, default=()
     class_weight : float tensor of shape (c,), optional
         Weight of each class in the loss.
     run_id : str, default=""
         Names data and settings of the fit: fits of the same ``run_id`` and ``seed`` are
         the same fit.
-    name : str, default="DSN"
+    name : str, default="network"
         What the progress bar says.
 
     Attributes
     ----------
     history : list of dict
         One record per epoch: "epoch" (from 0), "loss", "accuracy" (means over the
-        training series), "lr", "drop_fraction", "n_dropped", "n_grown", "seconds".
+        training series), "lr", "seconds".
     best_epoch : int
         Epoch of the model, -1 before the first.
     should_stop : bool
@@ -63,13 +62,13 @@ class Trainer:
 
     def __init__(
         self,
-        network: DSNNetwork,
-        recipe: Recipe,
+        network: nn.Module,
+        recipe: Schedule,
         seed: int,
         callbacks: Sequence[Callback] = (),
         class_weight: Tensor | None = None,
         run_id: str = "",
-        name: str = "DSN",
+        name: str = "network",
     ) -> None:
         self.network = network
         self.recipe = recipe
@@ -121,37 +120,32 @@ class Trainer:
     def _run_epoch(self, panel: Panel, codes: Tensor) -> dict[str, Any]:
         started = time.perf_counter()
         epoch = len(self.history)
-        lr = self.recipe.learning_rate(epoch)
+        lr = self.recipe.learning_rate(self.history)
         self.optimizer.param_groups[0]["lr"] = lr
         loss, accuracy = self._train_on_batches(panel, codes, epoch)
         self._keep_if_best(epoch, loss)
-        drop_fraction = self.recipe.drop_fraction((epoch + 1) / self.recipe.n_epochs)
-        n_dropped = self._update_topology(epoch, drop_fraction)
-        return {
-            "epoch": epoch,
-            "loss": loss,
-            "accuracy": accuracy,
-            "lr": lr,
-            "drop_fraction": drop_fraction,
-            "n_dropped": n_dropped,
-            "n_grown": n_dropped,
-            "seconds": time.perf_counter() - started,
-        }
+        record = {"epoch": epoch, "loss": loss, "accuracy": accuracy, "lr": lr}
+        record |= self._end_epoch(epoch)
+        return {**record, "seconds": time.perf_counter() - started}
+
+    def _end_epoch(self, epoch: int) -> dict[str, Any]:
+        """Do what a kind of training does after each epoch, and return its records."""
+        return {}
+
+    def _begin_batch(self, epoch: int, is_last: bool) -> None:
+        """Do what a kind of training does before each batch."""
 
     def _train_on_batches(self, panel: Panel, codes: Tensor, epoch: int) -> tuple[float, float]:
         self.network.train()
         batches = list(self._batches(len(panel), epoch))
-        wants_gradient = self.recipe.growth == "gradient" and self.recipe.is_update_epoch(epoch)
         loss = torch.zeros((), dtype=torch.float64, device=codes.device)
         n_correct = torch.zeros((), dtype=torch.int64, device=codes.device)
         for number, rows in enumerate(batches, start=1):
-            if wants_gradient and number == len(batches):
-                self._keep_dense_gradients(True)
+            self._begin_batch(epoch, is_last=number == len(batches))
             rows = rows.to(codes.device)
             batch_loss, scores = self._step(panel.take(rows), codes[rows])
             loss += batch_loss * len(rows)
             n_correct += (scores.argmax(1) == codes[rows]).sum()
-        self._keep_dense_gradients(False)
         return loss.item() / len(panel), n_correct.item() / len(panel)
 
     def _step(self, batch: Panel, codes: Tensor) -> tuple[Tensor, Tensor]:
@@ -177,10 +171,6 @@ class Trainer:
     def _rng(self, use: int, epoch: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(use, epoch)))
 
-    def _keep_dense_gradients(self, keep: bool) -> None:
-        for layer in self.network.sparse_convs():
-            layer.keep_dense_gradient = keep
-
     def _keep_if_best(self, epoch: int, loss: float) -> None:
         if not math.isfinite(loss):
             raise FloatingPointError(
@@ -191,15 +181,6 @@ class Trainer:
             self.best_epoch = epoch
             state = self.network.state_dict()
             self.best_state = {name: tensor.clone() for name, tensor in state.items()}
-
-    def _update_topology(self, epoch: int, drop_fraction: float) -> int:
-        if not self.recipe.is_update_epoch(epoch):
-            return 0
-        rng = self._rng(_GROWTH, epoch)
-        return sum(
-            update_layer(layer, self.optimizer, drop_fraction, rng)
-            for layer in self.network.sparse_convs()
-        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that :meth:`load_state_dict` needs to go on from here.
