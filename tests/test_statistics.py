@@ -94,7 +94,8 @@ def test_wilcoxon_is_adjusted_step_down():
 
 def test_exact_p_value_by_counting_signs():
     # All of six differences have one sign: 2 of 2**6 sign patterns are as extreme.
-    table = pd.DataFrame({"a": np.arange(6.0), "b": np.arange(6) + [1, 1.1, 1.2, 1.3, 1.4, 1.5]})
+    a = np.arange(6.0)
+    table = pd.DataFrame({"a": a, "b": a + 1 + a / 10})
     assert wilcoxon_holm(table).loc["a", "b"] == pytest.approx(2 / 64)
     # Of five, 2 of 2**5: no difference reaches 5 %, however large.
     assert wilcoxon_holm(table.head(5)).loc["a", "b"] == pytest.approx(2 / 32)

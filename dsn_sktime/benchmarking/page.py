@@ -9,18 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["MISSING", "Figure", "Page", "Section", "Table", "check_installed", "draw"]
+__all__ = ["Figure", "Page", "Section", "Table", "check_installed", "draw"]
 
-MISSING = "–"
 _NEEDED = ("jinja2", "matplotlib", "networkx", "scikit_posthocs")
-_STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+_STYLE: dict[Any, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 # Without both, the same numbers would give other bytes every time.
-_SAME_BYTES = {"svg.hashsalt": "dsn_sktime"}
+_SAME_BYTES: dict[Any, Any] = {"svg.hashsalt": "dsn_sktime"}
 _NO_DATE = {"Date": None}
 
 
@@ -42,7 +41,6 @@ class Table:
     def is_published(self, row: int, column: int) -> bool:
         """Tell whether a cell belongs to a published row or column."""
         return row in self.published_rows or column in self.published_columns
-
 
     def is_text(self, column: int) -> bool:
         """Tell whether no cell of a column starts with a digit."""

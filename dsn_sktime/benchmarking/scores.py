@@ -12,16 +12,22 @@ from pathlib import Path
 import pandas as pd
 
 __all__ = [
+    "RUN",
     "Published",
     "Scores",
     "collect",
     "did_you_mean",
     "estimator_labels",
+    "failed_runs",
     "protocols",
     "read_published",
+    "resolve",
     "successful_runs",
     "unique_names",
 ]
+
+RUN = ("dataset", "label", "seed", "split")
+"""Columns that tell a run from every other."""
 
 # Parameters that do not make another estimator: the seed has a column of its own, and
 # results do not depend on the others.
@@ -130,8 +136,10 @@ def _listed(parameters: dict[str, object], keys: Iterable[str]) -> str:
 
 def protocols(results: pd.DataFrame) -> pd.Series:
     """Name the protocol of each row: "default", or "5-fold" and the like."""
-    return results["split"].astype(str).str.replace(
-        r"^fold\d+of(\d+)-seed\d+$", r"\1-fold", regex=True
+    return (
+        results["split"]
+        .astype(str)
+        .str.replace(r"^fold\d+of(\d+)-seed\d+$", r"\1-fold", regex=True)
     )
 
 
@@ -140,7 +148,17 @@ def successful_runs(results: pd.DataFrame, protocol: str) -> pd.DataFrame:
     rows = results.assign(label=estimator_labels(results))
     rows = rows[(protocols(rows) == protocol) & (rows["status"] == "ok")]
     rows = rows[rows["accuracy"].notna()]
-    return rows.drop_duplicates(["dataset", "label", "seed", "split"], keep="last")
+    return rows.drop_duplicates(RUN, keep="last")
+
+
+def failed_runs(results: pd.DataFrame, runs: pd.DataFrame, protocol: str) -> pd.DataFrame:
+    """Return the last failure of each run of a protocol that is not among ``runs``."""
+    rows = results.assign(label=estimator_labels(results))
+    rows = rows[(protocols(rows) == protocol) & (rows["status"] != "ok")]
+    rows = rows.drop_duplicates(RUN, keep="last")
+    columns = list(RUN)
+    succeeded = pd.MultiIndex.from_frame(runs[columns])
+    return rows[~pd.MultiIndex.from_frame(rows[columns]).isin(succeeded)]
 
 
 def collect(
@@ -166,7 +184,7 @@ def collect(
     Raises
     ------
     ValueError
-        If an estimator is unknown.
+        If an estimator is unknown, or none of them was measured.
     """
     measured = list(dict.fromkeys(runs["label"]))
     mean = runs.groupby(["dataset", "label"])["accuracy"].mean().unstack("label")
@@ -174,8 +192,10 @@ def collect(
     accuracy = pd.concat(tables, axis=1).astype(float).round(_DECIMALS)
     accuracy.columns = unique_names(list(accuracy.columns))
     if estimators:
-        accuracy = accuracy[[_resolve(name, list(accuracy.columns)) for name in estimators]]
+        accuracy = accuracy[[resolve(name, list(accuracy.columns)) for name in estimators]]
     chosen = list(accuracy.columns)
+    if not set(chosen) & set(measured):
+        raise ValueError("estimators must have a measured one, found published ones only.")
     return Scores(
         runs[runs["label"].isin(chosen)],
         accuracy.dropna(how="all"),
@@ -185,14 +205,21 @@ def collect(
 
 
 def unique_names(names: list[str]) -> list[str]:
-    """Number the names that came up before, as those of two files with one classifier."""
+    """Add a number to a name that came up before, as of one classifier in two files."""
     return [
         name if name not in names[:place] else f"{name} [{names[:place].count(name) + 1}]"
         for place, name in enumerate(names)
     ]
 
 
-def _resolve(name: str, labels: list[str]) -> str:
+def resolve(name: str, labels: Sequence[str]) -> str:
+    """Find an estimator by its label, or by its label without the note of a published one.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or more than one.
+    """
     exact = [label for label in labels if label == name]
     found = exact or [label for label in labels if label.split(" (published")[0] == name]
     if len(found) == 1:
@@ -256,9 +283,10 @@ def _check_accuracies(path: Path, given: pd.DataFrame, accuracy: pd.DataFrame) -
     wrong = (accuracy.isna() & given.notna()) | (accuracy < 0) | (accuracy > 1)
     if wrong.to_numpy().any():
         dataset, classifier = wrong.stack()[lambda cells: cells].index[0]
+        found = given.loc[[dataset], classifier].item()
         raise ValueError(
-            f"{path} must hold accuracies in 0..1, found {given.loc[dataset, classifier]!r} of "
-            f"{classifier!r} on {dataset!r}."
+            f"{path} must hold accuracies in 0..1, found {found!r} of {classifier!r} on "
+            f"{dataset!r}."
         )
 
 

@@ -37,8 +37,10 @@ def label_points(
     """
     if len(points) == 0:
         return
-    ax.figure.draw_without_rendering()
-    radius = _POINT_RADIUS * ax.figure.dpi / 72
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()
+    radius = _POINT_RADIUS * figure.dpi / 72
     centres = ax.transData.transform(points if avoid is None else avoid)
     taken = [np.concatenate([centre - radius, centre + radius]) for centre in centres]
     for name, point in zip(names, points, strict=True):
@@ -53,26 +55,29 @@ def _label(
         offset = (right * distance, up * distance)
         text = ax.annotate(
             name,
-            point,
+            (point[0], point[1]),
             offset,
             textcoords="offset points",
             ha=_HORIZONTAL[right],
             va=_VERTICAL[up],
             fontsize=size,
         )
-        box = text.get_window_extent().extents
-        if _lies_within(box, ax.bbox.extents) and not any(_overlap(box, other) for other in taken):
+        box = np.asarray(text.get_window_extent().extents)
+        if _lies_within(box, np.asarray(ax.bbox.extents)) and not any(
+            _overlap(box, other) for other in taken
+        ):
             if distance > _DISTANCES[0]:
                 _join(ax, point, offset)
             return box
         text.remove()
     # No place is free: better a name over another than none.
-    return ax.annotate(name, point, fontsize=size).get_window_extent().extents
+    text = ax.annotate(name, (point[0], point[1]), fontsize=size)
+    return np.asarray(text.get_window_extent().extents)
 
 
 def _join(ax: Axes, point: np.ndarray, offset: tuple[float, float]) -> None:
     line = {"arrowstyle": "-", "lw": 0.5, "color": "0.5", "shrinkA": 0, "shrinkB": 0}
-    ax.annotate("", point, offset, textcoords="offset points", arrowprops=line)
+    ax.annotate("", (point[0], point[1]), offset, textcoords="offset points", arrowprops=line)
 
 
 def _lies_within(box: np.ndarray, outer: np.ndarray) -> bool:
