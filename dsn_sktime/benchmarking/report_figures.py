@@ -59,16 +59,19 @@ def pairwise(scores: Scores, reference: str, name: str, place: int) -> Figure:
     )
 
 
-def drawn_costs(costs: pd.DataFrame, n_datasets: int) -> list[Figure]:
-    """Draw mean accuracy against each cost that is known of an estimator."""
+def drawn_costs(costs: pd.DataFrame, n_datasets: int, prefix: str = "") -> list[Figure]:
+    """Draw mean accuracy against each cost that is known of an estimator.
+
+    ``prefix`` starts the names of the figures.
+    """
     return [
-        _accuracy_cost(costs, column, n_datasets)
+        _accuracy_cost(costs, column, n_datasets, prefix)
         for column in _DRAWN_COSTS
         if (costs[column] > 0).any()
     ]
 
 
-def _accuracy_cost(costs: pd.DataFrame, column: str, n_datasets: int) -> Figure:
+def _accuracy_cost(costs: pd.DataFrame, column: str, n_datasets: int, prefix: str) -> Figure:
     axis, digits = _DRAWN_COSTS[column]
     known = costs[costs[column] > 0]
     drawn = plain_names(known.rename(columns={column: f"{axis} (mean)"}))
@@ -77,7 +80,7 @@ def _accuracy_cost(costs: pd.DataFrame, column: str, n_datasets: int) -> Figure:
         for name, row in known.iterrows()
     )
     return draw(
-        f"accuracy-{column.replace('_', '-')}",
+        f"{prefix}accuracy-{column.replace('_', '-')}",
         partial(plot_accuracy_cost, drawn, f"{axis} (mean)"),
         f"Mean accuracy against {axis}: {listed}.",
         f"Mean accuracy against mean {axis}, logarithmic, over {count(n_datasets, 'data set')}; "

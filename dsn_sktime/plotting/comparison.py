@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,8 @@ __all__ = [
 _PUBLISHED_COLOUR = "#767676"
 # A range of costs below it has ticks between the powers of ten.
 _FEW_DECADES = 1e3
+# Characters of a line below a tick.
+_TICK_WIDTH = 16
 # Above it a line per data set is no longer told apart by its colour.
 _MOST_COLOURED_LINES = 7
 
@@ -233,7 +236,7 @@ def plot_settings(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         colour = COLOURS[number] if few else "0.7"
         ax.plot(places, accuracies, "o-", ms=3, lw=1, color=colour, label=name if few else None)
     ax.plot(places, table.mean(), "s-", ms=6, lw=2.5, color=COLOURS[-1], label="mean")
-    ax.set_xticks(places, [str(name) for name in table.columns])
+    ax.set_xticks(places, [fill(str(name), _TICK_WIDTH) for name in table.columns])
     ax.set(xlim=(-0.3, len(places) - 0.7), ylabel="accuracy")
     ax.grid(axis="y", color="0.9")
     ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
