@@ -28,9 +28,6 @@ from dsn_sktime.benchmarking.wording import count, list_numbers, one_line
 
 __all__ = ["add_parser", "build"]
 
-# Of five differences of one sign a two-sided signed-rank test gives p = 2 / 2**5 > 5 %.
-_FEWEST_TO_TELL_APART = 6
-
 
 def add_parser(commands: Any) -> None:
     """Add the subcommand ``report``."""
@@ -209,14 +206,11 @@ def _critical_difference(scores: Scores) -> list[Section]:
     sets = tables.not_told_apart(common)
     caption = "Largest sets of estimators that the test does not tell apart: the bars in words."
     rows = [[str(place), ", ".join(one)] for place, one in enumerate(sets, start=1)]
-    few = (
-        f"With fewer than {_FEWEST_TO_TELL_APART} data sets no difference can reach 5 %, however "
-        "large it is."
-    )
+    few = tables.too_few(common)
     return [
         Section(
             "Critical difference",
-            [few] if len(common) < _FEWEST_TO_TELL_APART else [],
+            [few] if few else [],
             [figures.critical_difference(scores, len(sets))],
             [Table(caption, ["Set", "Estimators"], rows)] if sets else [],
         )

@@ -35,9 +35,11 @@ __all__ = [
     "parameters",
     "published_means",
     "summary",
+    "too_few",
     "versions",
 ]
 
+_FEWEST_TO_TELL_APART = 6
 # Column of the costs: title, digits after the point.
 _COSTS = {
     "n_parameters": ("Parameters", 0),
@@ -66,19 +68,31 @@ def summary(scores: Scores, reference: str) -> Table:
     common = scores.common
     means = common.mean()
     columns = {"Mean accuracy (%)": (100 * means).map("{:.2f}".format)}
-    caption = f"Means over {count(len(common), 'data set')}"
+    sentences = [f"Means over {count(len(common), 'data set')}."]
     if common.shape[1] > 1:
         columns |= _against(common, reference)
-        caption += (
-            f", best average rank first. Wins, ties and losses are those of the row against "
-            f"{reference}; p is of the Wilcoxon signed-rank test between the two, adjusted by "
-            "Holm's step-down procedure for all pairs"
-        )
+        sentences += [
+            "The best average rank comes first.",
+            f"Wins, ties and losses are those of the row against {reference}; p is of the "
+            "Wilcoxon signed-rank test between the two, adjusted by Holm's step-down procedure "
+            "for all pairs.",
+            too_few(common),
+        ]
     columns |= {"Runs per data set": _runs_behind(scores), "Epochs": _epochs(scores)}
     order = list(average_ranks(common).sort_values(kind="stable").index)
     best = frozenset((order.index(name), 1) for name in _best(means))
     cells = pd.DataFrame(columns).loc[order]
-    return _as_table(cells, "Estimator", f"{caption}.", scores, best)
+    return _as_table(cells, "Estimator", " ".join(sentences).strip(), scores, best)
+
+
+def too_few(common: pd.DataFrame) -> str:
+    """Say that the test cannot tell apart, if so: 2 / 2**5, all signs equal, is above 5 %."""
+    if len(common) >= _FEWEST_TO_TELL_APART:
+        return ""
+    return (
+        f"With fewer than {_FEWEST_TO_TELL_APART} data sets no difference can reach 5 %, however "
+        "large it is."
+    )
 
 
 def _against(common: pd.DataFrame, reference: str) -> dict[str, pd.Series]:

@@ -17,7 +17,7 @@ from dsn_sktime.benchmarking.statistics import average_ranks, wins_ties_losses
 from dsn_sktime.benchmarking.wording import count, list_numbers
 from dsn_sktime.plotting import plot_settings
 
-__all__ = ["STUDIES", "Study", "page", "table"]
+__all__ = ["STUDIES", "Study", "page", "table", "write"]
 
 _NO_GROUPS = {"n_kernel_groups": 1, "n_filters": 141, "n_bottleneck": 47}
 
@@ -105,7 +105,7 @@ def page(name: str, runs: pd.DataFrame, failed: pd.DataFrame) -> Page:
     -------
     Page
     """
-    study, scores = STUDIES[name], scores_of(name, runs)
+    study, scores = STUDIES[name], _scores(name, runs)
     common = scores.common
     lead = (
         f"{list_numbers(runs['n_epochs'])} epochs, seeds {list_numbers(runs['seed'])}, "
@@ -127,7 +127,7 @@ def page(name: str, runs: pd.DataFrame, failed: pd.DataFrame) -> Page:
     return Page(f"Study: {study.title}", [study.question, lead], sections)
 
 
-def scores_of(name: str, runs: pd.DataFrame) -> Scores:
+def _scores(name: str, runs: pd.DataFrame) -> Scores:
     """Collect the accuracies of a study, in the order of its settings."""
     measured = set(runs["label"])
     return collect(runs, [], [label for label in STUDIES[name].settings if label in measured])
@@ -148,7 +148,7 @@ def table(name: str, runs: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         Indexed by "setting". The last columns are the accuracies by data set.
     """
-    scores = scores_of(name, runs)
+    scores = _scores(name, runs)
     common, costs = scores.common, tables.cost_table(scores)
     columns = {
         "mean_accuracy": common.mean(),
@@ -199,6 +199,6 @@ def _provenance(scores: Scores) -> Section:
 def write(name: str, runs: pd.DataFrame, failed: pd.DataFrame, folder: Path) -> None:
     """Write the table of a study as CSV, and its page as Markdown with PNGs and as HTML."""
     of_study = page(name, runs, failed)
-    table(name, runs).to_csv(folder / f"{name}.csv")
+    table(name, runs).round(6).to_csv(folder / f"{name}.csv")
     of_study.write_markdown(folder / f"{name}.md")
     of_study.write_html(folder / f"{name}.html")
