@@ -12,7 +12,7 @@ from pages import Reader, check_whole, row, write
 
 from dsn_sktime.benchmarking import report, results
 from dsn_sktime.benchmarking.__main__ import main
-from dsn_sktime.benchmarking.scores import (
+from dsn_sktime.benchmarking.comparison import (
     collect,
     estimator_labels,
     failed_runs,

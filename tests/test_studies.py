@@ -2,12 +2,15 @@
 
 import pandas as pd
 import pytest
+from dsn_sktime.benchmarking.costs import costs
+from dsn_sktime.benchmarking.estimators import make
 from pages import check_whole, row
 
 from dsn_sktime import DSNClassifier
-from dsn_sktime.analysis import count_parameters
+from dsn_sktime.benchmarking import results
+from dsn_sktime.benchmarking.__main__ import main
+from dsn_sktime.benchmarking.archive import UCR_85
 from dsn_sktime.benchmarking.studies import STUDIES, page, table, write
-from dsn_sktime.network import DSNNetwork
 
 
 def runs_of(name, accuracy):
@@ -21,30 +24,37 @@ def runs_of(name, accuracy):
     return pd.DataFrame(rows)
 
 
-def activated(settings):
-    names = ("sparsity", "n_filters", "n_layers", "n_kernel_groups", "n_bottleneck")
-    of_network = {name: value for name, value in settings.items() if name in names}
-    return count_parameters(DSNNetwork(1, 2, **of_network)).activated
+def activated(study, setting):
+    return costs(make(STUDIES[study].settings[setting], seed=0), 1, 100, 2).n_parameters
 
 
-def test_settings_are_parameters_and_one_is_the_papers():
-    for study in STUDIES.values():
-        assert study.settings[study.paper] == {}
-        for settings in study.settings.values():
-            DSNClassifier.paper(**settings)._check_parameters()
+def test_each_setting_is_the_papers_recipe_but_for_what_it_studies():
+    differing = {
+        "sparsity": {"sparsity", "n_kernel_groups", "n_filters", "n_bottleneck"},
+        "size": {"n_layers", "n_filters"},
+        "groups": {"n_kernel_groups", "n_filters", "n_bottleneck"},
+        "fix": {"growth"},
+        "growth": {"growth"},
+    }
+    paper = DSNClassifier.paper(random_state=0, n_jobs=1).get_params()
+    for name, study in STUDIES.items():
+        found = set()
+        for estimator in study.settings.values():
+            own = make(estimator, seed=0).get_params() | {"random_state": 0}
+            found |= {key for key in paper if own[key] != paper[key]}
+        assert found == differing[name]
+        assert study.paper in study.settings
 
 
 def test_settings_have_the_published_numbers_of_parameters():
-    sparsity = STUDIES["sparsity"].settings
-    assert activated(sparsity["80 % (paper)"]) == 125_404
-    assert activated(sparsity["dense"]) == 802_153
-    assert activated(sparsity["90 %"]) < 125_404 < activated(sparsity["50 %"])
+    assert activated("sparsity", "80 % (paper)") == 125_404
+    assert activated("sparsity", "dense") == 802_153
+    assert activated("sparsity", "90 %") < 125_404 < activated("sparsity", "50 %")
     # Without groups the region is all 39 taps instead of 13, 26 and 39: 3/2 of the weights.
     kernels = 141 * 39 + 3 * 141 * 47 * 39
-    dense_rest = 802_153 - kernels
-    no_groups = activated(STUDIES["groups"].settings["no groups"])
-    assert no_groups - dense_rest == pytest.approx(0.2 * kernels, abs=4)
-    assert 125_404 - dense_rest == pytest.approx(0.2 * kernels * 2 / 3, abs=12)
+    the_rest = 802_153 - kernels
+    assert activated("groups", "no groups") - the_rest == pytest.approx(0.2 * kernels, abs=4)
+    assert 125_404 - the_rest == pytest.approx(0.2 * kernels * 2 / 3, abs=12)
 
 
 def test_table_has_a_row_per_setting_in_order():
@@ -85,3 +95,44 @@ def test_page_lists_what_is_missing():
     of_study = page("fix", alone, runs.head(0))
     assert not of_study.sections[0].figures
     assert table("fix", alone)["n_datasets"].tolist() == [0, 0]
+
+
+def study(output, *options):
+    main(["study", "fix", "--output", str(output), "--datasets", "UnitTest", *options])
+
+
+def test_command_runs_each_job_once_and_writes_its_pages(tmp_path, capsys):
+    small = ("--seeds", "1", "--epochs", "2")
+    study(tmp_path, *small)
+    rows = results.read(tmp_path / "results.csv")
+    assert sorted(rows["estimator"]) == ["dsn-fix", "dsn-paper"]
+    assert rows["n_epochs"].tolist() == [2, 2]
+    assert "DSNfix" in capsys.readouterr().out
+    study(tmp_path, *small)
+    pd.testing.assert_frame_equal(results.read(tmp_path / "results.csv"), rows)
+    # Other epochs are other jobs, and the pages are of those that were asked for.
+    study(tmp_path, "--seeds", "1", "--epochs", "1")
+    assert len(results.read(tmp_path / "results.csv")) == 4
+    written = pd.read_csv(tmp_path / "fix.csv", index_col="setting")
+    assert written["n_epochs"].tolist() == [1, 1]
+    check_whole((tmp_path / "fix.html").read_text())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--epochs", "0"], "--epochs must be at least 1, found 0"),
+        (["--data", "nowhere", "--datasets", "Nothing"], "there is no folder nowhere"),
+    ],
+)
+def test_wrong_options_end_in_one_sentence(tmp_path, capsys, options, message):
+    with pytest.raises(SystemExit) as caught:
+        study(tmp_path / "out", *options)
+    assert caught.value.code == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_archive_of_the_paper_has_85_sets():
+    assert len(set(UCR_85)) == 85
+    assert list(UCR_85) == sorted(UCR_85, key=str.lower)

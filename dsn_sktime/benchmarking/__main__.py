@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dsn_sktime.benchmarking import report, speed
+from dsn_sktime.benchmarking import report, speed, study
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -17,6 +17,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m dsn_sktime.benchmarking", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     report.add_parser(commands)
+    study.add_parser(commands)
     command = commands.add_parser("speed", help="the sparse engine beside masked dense torch")
     command.add_argument("--repeats", type=int, default=15, help="timed turns of each (15)")
     command.add_argument("--json", type=Path, help="write the results to this file as well")

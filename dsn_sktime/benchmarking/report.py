@@ -12,8 +12,7 @@ import pandas as pd
 from dsn_sktime.benchmarking import report_figures as figures
 from dsn_sktime.benchmarking import report_tables as tables
 from dsn_sktime.benchmarking import results as results_file
-from dsn_sktime.benchmarking.page import Page, Section, Table, check_installed
-from dsn_sktime.benchmarking.scores import (
+from dsn_sktime.benchmarking.comparison import (
     Published,
     Scores,
     collect,
@@ -24,6 +23,7 @@ from dsn_sktime.benchmarking.scores import (
     resolve,
     successful_runs,
 )
+from dsn_sktime.benchmarking.page import Page, Section, Table, check_installed
 from dsn_sktime.benchmarking.wording import count, list_numbers, one_line
 
 __all__ = ["add_parser", "build"]

@@ -6,8 +6,8 @@ import json
 
 import pandas as pd
 
+from dsn_sktime.benchmarking.comparison import RUN, Published, Scores
 from dsn_sktime.benchmarking.page import Table
-from dsn_sktime.benchmarking.scores import RUN, Published, Scores
 from dsn_sktime.benchmarking.statistics import (
     average_ranks,
     cliques,

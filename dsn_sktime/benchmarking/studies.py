@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from dsn_sktime.benchmarking import report_figures as figures
 from dsn_sktime.benchmarking import report_tables as tables
+from dsn_sktime.benchmarking.comparison import Scores, collect
 from dsn_sktime.benchmarking.page import Figure, Page, Section, draw
-from dsn_sktime.benchmarking.scores import Scores, collect
 from dsn_sktime.benchmarking.statistics import average_ranks, wins_ties_losses
 from dsn_sktime.benchmarking.wording import count, list_numbers
 from dsn_sktime.plotting import plot_settings
 
-__all__ = ["STUDIES", "Study", "page", "table", "write"]
+__all__ = ["PAPER", "STUDIES", "Study", "page", "table", "write"]
 
-_NO_GROUPS = {"n_kernel_groups": 1, "n_filters": 141, "n_bottleneck": 47}
+PAPER = "dsn-paper"
 
 
 @dataclass(frozen=True)
@@ -31,16 +30,19 @@ class Study:
     title : str
     question : str
         What is compared, in a sentence.
-    paper : str
-        The setting of the paper, which the others are held against.
-    settings : dict of str to dict
-        By name, the parameters that differ from ``DSNClassifier.paper()``.
+    settings : dict of str to str
+        The estimator of each setting, by its short name. One is the paper's own, which the
+        others are held against.
     """
 
     title: str
     question: str
-    paper: str
-    settings: dict[str, dict[str, Any]] = field(repr=False)
+    settings: dict[str, str]
+
+    @property
+    def paper(self) -> str:
+        """The setting of the paper."""
+        return next(label for label, name in self.settings.items() if name == PAPER)
 
 
 STUDIES = {
@@ -48,45 +50,40 @@ STUDIES = {
         "Sparsity",
         "How sparse may the exploration regions be? Dense is the network without kernel groups "
         "in which every weight is activated.",
-        "80 % (paper)",
         {
-            "50 %": {"sparsity": 0.5},
-            "80 % (paper)": {},
-            "90 %": {"sparsity": 0.9},
-            "dense": {**_NO_GROUPS, "sparsity": 0.0},
+            "50 %": "dsn-sparsity50",
+            "80 % (paper)": PAPER,
+            "90 %": "dsn-sparsity90",
+            "dense": "dsn-dense",
         },
     ),
     "size": Study(
         "Width and depth",
         "Does a wider or deeper network do better? Channels are those of a layer, over all "
         "three kernel groups.",
-        "141 channels, 4 layers (paper)",
         {
-            "141 channels, 3 layers": {"n_layers": 3},
-            "141 channels, 4 layers (paper)": {},
-            "141 channels, 5 layers": {"n_layers": 5},
-            "177 channels, 4 layers": {"n_filters": 59},
+            "141 channels, 3 layers": "dsn-3layers",
+            "141 channels, 4 layers (paper)": PAPER,
+            "141 channels, 5 layers": "dsn-5layers",
+            "177 channels, 4 layers": "dsn-59filters",
         },
     ),
     "groups": Study(
         "Kernel groups",
         "What do kernel groups gain? Without them each kernel may reach over all 39 taps, at "
         "the same sparsity of 80 %, and so has more activated weights.",
-        "3 groups (paper)",
-        {"3 groups (paper)": {}, "no groups": _NO_GROUPS},
+        {"3 groups (paper)": PAPER, "no groups": "dsn-nogroups"},
     ),
     "fix": Study(
         "Dynamic or fixed topology",
         "What does the search for a topology gain? DSNfix keeps the first one, which activates "
         "the first taps of each exploration region.",
-        "DSN (paper)",
-        {"DSN (paper)": {}, "DSNfix": {"growth": None}},
+        {"DSN (paper)": PAPER, "DSNfix": "dsn-fix"},
     ),
     "growth": Study(
         "Growth",
         "Should weights grow at random or where the dense gradient is largest?",
-        "random (paper)",
-        {"random (paper)": {}, "gradient": {"growth": "gradient"}},
+        {"random (paper)": PAPER, "gradient": "dsn-grad"},
     ),
 }
 
