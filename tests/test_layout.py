@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "classifier": {"base", "layers", "network", "panel", "runtime", "topology", "training"},
     "analysis": {"layers", "network", "topology"},
     "plotting": {"analysis", "classifier"},
-    "benchmarking": {"network", "runtime", "training"},
+    "benchmarking": {"analysis", "network", "oscnn", "runtime", "training"},
     "__init__": {"classifier"},
 }
 
