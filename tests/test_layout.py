@@ -25,7 +25,15 @@ MAY_IMPORT = {
     "analysis": {"layers", "network", "topology"},
     "benchmarking.statistics": set(),
     "plotting": {"analysis", "benchmarking.statistics", "classifier"},
-    "benchmarking": {"benchmarking.statistics", "network", "plotting", "runtime", "training"},
+    "benchmarking": {
+        "analysis",
+        "benchmarking.statistics",
+        "network",
+        "oscnn",
+        "plotting",
+        "runtime",
+        "training",
+    },
     "__init__": {"classifier"},
 }
 

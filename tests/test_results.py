@@ -66,7 +66,7 @@ def test_a_row_comes_back_as_it_was_written(path):
     }
     assert found["error"] == ""
     assert math.isnan(found["auroc"])
-    assert found["n_jobs"] is pd.NA
+    assert pd.isna(found["n_jobs"])
 
 
 def test_columns_are_typed_in_an_empty_file_too(path):

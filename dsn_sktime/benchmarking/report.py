@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from dsn_sktime.benchmarking.comparison import (
     successful_runs,
 )
 from dsn_sktime.benchmarking.page import Page, Section, Table, check_installed
+from dsn_sktime.benchmarking.run import tell_of_broken_lines
 from dsn_sktime.benchmarking.wording import count, list_numbers, one_line
 
 __all__ = ["add_parser", "build"]
@@ -66,7 +68,10 @@ def add_parser(commands: Any) -> None:
 
 def _report(chosen: argparse.Namespace) -> None:
     check_installed()
-    rows = results_file.read(chosen.results)
+    tell_of_broken_lines(chosen.results)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # has just been told
+        rows = results_file.read(chosen.results)
     if rows.empty:
         raise ValueError(f"{chosen.results} holds no results yet. Write some with 'run'.")
     page = build(

@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from dsn_sktime.benchmarking import results
 from dsn_sktime.benchmarking.archive import UCR_85
 from dsn_sktime.benchmarking.comparison import failed_runs, successful_runs
-from dsn_sktime.benchmarking.datasets import find
 from dsn_sktime.benchmarking.jobs import Job, plan
 from dsn_sktime.benchmarking.page import check_installed
-from dsn_sktime.benchmarking.runner import Runner
+from dsn_sktime.benchmarking.run import (
+    add_dataset_arguments,
+    add_machine_arguments,
+    chosen_datasets,
+    run_jobs,
+    tell_of_broken_lines,
+)
 from dsn_sktime.benchmarking.studies import STUDIES, table, write
 
 __all__ = ["add_parser"]
 
+
+class _Size(NamedTuple):
+    datasets: tuple[str, ...]
+    epochs: int
+    seeds: int
+
+
 # All three come with sktime, so a study needs no network.
-_SMALL = {"datasets": ("ItalyPowerDemand", "GunPoint", "ArrowHead"), "epochs": 50, "seeds": 2}
-_FULL = {"datasets": UCR_85, "epochs": 1000, "seeds": 5}
+_SMALL = _Size(("ItalyPowerDemand", "GunPoint", "ArrowHead"), epochs=50, seeds=2)
+_FULL = _Size(UCR_85, epochs=1000, seeds=5)
 _SHOWN = ["mean_accuracy", "average_rank", "n_datasets", "n_parameters", "multiply_adds"]
 
 
@@ -36,8 +47,8 @@ def add_parser(commands: Any) -> None:
         help="one of the paper's studies: sparsity, size, groups, fix, growth",
         description=(
             "Run one of the paper's studies and write its table and plots:\n\n"
-            f"{listed}\n\nSmall by default: {', '.join(_SMALL['datasets'])}, {_SMALL['epochs']} "
-            f"epochs, {_SMALL['seeds']} seeds. Started again, it goes on where it was stopped."
+            f"{listed}\n\nSmall by default: {', '.join(_SMALL.datasets)}, {_SMALL.epochs} "
+            f"epochs, {_SMALL.seeds} seeds. Started again, it goes on where it was stopped."
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -52,44 +63,49 @@ def add_parser(commands: Any) -> None:
     command.add_argument(
         "--full",
         action="store_true",
-        help=f"{len(_FULL['datasets'])} data sets of the UCR archive, {_FULL['epochs']} epochs, "
-        f"{_FULL['seeds']} seeds: days to weeks",
+        help=f"{len(_FULL.datasets)} data sets of the UCR archive, {_FULL.epochs} epochs, "
+        f"{_FULL.seeds} seeds: days to weeks",
     )
-    command.add_argument("--data", type=Path, metavar="FOLDER", help="folder of .ts files")
-    command.add_argument("--datasets", nargs="+", metavar="NAME", help="these data sets instead")
-    command.add_argument("--epochs", type=int, metavar="N", help="training epochs instead")
-    command.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N-1 instead")
     command.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="processes to run it in (1)"
+        "--epochs", type=int, metavar="N", help=f"training epochs ({_SMALL.epochs})"
     )
+    command.add_argument(
+        "--seeds", type=int, metavar="N", help=f"that many seeds, from 0 ({_SMALL.seeds})"
+    )
+    add_dataset_arguments(command)
+    add_machine_arguments(command.add_argument_group("where and how"))
     command.set_defaults(run=_study)
 
 
-def _study(chosen: argparse.Namespace) -> None:
+def _study(chosen: argparse.Namespace) -> int:
     check_installed()
     jobs = _jobs(chosen)
     chosen.output.mkdir(parents=True, exist_ok=True)
     path = chosen.output / "results.csv"
-    print(f"{len(jobs)} jobs; results in {path}", file=sys.stderr)
-    Runner(path, n_workers=chosen.workers).run(jobs)
+    tell_of_broken_lines(path)
+    run_jobs(jobs, path, chosen)
     runs, failed = _of_jobs(results.read(path), jobs, chosen.name)
     write(chosen.name, runs, failed, chosen.output)
     print(table(chosen.name, runs)[_SHOWN].round(4).to_string())
     for form in ("csv", "md", "html"):
         print(f"Written: {chosen.output / chosen.name}.{form}")
+    return int(len(failed) > 0)
 
 
 def _jobs(chosen: argparse.Namespace) -> list[Job]:
     size = _FULL if chosen.full else _SMALL
-    for name in ("epochs", "seeds", "workers"):
+    for name in ("epochs", "seeds"):
         given = getattr(chosen, name)
         if given is not None and given < 1:
             raise ValueError(f"--{name} must be at least 1, found {given}.")
+    if not (chosen.datasets or chosen.list or chosen.all is not None):
+        chosen.datasets = list(size.datasets)
     return plan(
-        [find(name, chosen.data) for name in chosen.datasets or size["datasets"]],
+        chosen_datasets(chosen),
         list(STUDIES[chosen.name].settings.values()),
-        range(chosen.seeds or size["seeds"]),
-        n_epochs=chosen.epochs or size["epochs"],
+        range(chosen.seeds or size.seeds),
+        n_jobs=chosen.n_jobs,
+        n_epochs=chosen.epochs or size.epochs,
     )
 
 
