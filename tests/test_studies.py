@@ -79,7 +79,7 @@ def test_page_states_epochs_and_seeds(name, tmp_path):
         STUDIES[name].settings
     )
     text = (tmp_path / f"{name}.md").read_text()
-    assert "100 epochs, seeds 0, 1, 2 data sets" in text
+    assert "Epochs: 100; seeds: 0, 1; 2 data sets" in text
     assert (tmp_path / "figures" / f"{name}-accuracy.png").stat().st_size > 1000
     assert list(pd.read_csv(tmp_path / f"{name}.csv")["setting"]) == list(STUDIES[name].settings)
 

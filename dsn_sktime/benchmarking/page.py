@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Figure", "Page", "Section", "Table", "check_installed", "draw"]
 
 _NEEDED = ("jinja2", "matplotlib", "networkx", "scikit_posthocs")
-_STYLE: dict[Any, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+_STYLE: dict[Any, Any] = {"font.size": 9}
 # Without both, the same numbers would give other bytes every time.
 _SAME_BYTES: dict[Any, Any] = {"svg.hashsalt": "dsn_sktime"}
 _NO_DATE = {"Date": None}

@@ -105,10 +105,9 @@ def page(name: str, runs: pd.DataFrame, failed: pd.DataFrame) -> Page:
     study, scores = STUDIES[name], _scores(name, runs)
     common = scores.common
     lead = (
-        f"{list_numbers(runs['n_epochs'])} epochs, seeds {list_numbers(runs['seed'])}, "
+        f"Epochs: {list_numbers(runs['n_epochs'])}; seeds: {list_numbers(runs['seed'])}; "
         f"{count(len(common), 'data set')} with an accuracy of every setting. The paper trains "
-        "1,000 epochs and uses the 85 univariate sets of the archive: fewer of either show how "
-        "the study works, not its answer."
+        "1,000 epochs: fewer, on few data sets, show how the study works, not its answer."
     )
     of_summary = [] if common.empty else [tables.summary(scores, study.paper)]
     of_summary += [] if common.empty else [tables.costs(scores)]

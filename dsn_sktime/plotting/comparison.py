@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dsn_sktime.benchmarking.statistics import average_ranks, wilcoxon_holm, wins_ties_losses
-from dsn_sktime.plotting._axes import COLOURS, axes_or_new
+from dsn_sktime.plotting._axes import COLOURS, axes_or_new, open_frame
 from dsn_sktime.plotting._labels import label_points
 
 if TYPE_CHECKING:
@@ -149,6 +149,7 @@ def plot_pairwise(
     counts = wins_ties_losses(pair, x).loc[y]
     ax.set(xlim=(low, 1.02), ylim=(low, 1.02), xlabel=x, ylabel=y, aspect="equal")
     ax.set_title(f"{counts['wins']} wins, {counts['ties']} ties, {counts['losses']} losses")
+    open_frame(ax)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))
     difference = pair[y] - pair[x]
@@ -200,6 +201,7 @@ def plot_accuracy_cost(table: pd.DataFrame, cost: str, ax: Axes | None = None) -
     spread = max(known["accuracy"].max() - known["accuracy"].min(), 0.01)
     ax.set_ylim(known["accuracy"].min() - 0.25 * spread, known["accuracy"].max() + 0.25 * spread)
     ax.grid(color="0.9")
+    open_frame(ax)
     label_points(ax, known[[cost, "accuracy"]].to_numpy(), list(known.index))
     return ax
 
@@ -239,5 +241,6 @@ def plot_settings(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set_xticks(places, [fill(str(name), _TICK_WIDTH) for name in table.columns])
     ax.set(xlim=(-0.3, len(places) - 0.7), ylabel="accuracy")
     ax.grid(axis="y", color="0.9")
+    open_frame(ax)
     ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     return ax
