@@ -127,7 +127,9 @@ def test_pairwise_counts_wins_and_names_the_extremes():
     assert ax.lines[1].get_xdata().tolist() == table["x"].tolist()
     assert ax.lines[1].get_ydata().tolist() == table["y"].tolist()
     assert {text.get_text() for text in ax.texts if text.get_text()} == {"B", "D"}
-    # Equal ones have no extremes to name.
+    # None is named where the other is better throughout, nor of equal ones.
+    one_sided = plot_pairwise(table.assign(y=table["x"] - [0.1, 0.2, 0.1, 0.1]), "x", "y")
+    assert {text.get_text() for text in one_sided.texts if text.get_text()} == {"B"}
     assert not plot_pairwise(table.assign(y=table["x"]), "x", "y").texts
 
 

@@ -153,8 +153,8 @@ def plot_pairwise(
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))
     difference = pair[y] - pair[x]
-    ends = {difference.idxmax(), difference.idxmin()}
-    named = [name for name in pair.index if name in ends and difference[name] != 0]
+    named = [difference.idxmax()] if difference.max() > 0 else []
+    named += [difference.idxmin()] if difference.min() < 0 else []
     label_points(ax, pair.loc[named].to_numpy(), named, size=7, avoid=pair.to_numpy())
     return ax
 
