@@ -11,10 +11,13 @@ from sktime.exceptions import NotFittedError
 from dsn_sktime import DSNClassifier
 from dsn_sktime.analysis import receptive_fields
 from dsn_sktime.plotting import (
+    plot_accuracy_cost,
     plot_activated_weights,
     plot_critical_difference,
     plot_history,
+    plot_pairwise,
     plot_receptive_fields,
+    plot_settings,
 )
 
 matplotlib.use("Agg")
@@ -99,6 +102,87 @@ def test_critical_difference_tells_a_better_classifier_from_equal_ones():
     texts = {text.get_text() for text in ax.texts}
     assert any("good (1" in text for text in texts)
     assert sum("2.5" in text for text in texts) == 2
+
+
+def test_published_classifiers_look_different():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.uniform(0, 1, (9, 5)), columns=list("abcde"))
+    ax = plot_critical_difference(table, published={"b", "e"})
+    styles = {text.get_text().strip("(.)0123456789 "): text.get_fontstyle() for text in ax.texts}
+    assert styles == {"a": "normal", "b": "italic", "c": "normal", "d": "normal", "e": "italic"}
+    hollow = [
+        plot_pairwise(table, "a", name, published={"b"}).lines[1].get_markerfacecolor()
+        for name in "bc"
+    ]
+    assert hollow[0] == "none"
+    assert hollow[1] != "none"
+
+
+def test_pairwise_counts_wins_and_names_the_extremes():
+    table = pd.DataFrame(
+        {"x": [0.5, 0.6, 0.7, 0.8], "y": [0.6, 0.9, 0.7, 0.5]}, index=["A", "B", "C", "D"]
+    )
+    ax = plot_pairwise(table, "x", "y")
+    assert ax.get_title() == "2 wins, 1 ties, 1 losses"
+    assert ax.lines[1].get_xdata().tolist() == table["x"].tolist()
+    assert ax.lines[1].get_ydata().tolist() == table["y"].tolist()
+    assert {text.get_text() for text in ax.texts if text.get_text()} == {"B", "D"}
+    # None is named where the other is better throughout, nor of equal ones.
+    one_sided = plot_pairwise(table.assign(y=table["x"] - [0.1, 0.2, 0.1, 0.1]), "x", "y")
+    assert {text.get_text() for text in one_sided.texts if text.get_text()} == {"B"}
+    assert not plot_pairwise(table.assign(y=table["x"]), "x", "y").texts
+
+
+def test_accuracy_cost_draws_whom_it_knows():
+    table = pd.DataFrame({"accuracy": [0.8, 0.9, 0.7], "macs": [1e6, 1e8, np.nan]}, list("abc"))
+    ax = plot_accuracy_cost(table, "macs")
+    points = [(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines]
+    assert points == [(1e6, 0.8), (1e8, 0.9)]
+    assert ax.get_xscale() == "log"
+    assert {text.get_text() for text in ax.texts if text.get_text()} == {"a", "b"}
+
+
+def test_names_cover_neither_each_other_nor_points():
+    rng = np.random.default_rng(0)
+    accuracy = 0.8 + rng.uniform(0, 0.02, 9)
+    names = [f"classifier {number}" for number in range(9)]
+    table = pd.DataFrame({"accuracy": accuracy, "s": 10 ** rng.uniform(1, 2, 9)}, names)
+    ax = plot_accuracy_cost(table, "s")
+    boxes = [text.get_window_extent() for text in ax.texts if text.get_text()]
+    assert len(boxes) == 9
+    assert not any(a.overlaps(b) for place, a in enumerate(boxes) for b in boxes[:place])
+    points = ax.transData.transform(table[["s", "accuracy"]].to_numpy())
+    assert not any(box.contains(*point) for box in boxes for point in points)
+
+
+@pytest.mark.parametrize("n_datasets", [3, 10])
+def test_settings_are_drawn_by_data_set_with_their_mean(n_datasets):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.uniform(0, 1, (n_datasets, 3)), columns=["50 %", "80 %", "90 %"])
+    ax = plot_settings(table)
+    drawn = [line.get_ydata() for line in ax.lines]
+    assert np.array(drawn[:-1]) == pytest.approx(table.to_numpy())
+    assert drawn[-1] == pytest.approx(table.mean().to_numpy())
+    assert [label.get_text() for label in ax.get_xticklabels()] == list(table.columns)
+    # Few lines have a name each, many only their mean.
+    assert len(ax.get_legend().get_texts()) == (n_datasets + 1 if n_datasets < 7 else 1)
+
+
+@pytest.mark.parametrize(
+    ("plot", "message"),
+    [
+        (lambda table: plot_pairwise(table, "a", "b"), "found 2 data sets and 1 missing"),
+        (lambda table: plot_pairwise(table.head(0), "a", "b"), "found 0 data sets"),
+        (plot_settings, r"found shape \(2, 2\) and 1 missing"),
+        (
+            lambda table: plot_accuracy_cost(table.rename(columns={"a": "accuracy"}) - 1, "b"),
+            "b above 0",
+        ),
+    ],
+)
+def test_tables_that_cannot_be_drawn_are_refused(plot, message):
+    with pytest.raises(ValueError, match=message):
+        plot(pd.DataFrame({"a": [0.1, np.nan], "b": [0.1, 0.2]}))
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,21 @@
 Needs the extra ``plots``: ``pip install dsn-sktime[plots]``.
 """
 
-from dsn_sktime.plotting.comparison import plot_critical_difference
+from dsn_sktime.plotting.comparison import (
+    plot_accuracy_cost,
+    plot_critical_difference,
+    plot_pairwise,
+    plot_settings,
+)
 from dsn_sktime.plotting.topology import plot_activated_weights, plot_receptive_fields
 from dsn_sktime.plotting.training import plot_history
 
 __all__ = [
+    "plot_accuracy_cost",
     "plot_activated_weights",
     "plot_critical_difference",
     "plot_history",
+    "plot_pairwise",
     "plot_receptive_fields",
+    "plot_settings",
 ]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from dsn_sktime.classifier import DSNClassifier
 
-__all__ = ["COLOURS", "axes_or_new", "check_trained"]
+__all__ = ["COLOURS", "axes_or_new", "check_trained", "open_frame"]
 
 # Okabe and Ito's palette, told apart with any colour vision; black last.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -24,6 +24,11 @@ def axes_or_new(ax: Axes | None) -> Axes:
     from matplotlib import pyplot as plt
 
     return plt.subplots(figsize=(6.4, 4.4), layout="constrained")[1]
+
+
+def open_frame(ax: Axes) -> None:
+    """Take away the frame's upper and right side."""
+    ax.spines[["top", "right"]].set_visible(False)
 
 
 def check_trained(estimator: DSNClassifier) -> None:

@@ -1,0 +1,90 @@
+"""Parameters and multiply-adds of a classifier's networks, from the shape of the data alone."""
+
+from __future__ import annotations
+
+import inspect
+from typing import NamedTuple
+
+import numpy as np
+from sktime.classification.base import BaseClassifier
+
+from dsn_sktime import DSNClassifier
+from dsn_sktime.analysis import count_flops, count_parameters
+from dsn_sktime.network import DSNNetwork
+
+__all__ = ["Costs", "costs"]
+
+
+class Costs(NamedTuple):
+    """Parameters, and multiply-adds of the class scores of one series."""
+
+    n_parameters: int
+    multiply_adds: int
+
+
+def costs(
+    classifier: BaseClassifier, n_variates: int, series_length: int, n_classes: int
+) -> Costs | None:
+    """Count the parameters and multiply-adds of a classifier's networks, all together.
+
+    Nothing is trained. Of sparse layers the activated weights count, of an OS-CNN those
+    that its kernel sizes leave.
+
+    Parameters
+    ----------
+    classifier : BaseClassifier
+        Need not be fitted.
+    n_variates, series_length, n_classes : int
+        Variates m, time steps L and classes c of the data.
+
+    Returns
+    -------
+    Costs or None
+        None if the classifier has no torch network.
+    """
+    shape = (n_variates, series_length, n_classes)
+    if isinstance(classifier, DSNClassifier):
+        return _of_dsn(classifier, *shape)
+    if _is_oscnn(classifier):
+        return _of_oscnn(classifier, *shape)
+    return _of_sktimes(classifier, *shape) if hasattr(classifier, "num_epochs") else None
+
+
+def _of_dsn(classifier: DSNClassifier, m: int, length: int, c: int) -> Costs:
+    own = classifier.get_params(deep=False)
+    taken = {name: own[name] for name in inspect.signature(DSNNetwork).parameters if name in own}
+    network = DSNNetwork(m, c, **taken)
+    n_networks = classifier.n_estimators
+    return Costs(
+        n_networks * count_parameters(network).activated,
+        n_networks * count_flops(network, length).activated,
+    )
+
+
+def _is_oscnn(classifier: BaseClassifier) -> bool:
+    return type(classifier).__name__ == "OSCNNClassifier"
+
+
+def _of_oscnn(classifier: BaseClassifier, m: int, length: int, c: int) -> Costs:
+    from dsn_sktime.oscnn import OSCNNNetwork
+
+    largest = min(max(length // 4, 1), classifier.max_kernel_size)
+    network = OSCNNNetwork(m, c, largest, classifier.layer_budgets)
+    n_networks = classifier.n_estimators
+    return Costs(
+        n_networks * count_parameters(network).activated,
+        n_networks * count_flops(network, length).activated,
+    )
+
+
+def _of_sktimes(classifier: BaseClassifier, m: int, length: int, c: int) -> Costs:
+    """Count by torch's own counter what an sktime network does in one prediction."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    # 0 epochs: fit builds the network and leaves it at that.
+    fitted = classifier.clone().set_params(num_epochs=0)
+    fitted.fit(np.zeros((c, m, length)), np.arange(c))
+    with FlopCounterMode(display=False) as counter:
+        fitted.predict_proba(np.zeros((1, m, length)))
+    n_parameters = sum(parameter.numel() for parameter in fitted.network.parameters())
+    return Costs(n_parameters, counter.get_total_flops() // 2)

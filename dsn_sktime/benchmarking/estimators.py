@@ -1,0 +1,198 @@
+"""The classifiers of the benchmark by short name, or any other as ``module:factory``."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+from sktime.classification.base import BaseClassifier
+
+__all__ = ["ESTIMATORS", "Entry", "entry", "make", "n_epochs_of", "parameters_json"]
+
+_ROCKET = "dsn_sktime.benchmarking.rocket:RocketRidge"
+_DSN = "dsn_sktime:DSNClassifier"
+_PAPER = f"{_DSN}.paper"
+_OSCNN = "dsn_sktime:OSCNNClassifier"
+_DEEP = "sktime.classification.deep_learning"
+
+# The paper's "without groups": one group as wide as the three.
+_NO_GROUPS = {"n_kernel_groups": 1, "n_filters": 141, "n_bottleneck": 47}
+
+# As published: 8 features of each kernel, 50,000 in all.
+_MULTIROCKET = {"transform": "multirocket", "num_kernels": 6250}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A classifier that the benchmark knows.
+
+    Attributes
+    ----------
+    path : str
+        ``module:factory`` that makes it.
+    settings : dict
+        What the factory is called with.
+    about : str
+        One line for the list.
+    weight : float
+        Multiply-adds per time step of a series and, for a network, training epoch; by it the
+        longest jobs are started first.
+    quadratic : bool
+        Whether each test series is compared with each training series, step by step.
+    argmax : bool
+        Whether ``predict`` is the most probable class of ``predict_proba``, so that one
+        call gives both.
+    """
+
+    path: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    about: str = ""
+    weight: float = 1e5
+    quadratic: bool = False
+    argmax: bool = True
+
+
+ESTIMATORS = {
+    "dsn": Entry(_DSN, {}, "DSNClassifier with its defaults", 1.2e5),
+    "dsn-paper": Entry(_PAPER, {}, "DSN with the paper's recipe", 1.2e5),
+    "dsn-fix": Entry(_PAPER, {"growth": None}, "DSN whose topology is fixed at its start", 1.2e5),
+    "dsn-grad": Entry(_PAPER, {"growth": "gradient"}, "DSN that grows by gradient", 1.2e5),
+    "dsn-nogroups": Entry(_PAPER, _NO_GROUPS, "DSN with one kernel group as wide as three", 1.8e5),
+    "dsn-dense": Entry(_PAPER, {**_NO_GROUPS, "sparsity": 0}, "the dense network of DSN", 8e5),
+    "dsn-sparsity50": Entry(_PAPER, {"sparsity": 0.5}, "DSN with 50 % sparsity", 3e5),
+    "dsn-sparsity90": Entry(_PAPER, {"sparsity": 0.9}, "DSN with 90 % sparsity", 8e4),
+    "dsn-3layers": Entry(_PAPER, {"n_layers": 3}, "DSN with 3 layers", 8e4),
+    "dsn-5layers": Entry(_PAPER, {"n_layers": 5}, "DSN with 5 layers", 1.6e5),
+    "dsn-59filters": Entry(_PAPER, {"n_filters": 59}, "DSN with 177 channels a layer", 1.9e5),
+    "dsn-ens5": Entry(_DSN, {"n_estimators": 5}, "five DSNs, averaged", 6e5),
+    "oscnn": Entry(_OSCNN, {}, "Omni-Scale CNN", 2.4e5),
+    "oscnn-ens5": Entry(_OSCNN, {"n_estimators": 5}, "five OS-CNNs, averaged", 1.2e6),
+    "rocket": Entry(_ROCKET, {"transform": "rocket"}, "ROCKET, 10,000 kernels", 9e4),
+    "minirocket": Entry(_ROCKET, {"transform": "minirocket"}, "MiniROCKET", 1e4),
+    "multirocket": Entry(_ROCKET, _MULTIROCKET, "MultiROCKET, 6,250 kernels", 5e4),
+    "inceptiontime": Entry(
+        f"{_DEEP}.inceptiontime:InceptionTimeClassifierTorch", {}, "one InceptionTime network", 5e5
+    ),
+    "resnet": Entry(f"{_DEEP}.resnet:ResNetClassifierTorch", {}, "ResNet", 5e5),
+    "fcn": Entry(f"{_DEEP}.fcn:FCNClassifierTorch", {}, "fully convolutional network", 3e5),
+    "1nn-dtw": Entry(
+        "sktime.classification.distance_based:KNeighborsTimeSeriesClassifier",
+        {"n_neighbors": 1, "distance": "dtw"},
+        "one nearest neighbour by dynamic time warping, full window",
+        quadratic=True,
+    ),
+}
+"""The registered classifiers by short name."""
+
+
+def entry(name: str) -> Entry:
+    """Return the entry of a short name, or one made for ``module:factory``.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    """
+    if name in ESTIMATORS:
+        return ESTIMATORS[name]
+    if ":" in name:
+        return Entry(name, argmax=False)
+    nearest = get_close_matches(name, ESTIMATORS, n=1)
+    meant = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    raise ValueError(
+        f"unknown estimator {name!r}.{meant} Known are {', '.join(ESTIMATORS)}, and any "
+        "classifier as module:factory."
+    )
+
+
+def make(name: str, seed: int, n_jobs: int = 1, n_epochs: int | None = None) -> BaseClassifier:
+    """Make a classifier.
+
+    Parameters
+    ----------
+    name : str
+        Short name, or ``module:factory``: a class or function that returns a classifier
+        when called without arguments.
+    seed : int
+        Set as ``random_state`` where the classifier has one.
+    n_jobs : int, default=1
+        Cores, set where the classifier has ``n_jobs``.
+    n_epochs : int, optional
+        Training epochs of a network instead of its own number: set where the classifier
+        has ``n_epochs`` or, as sktime's, ``num_epochs``.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or does not make a classifier of sktime.
+    """
+    known = entry(name)
+    try:
+        classifier = _factory(known.path)(**known.settings)
+    except Exception as error:  # whatever stands in a module of someone else
+        raise ValueError(
+            f"estimator {name!r} cannot be made ({type(error).__name__}: {error}). A "
+            "module:factory must be importable and take no arguments."
+        ) from error
+    if not isinstance(classifier, BaseClassifier):
+        raise ValueError(
+            f"estimator {name!r} must make an sktime classifier, found "
+            f"{type(classifier).__name__}. Wrap a scikit-learn one in an sktime pipeline."
+        )
+    own = classifier.get_params(deep=False)
+    wanted = {"n_jobs": n_jobs, _epochs_name(own): n_epochs}
+    classifier.set_params(**{k: v for k, v in wanted.items() if k in own and v is not None})
+    return classifier.set_random_state(seed, deep=True, self_policy="copy")
+
+
+def _factory(path: str) -> Callable[..., Any]:
+    module, _, name = path.partition(":")
+    factory: Any = importlib.import_module(module)
+    for part in name.split("."):
+        factory = getattr(factory, part)
+    return factory
+
+
+def _epochs_name(parameters: dict[str, Any]) -> str:
+    return "n_epochs" if "n_epochs" in parameters else "num_epochs"
+
+
+def n_epochs_of(classifier: BaseClassifier) -> int | None:
+    """Return the training epochs that a network is set to, None for other classifiers."""
+    own = classifier.get_params(deep=False)
+    return own.get(_epochs_name(own))
+
+
+def parameters_json(classifier: BaseClassifier) -> str:
+    """Return all parameters as JSON with sorted keys, the same in each process.
+
+    What JSON has no form for is named by its class and its own parameters, or its ``repr``
+    without memory addresses.
+    """
+    return json.dumps(_plain(classifier.get_params(deep=False)), sort_keys=True)
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.generic | np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "get_params") and not isinstance(value, type):
+        return {"class": _qualified(type(value)), **_plain(value.get_params(deep=False))}
+    if hasattr(value, "__qualname__"):
+        return _qualified(value)
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
+
+def _qualified(value: Any) -> str:
+    return f"{value.__module__}:{value.__qualname__}"

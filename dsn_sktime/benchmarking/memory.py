@@ -1,0 +1,50 @@
+"""The highest resident memory of this process while something runs."""
+
+from __future__ import annotations
+
+import re
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["PeakMemory"]
+
+
+class PeakMemory:
+    """Context whose ``megabytes`` is the process's highest resident memory inside it.
+
+    Libraries and data that were there before count as well; other processes, such as
+    those of an ensemble, do not. On Linux the kernel's high-water mark is set back at the
+    start. Elsewhere it cannot be: ``megabytes`` is then None unless the mark has risen
+    inside.
+    """
+
+    megabytes: float | None = None
+
+    def __enter__(self) -> PeakMemory:
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+        self._before = _high_water_mark()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        after = _high_water_mark()
+        if after is not None and (_can_be_set_back() or after > (self._before or 0)):
+            self.megabytes = round(after, 1)
+
+
+def _can_be_set_back() -> bool:
+    return Path("/proc/self/clear_refs").exists()
+
+
+def _high_water_mark() -> float | None:
+    status = Path("/proc/self/status")
+    if status.exists():
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        return int(found[1]) / 1024 if found else None
+    with suppress(ImportError):  # not on Windows
+        import resource
+
+        maximum = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return maximum / 2**20 if sys.platform == "darwin" else maximum / 1024
+    return None

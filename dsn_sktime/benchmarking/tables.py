@@ -1,0 +1,111 @@
+"""The command ``tables``: parameters and multiply-adds per data set, from shapes alone."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from dsn_sktime.benchmarking.costs import costs
+from dsn_sktime.benchmarking.datasets import Dataset
+from dsn_sktime.benchmarking.estimators import make
+from dsn_sktime.benchmarking.run import add_dataset_arguments, chosen_datasets
+
+__all__ = ["add_parser", "cost_table", "to_markdown"]
+
+_DEFAULT = ("dsn", "dsn-nogroups", "dsn-dense", "oscnn", "inceptiontime", "resnet", "fcn")
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the command to those of ``python -m dsn_sktime.benchmarking``."""
+    command = commands.add_parser(
+        "tables",
+        help="parameters and multiply-adds of networks on data sets, without training",
+        description="Parameters (thousands) and multiply-adds (millions per series) of networks, "
+        "as in tables 1 to 3 of the DSN paper: counted from the shapes of the data, nothing is "
+        "trained. Of sparse layers the activated weights count.",
+    )
+    add_dataset_arguments(command)
+    command.add_argument(
+        "-e", "--estimators", nargs="+", default=_DEFAULT, metavar="NAME",
+        help=f"networks by short name or module:factory ({' '.join(_DEFAULT)})",
+    )  # fmt: skip
+    command.add_argument("--csv", type=Path, metavar="FILE", help="write the exact counts as CSV")
+    command.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="write the printed table to this file too"
+    )
+    command.set_defaults(run=_tables)
+
+
+def cost_table(datasets: Iterable[Dataset], estimators: Sequence[str]) -> pd.DataFrame:
+    """Count what networks cost on data sets.
+
+    Parameters
+    ----------
+    datasets : iterable of Dataset
+    estimators : sequence of str
+        Short names or ``module:factory`` of classifiers that are torch networks.
+
+    Returns
+    -------
+    DataFrame
+        One row per data set and estimator: "dataset", "n_variates", "series_length",
+        "n_classes", "estimator", "n_parameters" and "multiply_adds" (per series).
+
+    Raises
+    ------
+    ValueError
+        If an estimator is unknown or not a torch network.
+    """
+    classifiers = {name: make(name, seed=0) for name in estimators}
+    rows = []
+    for dataset in datasets:
+        shape = {
+            name: getattr(dataset, name) for name in ("n_variates", "series_length", "n_classes")
+        }
+        for name, classifier in classifiers.items():
+            counted = costs(classifier, **shape)
+            if counted is None:
+                raise ValueError(f"estimator {name!r} is not a torch network: nothing to count.")
+            row = {"dataset": dataset.name, **shape, "estimator": name, **counted._asdict()}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """Lay a :func:`cost_table` out with one line per data set, and their mean.
+
+    Returns
+    -------
+    str
+        Markdown. A cell holds parameters in thousands and multiply-adds in millions.
+    """
+    shape = ["n_variates", "series_length", "n_classes"]
+    names = table["estimator"].unique().tolist()
+    lines = [["data set", "m", "L", "c", *names], ["---", *["---:"] * (3 + len(names))]]
+    for dataset, rows in table.groupby("dataset", sort=False):
+        cells = rows.set_index("estimator").loc[names]
+        lines.append([str(dataset), *map(str, cells[shape].iloc[0]), *map(_cell, *_counts(cells))])
+    means = table.groupby("estimator")[["n_parameters", "multiply_adds"]].mean().loc[names]
+    lines.append(["**mean**", "", "", "", *map(_cell, *_counts(means))])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _counts(cells: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    return cells["n_parameters"], cells["multiply_adds"]
+
+
+def _cell(n_parameters: float, multiply_adds: float) -> str:
+    return f"{n_parameters / 1e3:,.1f} K, {multiply_adds / 1e6:,.1f} M"
+
+
+def _tables(chosen: argparse.Namespace) -> None:
+    table = cost_table(chosen_datasets(chosen), chosen.estimators)
+    markdown = to_markdown(table)
+    print(markdown, end="")
+    if chosen.csv:
+        table.to_csv(chosen.csv, index=False)
+    if chosen.markdown:
+        chosen.markdown.write_text(markdown, encoding="utf-8")

@@ -1,0 +1,88 @@
+"""Names beside points, where they cover nothing."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+
+__all__ = ["label_points"]
+
+# Distances from the point to the text, in points of 1/72 inch, and the sides tried first.
+_DISTANCES = (6, 13, 22, 34)
+_SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
+_HORIZONTAL = {-1: "right", 0: "center", 1: "left"}
+_VERTICAL = {-1: "top", 0: "center", 1: "bottom"}
+_POINT_RADIUS = 4
+
+
+def label_points(
+    ax: Axes,
+    points: np.ndarray,
+    names: Sequence[str],
+    size: float = 8,
+    avoid: np.ndarray | None = None,
+) -> None:
+    """Write each name beside its point, at the nearest place that is free.
+
+    Call it last: limits and scales of the axes must be final. A name that has to stand
+    away from its point is joined to it by a line. ``avoid`` holds all points that a name
+    must not cover, those named among them; it is ``points`` if None.
+    """
+    if len(points) == 0:
+        return
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()
+    radius = _POINT_RADIUS * figure.dpi / 72
+    centres = ax.transData.transform(points if avoid is None else avoid)
+    taken = [np.concatenate([centre - radius, centre + radius]) for centre in centres]
+    for name, point in zip(names, points, strict=True):
+        taken.append(_label(ax, point, name, taken, size))
+
+
+def _label(
+    ax: Axes, point: np.ndarray, name: str, taken: list[np.ndarray], size: float
+) -> np.ndarray:
+    """Write one name and return the box that it takes."""
+    for distance, (right, up) in product(_DISTANCES, _SIDES):
+        offset = (right * distance, up * distance)
+        text = ax.annotate(
+            name,
+            (point[0], point[1]),
+            offset,
+            textcoords="offset points",
+            ha=_HORIZONTAL[right],
+            va=_VERTICAL[up],
+            fontsize=size,
+        )
+        box = np.asarray(text.get_window_extent().extents)
+        if _lies_within(box, np.asarray(ax.bbox.extents)) and not any(
+            _overlap(box, other) for other in taken
+        ):
+            if distance > _DISTANCES[0]:
+                _join(ax, point, offset)
+            return box
+        text.remove()
+    # No place is free: better a name over another than none.
+    text = ax.annotate(name, (point[0], point[1]), fontsize=size)
+    return np.asarray(text.get_window_extent().extents)
+
+
+def _join(ax: Axes, point: np.ndarray, offset: tuple[float, float]) -> None:
+    line = {"arrowstyle": "-", "lw": 0.5, "color": "0.5", "shrinkA": 0, "shrinkB": 0}
+    ax.annotate("", (point[0], point[1]), offset, textcoords="offset points", arrowprops=line)
+
+
+def _lies_within(box: np.ndarray, outer: np.ndarray) -> bool:
+    return bool((box[:2] >= outer[:2]).all() and (box[2:] <= outer[2:]).all())
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
+    return bool((a[:2] < b[2:]).all() and (b[:2] < a[2:]).all())
