@@ -146,11 +146,6 @@ def _run(chosen: argparse.Namespace) -> int:
     runner = Runner(chosen.results, chosen.workers, chosen.scheduler, chosen.retry_failed)
     try:
         runner.run(jobs)
-    except OSError as error:
-        raise OSError(
-            f"{chosen.results} cannot be written ({error.strerror or error}); it holds all jobs "
-            "that ended before, so make room and start again."
-        ) from error
     finally:
         if any(vars(runner.summary).values()):
             print(_told(runner.summary, len(jobs), chosen.results))
