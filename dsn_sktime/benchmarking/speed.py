@@ -1,7 +1,8 @@
 """Speed of the sparse engine beside masked dense convolutions, in one run.
 
 The two take turns of a few steps in a row, so that both see the same machine, and each
-its own data in the caches as in training; medians are compared.
+its own data in the caches as in training; medians are compared. What bounds the engine and
+how it grows is measured the same way: see :func:`figures`.
 """
 
 from __future__ import annotations
@@ -16,16 +17,20 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from dsn_sktime.analysis import count_parameters
 from dsn_sktime.benchmarking.masked_dense import MaskedDenseNetwork
+from dsn_sktime.kernels import sparse_conv1d
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.runtime import compute_threads
 from dsn_sktime.training.adam import Adam
 
-__all__ = ["CASES", "measure"]
+__all__ = ["CASES", "figures", "measure", "rockets"]
 
 # Batch size, variates, time steps.
 CASES = ((16, 1, 96), (16, 1, 500), (16, 9, 128), (3, 1, 250))
 _N_CLASSES = 3
+# Shape that the engine's growth is measured at.
+_LONG = (16, 1, 500)
 _STEPS_IN_A_ROW = 5
 
 
@@ -82,20 +87,133 @@ def _take_turns(
     return {"sparse_ms": sparse_ms, "dense_ms": dense_ms, "ratio": dense_ms / sparse_ms}
 
 
-def _networks(
+def figures(n_repeats: int) -> list[dict[str, Any]]:
+    """Measure what the engine's speed and memory depend on, on one thread.
+
+    Parameters
+    ----------
+    n_repeats : int
+        Timed turns of each.
+
+    Returns
+    -------
+    list of dict
+        Rows with "figure" and "value".
+    """
+    length = _LONG[2]
+    halved = (*_LONG[:2], length // 2)
+    return [
+        {"figure": name, "value": value}
+        for name, value in (
+            ("forward convolution / matrix product, rate", _rate(n_repeats)),
+            ("step at S = 0.9 / at S = 0.8", _steps_ratio(_LONG, 0.9, _LONG, 0.8, n_repeats)),
+            (
+                f"step at L = {length} / {length // 2}",
+                _steps_ratio(_LONG, 0.8, halved, 0.8, n_repeats),
+            ),
+            ("stored state / dense network's", _state_ratio()),
+        )
+    ]
+
+
+def _rate(n_repeats: int) -> float:
+    """Return the rate of multiply-adds of a layer's convolution, by a matrix product's."""
+    conv = _networks(_LONG)[0].sparse_convs()[1]
+    x = torch.randn(_LONG[0], conv.groups.in_channels, _LONG[2] + conv.groups.kernel_size - 1)
+    left, right = torch.randn(512, 512), torch.randn(512, 512)
+    kernels, values = conv.kernel_index(), conv.values.detach()
+
+    def convolve() -> None:
+        with compute_threads(1), torch.no_grad():
+            sparse_conv1d(x, values, conv.index, kernels)
+
+    def multiply() -> None:
+        with compute_threads(1):
+            torch.mm(left, right)
+
+    times = _take_turns(convolve, multiply, n_repeats)
+    work = len(values) * _LONG[0] * _LONG[2]
+    return work / times["sparse_ms"] / (512**3 / times["dense_ms"])
+
+
+def _steps_ratio(
     case: tuple[int, int, int],
+    sparsity: float,
+    other: tuple[int, int, int],
+    other_sparsity: float,
+    n_repeats: int,
+) -> float:
+    """Return the time of a training step by that of another."""
+    one, two = (
+        _training(case, 1, sparsity)[0],
+        _training(other, 1, other_sparsity)[0],
+    )
+    return 1 / _take_turns(one, two, n_repeats)["ratio"]
+
+
+def _state_ratio() -> float:
+    """Return the bytes of parameters, gradients, Adam's state and index by a dense network's."""
+    network = _networks(_LONG)[0]
+    optimizer = Adam(network.parameters(), 3e-4)
+    kept = [*network.parameters(), *(conv.index for conv in network.sparse_convs())]
+    kept += [*network.parameters()]  # Their gradients.
+    kept += [tensor for state in optimizer.state.values() for tensor in state.values()]
+    n_bytes = sum(tensor.numel() * tensor.element_size() for tensor in kept)
+    return n_bytes / (count_parameters(network)["dense"] * 4 * 4)
+
+
+def rockets(n_series: int = 100, n_steps: int = 300) -> list[dict[str, Any]]:
+    """Time the prediction of a series by DSN, MiniROCKET and ROCKET, all warmed up.
+
+    Parameters
+    ----------
+    n_series, n_steps : int
+        Of the univariate series that are predicted.
+
+    Returns
+    -------
+    list of dict
+        "classifier" and "ms" per series, the least of three predictions on all cores.
+    """
+    from sktime.classification.kernel_based import RocketClassifier
+
+    from dsn_sktime import DSNClassifier
+
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(n_series, 1, n_steps)), np.arange(n_series) % 2
+    classifiers = {
+        "DSN": DSNClassifier(n_epochs=1, n_jobs=-1, random_state=0),
+        "MiniROCKET": RocketClassifier(rocket_transform="minirocket", n_jobs=-1, random_state=0),
+        "ROCKET": RocketClassifier(n_jobs=-1, random_state=0),
+    }
+    rows = []
+    for name, classifier in classifiers.items():
+        classifier.fit(X[:20], y[:20]).predict(X)
+        times = []
+        for _ in range(3):
+            started = time.perf_counter()
+            classifier.predict(X)
+            times.append(time.perf_counter() - started)
+        rows.append({"classifier": name, "ms": 1e3 * min(times) / n_series})
+    return rows
+
+
+def _networks(
+    case: tuple[int, int, int], sparsity: float = 0.8
 ) -> tuple[DSNNetwork, MaskedDenseNetwork, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    network = DSNNetwork(case[1], _N_CLASSES, topology_init="random", generator=generator)
+    network = DSNNetwork(
+        case[1], _N_CLASSES, sparsity=sparsity, topology_init="random", generator=generator
+    )
     x = torch.randn(case, generator=generator)
     y = torch.randint(_N_CLASSES, case[:1], generator=generator)
     return network, MaskedDenseNetwork(network), x, y
 
 
 def _training(
-    case: tuple[int, int, int], n_threads: int
+    case: tuple[int, int, int], n_threads: int, sparsity: float = 0.8
 ) -> tuple[Callable[[], object], Callable[[], object]]:
-    network, masked, x, y = _networks(case)
+    network, masked, x, y = _networks(case, sparsity)
     ours, torchs = Adam(network.parameters(), 3e-4), torch.optim.Adam(masked.parameters(), 3e-4)
 
     def sparse() -> None:

@@ -14,11 +14,9 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
-
-from dsn_sktime.kernels.jit import compiled
 
 __all__ = ["counters", "share"]
 
@@ -89,7 +87,8 @@ def _give_way(typing_context: Any) -> Any:
     return types.void(), emit_code
 
 
-@compiled()
+# Not kept on disk: numba cannot compile a caller of a generator that it has read from there.
+@njit(nogil=True)
 def share(team, phase, n_parts):
     """Yield the parts of a phase that this thread is to do; end when all are done.
 
