@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dsn_sktime.kernels import sparse, uses_sparse_kernels
-from dsn_sktime.layers import ClassHead, SparseConv1d, SparseModule
+from dsn_sktime.layers import ClassHead, MaskedBatchNorm1d, SparseConv1d, SparseModule
 from dsn_sktime.layers.lengths import check_batch, observed_steps
 
 __all__ = ["DSNNetwork"]
@@ -124,8 +124,11 @@ class DSNNetwork(nn.Module):
         # The engine has gradients by parameters only, and none with running statistics.
         if not uses_sparse_kernels(x) or (x.requires_grad and torch.is_grad_enabled()):
             return False
-        norms = {layer.norm.training for layer in (*self.sparse_modules(), self.head)}
+        norms = {norm.training for norm in self._norms()}
         return norms == {True} or (norms == {False} and not torch.is_grad_enabled())
+
+    def _norms(self) -> list[MaskedBatchNorm1d]:
+        return [*(module.norm for module in self.sparse_modules()), self.head.norm]
 
     def _fused(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Score each class on the sparse engine."""
@@ -137,7 +140,7 @@ class DSNNetwork(nn.Module):
             )
         if not self.head.norm.training:
             return self._engine.predict(x, lengths, [one.folded() for one in modules], head)
-        for norm in (*(module.norm for module in modules), self.head.norm):
+        for norm in self._norms():
             norm.num_batches_tracked.add_(1)
         return self._engine.train(x, lengths, [one.fused() for one in modules], head)
 

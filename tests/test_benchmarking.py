@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from dsn_sktime.analysis import count_parameters
 from dsn_sktime.benchmarking import speed
 from dsn_sktime.benchmarking.__main__ import main
 from dsn_sktime.benchmarking.masked_dense import MaskedDenseNetwork
@@ -26,6 +27,7 @@ def test_masked_dense_network_is_the_same_function(training):
 
 def test_speed_prints_a_table_and_writes_json(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(speed, "CASES", ((2, 1, 8), (3, 2, 10)))
+    monkeypatch.setattr(speed, "_LONG", (2, 1, 12))
     file = tmp_path / "speed.json"
     main(["speed", "--repeats", "2", "--json", str(file)])
     assert "ratio" in capsys.readouterr().out
@@ -33,3 +35,15 @@ def test_speed_prints_a_table_and_writes_json(monkeypatch, tmp_path, capsys):
     assert {row["task"] for row in rows} == {"training step", "prediction"}
     assert all(row["ratio"] == row["dense_ms"] / row["sparse_ms"] for row in rows)
     assert {(row["B"], row["m"], row["L"]) for row in rows} == {(2, 1, 8), (3, 2, 10)}
+    figures = json.loads(file.read_text())["figures"]
+    assert len(figures) == 4
+    assert all(row["value"] > 0 for row in figures)
+
+
+def test_stored_state_is_counted_in_bytes():
+    """Five numbers of 4 bytes a parameter, an index of 8 a sparse weight; four if dense."""
+    network = DSNNetwork(1, speed._N_CLASSES)
+    n_sparse = sum(conv.groups.n_activated for conv in network.sparse_convs())
+    counted = count_parameters(network)
+    expected = (20 * counted.activated + 8 * n_sparse) / (16 * counted.dense)
+    assert speed._state_ratio() == pytest.approx(expected)

@@ -10,11 +10,11 @@ from processes import run_python
 from sktime.classification.compose import ColumnEnsembleClassifier
 from sktime.classification.dummy import DummyClassifier
 
-import dsn_sktime
 from dsn_sktime import DSNClassifier
 from dsn_sktime.benchmarking import estimators
 from dsn_sktime.benchmarking.costs import costs
 from dsn_sktime.benchmarking.estimators import make, n_epochs_of, parameters_json
+
 
 @pytest.mark.parametrize("name", estimators.ESTIMATORS)
 def test_every_name_makes_a_classifier_that_is_set_as_asked(name):

@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "benchmarking": {
         "analysis",
         "benchmarking.statistics",
+        "kernels",
         "network",
         "oscnn",
         "plotting",

@@ -43,6 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _add_speed(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("speed", help="the sparse engine beside masked dense torch")
     command.add_argument("--repeats", type=int, default=15, help="timed turns of each (15)")
+    command.add_argument(
+        "--rocket", action="store_true", help="compare predictions with sktime's ROCKETs as well"
+    )
     command.add_argument("--json", type=Path, help="write the results to this file as well")
     command.set_defaults(run=_speed)
 
@@ -50,7 +53,12 @@ def _add_speed(commands: argparse._SubParsersAction) -> None:
 def _speed(chosen: argparse.Namespace) -> None:
     thread_counts = tuple(sorted({1, os.cpu_count() or 1}))
     result = speed.measure(chosen.repeats, thread_counts)
-    print(pd.DataFrame(result["rows"]).round(2).to_string(index=False))
+    result["figures"] = speed.figures(chosen.repeats)
+    if chosen.rocket:
+        result["rockets"] = speed.rockets()
+    for table in ("rows", "figures", "rockets"):
+        if table in result:
+            print(pd.DataFrame(result[table]).round(2).to_string(index=False))
     if chosen.json:
         chosen.json.write_text(json.dumps(result, indent=2) + "\n")
 

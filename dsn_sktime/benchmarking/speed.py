@@ -159,7 +159,7 @@ def _state_ratio() -> float:
     kept += [*network.parameters()]  # Their gradients.
     kept += [tensor for state in optimizer.state.values() for tensor in state.values()]
     n_bytes = sum(tensor.numel() * tensor.element_size() for tensor in kept)
-    return n_bytes / (count_parameters(network)["dense"] * 4 * 4)
+    return n_bytes / (count_parameters(network).dense * 4 * 4)
 
 
 def rockets(n_series: int = 100, n_steps: int = 300) -> list[dict[str, Any]]:
@@ -175,6 +175,7 @@ def rockets(n_series: int = 100, n_steps: int = 300) -> list[dict[str, Any]]:
     list of dict
         "classifier" and "ms" per series, the least of three predictions on all cores.
     """
+    # Both are slow to import, and needed here only.
     from sktime.classification.kernel_based import RocketClassifier
 
     from dsn_sktime import DSNClassifier

@@ -456,9 +456,7 @@ class _Step:
         """Call a compiled function on a team of threads."""
         layers, batch = self.layers, self.batch
         team = counters(passes.N_PHASES * len(layers) + 2)
-        run_team(
-            lambda thread: function(layers, batch, *numbers, team, thread), self.n_threads
-        )
+        run_team(lambda thread: function(layers, batch, *numbers, team, thread), self.n_threads)
 
     def gradients(self, upstream: Tensor, eps: float) -> list[Tensor | None]:
         """Return the gradients by the parameters of layers and head."""

@@ -35,7 +35,7 @@ def compiled(fastmath: bool | set[str] = False) -> Callable[[Callable], Any]:
 
     def decorate(function: Callable) -> Any:
         try:
-            dispatcher = njit(nogil=True, cache=True, fastmath=fastmath)(function)
+            dispatcher: Any = njit(nogil=True, cache=True, fastmath=fastmath)(function)
         except RuntimeError:
             return njit(nogil=True, fastmath=fastmath)(function)
         # numba looks at the function's own file only, but it inlines what others hold.

@@ -308,5 +308,7 @@ class KernelIndex:
         tile = 4 * lanes * (_TILE_STEPS + kernel_size - 1)
         n_blocks = -(-n_read // max(1, _CACHE_BYTES // tile))
         block = written * n_blocks + read * n_blocks // n_read
-        starts = np.concatenate([[0], np.cumsum(np.bincount(block, minlength=n_written * n_blocks))])
+        starts = np.concatenate(
+            [[0], np.cumsum(np.bincount(block, minlength=n_written * n_blocks))]
+        )
         return Weights(order, read, step, starts, n_blocks)

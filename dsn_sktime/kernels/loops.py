@@ -46,8 +46,8 @@ __all__ = [
     "pool_gradient",
     "row_products",
     "suffix_sums",
-    "tile_moments",
     "through_relu",
+    "tile_moments",
     "weight_gradient",
 ]
 
@@ -374,9 +374,7 @@ def suffix_sums(row, sums_column, source):
 
 
 @compiled()
-def weight_gradient(
-    x, offsets, begin, end, y, n_groups, group_columns, x_stride, y_stride, out
-):
+def weight_gradient(x, offsets, begin, end, y, n_groups, group_columns, x_stride, y_stride, out):
     """``out[w] = sum over columns of y[column] * x[offsets[w] + column]``, begin <= w < end.
 
     Parameters

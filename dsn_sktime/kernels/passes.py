@@ -14,7 +14,7 @@ import numpy as np
 
 from dsn_sktime.kernels import loops
 from dsn_sktime.kernels.jit import compiled
-from dsn_sktime.kernels.loops import MATHS, PANEL_COLUMNS, PRODUCT_COLUMNS
+from dsn_sktime.kernels.loops import PANEL_COLUMNS, PRODUCT_COLUMNS
 from dsn_sktime.kernels.simd import LANES, TILE_ROWS
 from dsn_sktime.kernels.team import share
 from dsn_sktime.kernels.views import float_matrix, floats, ints, longs
@@ -525,9 +525,7 @@ def _output_rows(layer, batch, part):
         if batch.replicate:
             n, kernel_size = batch.n_series_groups, batch.kernel_size
             sums_from = ints(batch.sums_from, n * kernel_size * LANES)
-            loops.suffix_sums(
-                whole, batch.sums_column, sums_from.reshape((n, kernel_size, LANES))
-            )
+            loops.suffix_sums(whole, batch.sums_column, sums_from.reshape((n, kernel_size, LANES)))
         loops.weight_gradient(
             layer.z,
             layer.offsets,
@@ -587,6 +585,42 @@ def _put_last_steps(layer, batch):
 
 
 @compiled()
+def _output_gradient(layer, batch, upstream, n_next, matrix, of_matrix, scratch, team, phase):
+    """Go back through the 1x1 convolution after a layer, ReLU and BatchNorm's sums."""
+    n_panels = batch.n_groups * loops.n_panels(batch.n_steps)
+    for part in share(team, phase, n_panels + _n_parts(layer.n_out, _ROWS)):
+        if part < n_panels:
+            _output_panel(layer, batch, upstream, n_next, matrix, part)
+        else:
+            _matrix_gradient(layer, batch, upstream, n_next, of_matrix, scratch, part - n_panels)
+
+
+@compiled()
+def _weights_gradient(layer, batch, eps, team, phase):
+    """Go back through BatchNorm, and take the gradients by the weights."""
+    n_merged = _n_parts(layer.n_out, _ROWS)
+    n_ordered = _n_parts(layer.n_in, _ROWS) if layer.dz != 0 else 0
+    for part in share(team, phase, n_merged + n_ordered):
+        if part < n_merged:
+            _batch_norm_sums(layer, batch, eps, part)
+        else:
+            _order_values(layer, part - n_merged)
+    for part in share(team, phase + 1, _n_parts(layer.n_out, _FEW_ROWS)):
+        _output_rows(layer, batch, part)
+
+
+@compiled()
+def _input_gradient(layer, batch, team, phase):
+    """Go back through the sparse convolution and its padding."""
+    n_tiles = batch.n_groups * loops.n_tiles(batch.n_steps)
+    n_last = batch.n_series_groups if batch.replicate else 0
+    for part in share(team, phase, n_tiles + n_last):
+        _input_tile(layer, batch, n_tiles, part)
+    for _ in share(team, phase + 1, batch.replicate):
+        _put_last_steps(layer, batch)
+
+
+@compiled()
 def backward(layers, batches, eps, team, thread):
     """Compute the gradients by all parameters from those by the logits.
 
@@ -597,42 +631,21 @@ def backward(layers, batches, eps, team, thread):
     """
     batch = batches[0]
     scratch = batch.scratch + 4 * thread * batch.scratch_size
-    n_panels = batch.n_groups * loops.n_panels(batch.n_steps)
-    n_tiles = batch.n_groups * loops.n_tiles(batch.n_steps)
-    n_back = n_tiles + (batch.n_series_groups if batch.replicate else 0)
-    for part in share(team, N_PHASES * len(layers), batch.n_classes):
+    after = N_PHASES * len(layers)
+    for part in share(team, after, batch.n_classes):
         _class_gradient(batch, part)
     upstream, n_next = batch.score_gradient, batch.n_classes
     matrix, of_matrix = batch.classes, batch.classes_gradient
     for number in range(len(layers) - 1, -1, -1):
         layer, phase = layers[number], N_PHASES * number
-        for part in share(team, phase, n_panels + _n_parts(layer.n_out, _ROWS)):
-            if part < n_panels:
-                _output_panel(layer, batch, upstream, n_next, matrix, part)
-            else:
-                _matrix_gradient(
-                    layer, batch, upstream, n_next, of_matrix, scratch, part - n_panels
-                )
-        n_merged = _n_parts(layer.n_out, _ROWS)
-        n_ordered = _n_parts(layer.n_in, _ROWS) if layer.dz != 0 else 0
-        for part in share(team, phase + 1, n_merged + n_ordered):
-            if part < n_merged:
-                _batch_norm_sums(layer, batch, eps, part)
-            else:
-                _order_values(layer, part - n_merged)
-        for part in share(team, phase + 2, _n_parts(layer.n_out, _FEW_ROWS)):
-            _output_rows(layer, batch, part)
+        _output_gradient(layer, batch, upstream, n_next, matrix, of_matrix, scratch, team, phase)
+        _weights_gradient(layer, batch, eps, team, phase + 1)
         if layer.dz != 0:
-            for part in share(team, phase + 3, n_back):
-                _input_tile(layer, batch, n_tiles, part)
-            for _ in share(team, phase + 4, batch.replicate):
-                _put_last_steps(layer, batch)
+            _input_gradient(layer, batch, team, phase + 3)
         upstream, n_next = layer.dz, layer.n_in
         matrix, of_matrix = layer.bottleneck, layer.bottleneck_gradient
     if layers[0].dz != 0:
-        for part in share(
-            team, N_PHASES * len(layers) + 1, _n_parts(batch.n_variates, _ROWS)
-        ):
+        for part in share(team, after + 1, _n_parts(batch.n_variates, _ROWS)):
             _first_matrix_gradient(layers[0], batch, scratch, part)
 
 

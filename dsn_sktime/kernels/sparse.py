@@ -59,9 +59,7 @@ class SparseConvolution(torch.autograd.Function):
         return of_x, of_values, None, None
 
 
-def _correlate(
-    x: Tensor, values: Tensor, weights: Weights, n_out: int, kernel_size: int
-) -> Tensor:
+def _correlate(x: Tensor, values: Tensor, weights: Weights, n_out: int, kernel_size: int) -> Tensor:
     """Sum steps ahead of each step times their values: (B, C, L + k - 1) to (B, n_out, L)."""
     n_series, _, n_padded = x.shape
     batch = _whole_batch(n_series, n_padded - kernel_size + 1, kernel_size)
@@ -88,9 +86,9 @@ def _padded(x: Tensor, batch: TimeBatch, kernel_size: int) -> np.ndarray:
     source = np.where((series >= 0) & (step < n_steps), series * n_steps + step, -1)
     rows = x.detach().transpose(0, 1).reshape(n_channels, n_series * n_steps)
     # A column of zeros at the end, which -1 stands for.
-    rows = torch.nn.functional.pad(rows, (0, 1)).numpy()
+    padded = torch.nn.functional.pad(rows, (0, 1)).numpy()
     z = empty_matrix(n_channels, pitch(len(source)))
-    z[:, : len(source)] = rows[:, source]
+    z[:, : len(source)] = padded[:, source]
     return z
 
 

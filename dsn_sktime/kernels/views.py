@@ -22,9 +22,7 @@ def _pointer_to(element: types.Type) -> Any:
     @intrinsic
     def pointer(typing_context: Any, address: Any) -> Any:
         def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-            return builder.inttoptr(
-                arguments[0], context.get_value_type(types.CPointer(element))
-            )
+            return builder.inttoptr(arguments[0], context.get_value_type(types.CPointer(element)))
 
         return types.CPointer(element)(types.int64), emit_code
 
