@@ -120,7 +120,7 @@ def make(name: str, seed: int, n_jobs: int = 1, n_epochs: int | None = None) -> 
         Short name, or ``module:factory``: a class or function that returns a classifier
         when called without arguments.
     seed : int
-        Set as ``random_state`` where the classifier has one.
+        Set as ``random_state`` of the classifier and of its parts.
     n_jobs : int, default=1
         Cores, set where the classifier has ``n_jobs``.
     n_epochs : int, optional
@@ -147,8 +147,10 @@ def make(name: str, seed: int, n_jobs: int = 1, n_epochs: int | None = None) -> 
         )
     own = classifier.get_params(deep=False)
     wanted = {"n_jobs": n_jobs, _epochs_name(own): n_epochs}
-    classifier.set_params(**{k: v for k, v in wanted.items() if k in own and v is not None})
-    return classifier.set_random_state(seed, deep=True, self_policy="copy")
+    wanted = {name: value for name, value in wanted.items() if name in own and value is not None}
+    # Not sktime's set_random_state, which draws the same for the parts whatever the seed.
+    seeded = [name for name in classifier.get_params() if name.split("__")[-1] == "random_state"]
+    return classifier.set_params(**wanted, **dict.fromkeys(seeded, seed))
 
 
 def _factory(path: str) -> Callable[..., Any]:

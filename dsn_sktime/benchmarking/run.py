@@ -168,11 +168,6 @@ def run_jobs(jobs: list[Job], path: Path, chosen: argparse.Namespace) -> Summary
     runner = Runner(path, chosen.workers, chosen.scheduler, chosen.retry_failed)
     try:
         runner.run(jobs)
-    except OSError as error:
-        raise OSError(
-            f"{path} cannot be written ({error.strerror or error}); it holds all jobs "
-            "that ended before, so make room and start again."
-        ) from error
     finally:
         if any(vars(runner.summary).values()):
             print(_told(runner.summary, len(jobs), path))

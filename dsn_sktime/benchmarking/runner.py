@@ -6,9 +6,9 @@ import os
 import sys
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,7 @@ class Runner:
         self.summary = Summary()
         self._running: dict[str, tuple[Job, FileLock]] = {}
         self._error: OSError | None = None
+        self._deaths: type[Exception] = BrokenProcessPool
         self._read_at = (-1, -1)
         self._lines: dict[str, list[tuple[int, str]]] = {}
 
@@ -103,24 +104,26 @@ class Runner:
             raise self._error
         return self.summary
 
-    def _backend(self) -> Any:
+    def _backend(self) -> AbstractContextManager:
+        """Return the context in which joblib runs jobs where they are to run."""
         if self.scheduler is None:
             return parallel_config("loky", n_jobs=self.n_workers)
         try:
-            from dask.distributed import Client
+            from dask.distributed import Client, KilledWorker
         except ImportError as error:
             raise ValueError(
                 "a dask scheduler needs dask.distributed: pip install 'dask[distributed]'."
             ) from error
         try:
-            client = Client(self.scheduler, timeout="20s")
+            self._client = Client(self.scheduler, timeout="20s")
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"there is no dask scheduler at {self.scheduler!r} ({error})."
             ) from error
+        self._deaths = KilledWorker
         stack = ExitStack()
-        stack.enter_context(client)
-        stack.enter_context(parallel_config("dask", client=client, n_jobs=-1))
+        stack.enter_context(self._client)
+        stack.enter_context(parallel_config("dask", client=self._client, n_jobs=-1))
         return stack
 
     def _run_until_a_process_dies(self, pending: Iterator[Any]) -> bool:
@@ -130,7 +133,7 @@ class Runner:
         try:
             for row in parallel(pending):
                 self._record(row)
-        except BrokenProcessPool:
+        except self._deaths:
             return True
         return False
 
@@ -138,46 +141,72 @@ class Runner:
         """Run each of the jobs that were running when a process died in one of its own."""
         for job in jobs:
             try:
-                row = get_reusable_executor(max_workers=1).submit(run_job, job).result()
-            except BrokenProcessPool:
+                row = self._submit(job).result()
+            except self._deaths:
                 reason = "The process of this job was killed, perhaps for want of memory."
                 row = {**dict.fromkeys(results.COLUMNS), **identity(job), **failure(reason)}
             self._record(row)
+
+    def _submit(self, job: Job) -> Any:
+        if self.scheduler is None:
+            return get_reusable_executor(max_workers=1).submit(run_job, job)
+        return self._client.submit(run_job, job, pure=False)
 
     def _claimed(self, jobs: Sequence[Job]) -> Iterator[Any]:
         """Yield the jobs that are neither done nor another process's.
 
         joblib asks for them from a thread of its own, which an error would end unseen.
         """
+        try:
+            # Whoever ran a job at first may have ended, or died, by the end.
+            elsewhere = yield from self._claimed_once(jobs)
+            elsewhere = yield from self._claimed_once(elsewhere)
+        except OSError as error:
+            self._error = _unwritable(self.path, error)
+            return
+        self.summary.elsewhere = len(elsewhere)
+        self._bar.update(len(elsewhere))
+
+    def _claimed_once(self, jobs: Sequence[Job]) -> Generator[Any, None, list[Job]]:
+        elsewhere = []
         for job in jobs:
             try:
                 claimed = self._claim(job)
-            except OSError as error:
-                self._error = error
-                return
+            except Timeout:
+                elsewhere.append(job)
+                continue
             if claimed:
                 yield delayed(run_job)(job)
             else:
                 self._bar.update()
+        return elsewhere
 
     def _claim(self, job: Job) -> bool:
-        """Return whether the job is now this process's to run."""
+        """Return whether the job is now this process's to run, or has been run before.
+
+        Raises
+        ------
+        Timeout
+            If another process has the job.
+        """
         if self._is_settled(job):
             return False
-        self._claims.mkdir(exist_ok=True)
-        lock = FileLock(self._claims / f"{job.digest}.lock", thread_local=False)
-        try:
-            # The system gives the lock back when this process ends, however it does.
-            lock.acquire(blocking=False)
-        except Timeout:
-            self.summary.elsewhere += 1
-            return False
+        lock = self._lock(job)
         # Once more: who had the claim before has written its line by now.
         if self._is_settled(job):
             _release(lock)
             return False
         self._running[job.digest] = job, lock
         return True
+
+    def _lock(self, job: Job) -> FileLock:
+        # The system gives the lock back when this process ends, however it does.
+        lock = FileLock(self._claims / f"{job.digest}.lock", thread_local=False)
+        while True:
+            self._claims.mkdir(exist_ok=True)
+            with suppress(FileNotFoundError):  # another process just removed the folder
+                lock.acquire(blocking=False)
+                return lock
 
     def _is_settled(self, job: Job) -> bool:
         """Count and return whether the results file holds the job's outcome."""
@@ -201,7 +230,10 @@ class Runner:
         return self._lines
 
     def _record(self, row: dict[str, Any]) -> None:
-        results.append(self.path, row)
+        try:
+            results.append(self.path, row)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
         job, lock = self._running.pop(row["job"])
         _release(lock)
         if row["status"] == "ok":
@@ -233,9 +265,19 @@ def _release(lock: FileLock) -> None:
     lock.release()
 
 
+def _unwritable(path: Path, error: OSError) -> OSError:
+    return OSError(
+        f"{path} cannot be written ({error.strerror or error}); it holds all jobs that ended "
+        "before, so mend that and start again."
+    )
+
+
 def _check_writable(path: Path) -> None:
     if not path.parent.is_dir():
         raise ValueError(f"the results file cannot be written: there is no folder {path.parent}.")
     if path.exists() and not path.is_file():
         raise ValueError(f"the results file {path} is not a file.")
-    path.open("ab").close()
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise _unwritable(path, error) from error
