@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from dsn_sktime.kernels import TimeBatch, sparse, uses_sparse_kernels
+from dsn_sktime.kernels import sparse, uses_sparse_kernels
 from dsn_sktime.layers import ClassHead, SparseConv1d, SparseModule
 from dsn_sktime.layers.lengths import check_batch, observed_steps
 
@@ -85,6 +86,7 @@ class DSNNetwork(nn.Module):
             for layer in range(n_layers)
         )
         self.head = ClassHead(n_channels, n_classes, n_pool, generator)
+        self._engine: sparse.Engine | None = None
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Score each class.
@@ -108,8 +110,8 @@ class DSNNetwork(nn.Module):
             As :meth:`dsn_sktime.layers.SparseConv1d.forward`.
         """
         check_batch(x, lengths, self.n_variates, self.head.classes.weight.dtype)
-        if self._runs_in_time_batch(x):
-            return self._forward_time_batch(x, lengths)
+        if self._is_fused(x):
+            return self.head.from_scores(self._scores(x, lengths), lengths)
         if lengths is not None:
             # NaN in the padding of the input would reach the first 1x1 convolution's
             # weights on the way back: its gradient there is 0, and 0 * NaN is NaN.
@@ -118,19 +120,33 @@ class DSNNetwork(nn.Module):
             x = layer(x, lengths)
         return self.head(x, lengths)
 
-    def _runs_in_time_batch(self, x: Tensor) -> bool:
-        # With running statistics that layout has no gradients: it is for prediction.
-        has_gradients = all(layer.norm.training for layer in self.sparse_modules())
-        return uses_sparse_kernels(x) and (has_gradients or not torch.is_grad_enabled())
+    def _is_fused(self, x: Tensor) -> bool:
+        # The engine has gradients by parameters only, and none with running statistics.
+        if not uses_sparse_kernels(x) or (x.requires_grad and torch.is_grad_enabled()):
+            return False
+        norms = {layer.norm.training for layer in self.sparse_modules()}
+        return norms == {True} or (norms == {False} and not torch.is_grad_enabled())
 
-    def _forward_time_batch(self, x: Tensor, lengths: Tensor | None) -> Tensor:
-        n_series, _, n_steps = x.shape
-        whole = np.full(n_series, n_steps)
-        batch = TimeBatch(whole if lengths is None else lengths.numpy(), n_steps)
-        a = sparse.time_batch(x, batch)
-        for layer in self.sparse_modules():
-            a = layer.forward_time_batch(a, batch)
-        return self.head.forward_time_batch(a, batch)
+    def _scores(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        """Score each time step on the sparse engine, (B, c, L)."""
+        modules, classes = self.sparse_modules(), self.head.classes.weight
+        if self._engine is None:
+            conv, eps = modules[0].conv, modules[0].norm.eps
+            self._engine = sparse.Engine(
+                conv.groups.kernel_size, conv.padding == "replicate", eps
+            )
+        if not modules[0].norm.training:
+            folded = [module.folded() for module in modules]
+            return self._engine.predict(x, lengths, folded, classes)
+        fused = [module.fused() for module in modules]
+        scores, moments, n_observed = self._engine.train(x, lengths, fused, classes)
+        for module, (mean, variance) in zip(modules, moments, strict=True):
+            module.norm.update_running(mean, variance, n_observed)
+        return scores
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the engine, which holds tables of addresses."""
+        return {**vars(self), "_engine": None}
 
     def sparse_modules(self) -> list[SparseModule]:
         """Return the dynamic sparse layers, from input to output."""

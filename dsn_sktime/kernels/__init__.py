@@ -5,12 +5,11 @@ tests' oracle, kernels are dense and zero where not activated. ``dispatch`` choo
 """
 
 from dsn_sktime.kernels.dispatch import adam_step, sparse, sparse_conv1d, uses_sparse_kernels
-from dsn_sktime.kernels.layout import KernelIndex, TimeBatch
+from dsn_sktime.kernels.layout import KernelIndex
 from dsn_sktime.kernels.threads import kernel_threads
 
 __all__ = [
     "KernelIndex",
-    "TimeBatch",
     "adam_step",
     "kernel_threads",
     "sparse",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from numba import njit
@@ -10,12 +12,20 @@ from numba import njit
 __all__ = ["compiled"]
 
 
+def _digest_of_sources() -> str:
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+
+
+_SOURCES = _digest_of_sources()
+
+
 def compiled(fastmath: bool | set[str] = False) -> Callable[[Callable], Any]:
     """Return a decorator that compiles a function at its first call.
 
     numba keeps the machine code beside the source or in the user's cache folder, and takes
-    it up again as long as that source file is unchanged: what a function inlines belongs
-    into its own file. Where neither folder can be written, each process compiles anew.
+    it up again as long as no source of this folder has changed. Where neither folder can be
+    written, each process compiles anew.
 
     Parameters
     ----------
@@ -25,8 +35,11 @@ def compiled(fastmath: bool | set[str] = False) -> Callable[[Callable], Any]:
 
     def decorate(function: Callable) -> Any:
         try:
-            return njit(nogil=True, cache=True, fastmath=fastmath)(function)
+            dispatcher = njit(nogil=True, cache=True, fastmath=fastmath)(function)
         except RuntimeError:
             return njit(nogil=True, fastmath=fastmath)(function)
+        # numba looks at the function's own file only, but it inlines what others hold.
+        dispatcher._cache._cache_file._source_stamp = _SOURCES
+        return dispatcher
 
     return decorate

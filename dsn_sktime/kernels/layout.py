@@ -1,33 +1,51 @@
-"""Where things stand in time-batch matrices: widths, columns, offsets of weights."""
+"""Where things stand in time-batch matrices: series, segments, halos, offsets of weights.
+
+A time-batch matrix has a row per channel. Its columns are vectors of the processor: the
+same time step of as many series as a vector has *lanes*. A tap of a kernel is then a shift
+by whole vectors, so each load is aligned, whatever the number of series.
+
+Few series would leave lanes empty. They are cut into ``n_segments`` stretches of equal
+length first, each of which has a lane of its own. Lanes beyond the last series, and steps
+beyond the end of a series, are not *observed*: they hold what changes nothing.
+
+The lanes are taken in *groups* of one vector. A matrix is, group after group, that group's
+steps. In a padded matrix each group's steps stand between a *halo* of steps before and
+after, which belong to the neighbouring segments, or to the padding of the convolution.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-__all__ = ["ALIGNMENT", "Convolution", "KernelIndex", "TimeBatch", "Weights"]
+__all__ = ["Convolution", "KernelIndex", "TimeBatch", "Weights", "pitch"]
 
-# Columns; a multiple of every vector's length, so that no loop needs a tail.
-ALIGNMENT = 16
+# float32 in a cache line.
+_LINE = 16
 
-# Input that one block of channels may take in the first-level cache, in bytes, and the
-# columns of a tile of it.
-_CACHE_BYTES = 40_000
-_TILE_COLUMNS = 256
+# Input that one block of channels may take in the first-level cache, in bytes: most of the
+# 32 KB that it has at least. And the steps of a tile, at most.
+_CACHE_BYTES = 28_000
+_TILE_STEPS = 16
+
+# Work of a step of the halo, which is copied, beside a step that is convolved.
+_HALO_COST = 0.06
+# Shorter segments would leave too few sums under way at once.
+_LEAST_STEPS = 8
+_MOST_SEGMENTS = 16
 
 _N_REMEMBERED = 8
 
 
-def _aligned(n_columns: int) -> int:
+def pitch(n_columns: int) -> int:
     """Round up to whole cache lines, and to an odd number of them.
 
     Rows an even number of lines apart share the sets of the first-level cache: at a power
     of two they all fall into the same one.
     """
-    return (-(-n_columns // ALIGNMENT) | 1) * ALIGNMENT
+    return (-(-n_columns // _LINE) | 1) * _LINE
 
 
 class TimeBatch:
@@ -39,6 +57,23 @@ class TimeBatch:
         Time steps of each series.
     n_steps : int
         Time steps L of the padded batch.
+    lanes : int
+        float32 in a vector.
+    kernel_size : int
+        Of the convolutions to come, which have ``kernel_size - 1`` steps of halo.
+
+    Attributes
+    ----------
+    n_segments : int
+        Stretches that each series is cut into.
+    segment_steps : int
+        Time steps of a segment.
+    n_groups : int
+        Vectors that hold a time step of all segments.
+    n_columns : int
+        ``n_groups * segment_steps * lanes``.
+    n_observed : int
+        Columns that belong to a series.
 
     Raises
     ------
@@ -46,7 +81,7 @@ class TimeBatch:
         If a length lies outside 1..n_steps.
     """
 
-    def __init__(self, lengths: np.ndarray, n_steps: int) -> None:
+    def __init__(self, lengths: np.ndarray, n_steps: int, lanes: int, kernel_size: int) -> None:
         if lengths.min() < 1 or lengths.max() > n_steps:
             raise ValueError(
                 f"lengths must lie in 1..{n_steps}, the time steps of the batch, found "
@@ -54,95 +89,142 @@ class TimeBatch:
             )
         self.lengths = lengths
         self.n_steps = n_steps
+        self.lanes = lanes
         self.n_series = len(lengths)
-        self.n_filled = n_steps * self.n_series
-        self.n_columns = _aligned(self.n_filled)
+        self.n_segments = _best_segments(self.n_series, n_steps, lanes, kernel_size - 1)
+        self.segment_steps = -(-n_steps // self.n_segments)
+        self.n_groups = -(-self.n_series * self.n_segments // lanes)
+        self.n_columns = self.n_groups * self.segment_steps * lanes
         self.n_observed = int(lengths.sum())
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """What the shape of the matrices depends on."""
+        return self.n_series, self.n_steps
 
     @property
     def is_full(self) -> bool:
         """Whether all series have the batch's length."""
-        return self.n_observed == self.n_filled
+        return self.n_observed == self.n_series * self.n_steps
+
+    def cells(self, n_before: int = 0, n_after: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Return series and time step that each column of a padded matrix stands for.
+
+        Parameters
+        ----------
+        n_before, n_after : int
+            Steps of halo around each segment.
+
+        Returns
+        -------
+        series, step : int64 arrays of shape (n_groups * (n_before + segment_steps +
+            n_after) * lanes,)
+            The series is -1 where a lane is empty. The step may lie outside the series.
+        """
+        lane = np.arange(self.n_groups * self.lanes).reshape(self.n_groups, 1, self.lanes)
+        step = np.arange(-n_before, self.segment_steps + n_after)[:, None]
+        series, segment = np.divmod(lane, self.n_segments)
+        series = np.where(series < self.n_series, series, -1)
+        step = segment * self.segment_steps + step
+        shape = np.broadcast_shapes(series.shape, step.shape)
+        return np.broadcast_to(series, shape).ravel(), step.ravel()
+
+    def columns(
+        self, series: np.ndarray, step: np.ndarray, n_before: int = 0, n_after: int = 0
+    ) -> np.ndarray:
+        """Return the column, outside the halos, of steps that lie in their series."""
+        lane = series * self.n_segments + step // self.segment_steps
+        in_group = n_before + step % self.segment_steps
+        per_group = n_before + self.segment_steps + n_after
+        return (lane // self.lanes * per_group + in_group) * self.lanes + lane % self.lanes
+
+    def is_observed(self, series: np.ndarray, step: np.ndarray) -> np.ndarray:
+        """Tell which cells belong to a series."""
+        return (series >= 0) & (step >= 0) & (step < self.lengths[series])
 
     @cached_property
     def observed(self) -> np.ndarray:
         """float32 array of shape (n_columns,): 1 where a column belongs to a series."""
-        observed = np.zeros(self.n_columns, dtype=np.float32)
-        steps = np.arange(self.n_steps)[:, None]
-        observed[: self.n_filled] = (steps < self.lengths).ravel()
-        return observed
+        return self.is_observed(*self.cells()).astype(np.float32)
 
-    @cached_property
-    def last_columns(self) -> np.ndarray:
-        """Column of the last time step of each series."""
-        return (self.lengths - 1) * self.n_series + np.arange(self.n_series)
+
+def _best_segments(n_series: int, n_steps: int, lanes: int, halo: int) -> int:
+    """Return how many segments per series give the least work."""
+
+    def cost(n_segments: int) -> float:
+        n_groups = -(-n_series * n_segments // lanes)
+        n_steps_each = max(-(-n_steps // n_segments), _LEAST_STEPS)
+        return n_groups * (n_steps_each + _HALO_COST * halo)
+
+    return min(range(1, min(n_steps, _MOST_SEGMENTS) + 1), key=cost)
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """Columns of a convolution's padded input, and of its output's gradient.
+    """Shapes of a convolution's padded input, and of its output's gradient.
 
-    The input is ``[left padding | L steps | right padding]``. The output's gradient is
-    kept as ``[zeros | L steps | zeros]``, so that the gradient of the input is a
-    convolution as well. Where the input was continued by its last step, suffix sums of
-    the gradient follow, which the gradient of that step is computed from.
+    The output's gradient has halos too, so that the gradient by the input is a convolution
+    as well. Where the input was continued by its last step, suffix sums of the gradient
+    follow in each row, which the gradient by that step is computed from.
 
     Attributes
     ----------
-    n_series, n_columns : int
-        B, and the columns of an unpadded matrix.
+    n_groups, segment_steps, lanes
+        As in :class:`TimeBatch`.
+    n_series : int
     kernel_size : int
-    n_left : int
-        Time steps of padding on the left.
-    has_sums : bool
-        Whether suffix sums follow the output's gradient.
+    replicate : bool
+        Whether a series is continued by its last step, or surrounded by zeros.
     """
 
+    n_groups: int
+    segment_steps: int
+    lanes: int
     n_series: int
-    n_columns: int
     kernel_size: int
-    n_left: int = 0
-    has_sums: bool = False
+    replicate: bool
+
+    @classmethod
+    def of(cls, batch: TimeBatch, kernel_size: int, replicate: bool) -> Convolution:
+        """Return the shapes for a batch."""
+        shape = batch.n_groups, batch.segment_steps, batch.lanes, batch.n_series
+        return cls(*shape, kernel_size, replicate)
 
     @property
-    def _reach(self) -> int:
-        return (self.kernel_size - 1) * self.n_series
+    def n_before(self) -> int:
+        """Steps of halo before each segment of the input, and after each of the gradient."""
+        return 0 if self.replicate else (self.kernel_size - 1) // 2
 
     @property
-    def input_column(self) -> int:
-        """First column of the steps in the padded input."""
-        return self.n_left * self.n_series
+    def n_after(self) -> int:
+        """Steps of halo after each segment of the input, and before each of the gradient."""
+        return self.kernel_size - 1 - self.n_before
 
     @property
-    def input_width(self) -> int:
-        """Columns of the padded input."""
-        return _aligned(self._reach + self.n_columns)
+    def padded_columns(self) -> int:
+        """Columns of a padded matrix."""
+        return self.n_groups * (self.segment_steps + self.kernel_size - 1) * self.lanes
 
     @property
-    def gradient_column(self) -> int:
-        """First column of the steps in the output's gradient."""
-        return self._reach - self.input_column
+    def input_pitch(self) -> int:
+        """Columns from one row of the padded input to the next."""
+        return pitch(self.padded_columns)
+
+    @property
+    def n_series_groups(self) -> int:
+        """Vectors that hold one value for each series."""
+        return -(-self.n_series // self.lanes)
 
     @property
     def sums_column(self) -> int:
         """First column of the suffix sums in the output's gradient."""
-        return _aligned(self._reach + self.n_columns)
+        return -(-self.padded_columns // _LINE) * _LINE
 
     @property
-    def gradient_width(self) -> int:
-        """Columns of the output's gradient."""
-        n_sums = _aligned(self._reach + self.last_step_width) if self.has_sums else 0
-        return _aligned(self.sums_column + n_sums)
-
-    @property
-    def last_step_width(self) -> int:
-        """Columns of a matrix of the last time step alone."""
-        return _aligned(self.n_series)
-
-    def n_blocks(self, n_channels: int) -> int:
-        """Return in how many blocks the tiles of channels fit into the first-level cache."""
-        per_block = max(1, _CACHE_BYTES // (4 * (_TILE_COLUMNS + self._reach)))
-        return -(-n_channels // per_block)
+    def gradient_pitch(self) -> int:
+        """Columns from one row of the output's gradient to the next."""
+        n_sums = self.n_series_groups * self.kernel_size * self.lanes if self.replicate else 0
+        return pitch(self.sums_column + n_sums)
 
 
 @dataclass(frozen=True)
@@ -151,31 +233,41 @@ class Weights:
 
     Attributes
     ----------
-    order : int64 array of shape (n,) or None
-        Place of each weight in the layer's vector of values; None if it is its own.
-    offsets : int32 array of shape (n,)
+    order : int64 array of shape (n,)
+        Place of each weight in the layer's vector of values.
+    channel, step : int64 arrays of shape (n,)
+        Row that is read, and how many steps ahead.
     starts : int64 array of shape (n_rows * n_blocks + 1,)
         First weight of each block of each row, and the end.
     n_blocks : int
-        Blocks of the channels that are read.
+        Blocks of the channels that are read, whose tiles fit into the first-level cache.
     """
 
-    order: np.ndarray | None
-    offsets: np.ndarray
+    order: np.ndarray
+    channel: np.ndarray
+    step: np.ndarray
     starts: np.ndarray
     n_blocks: int
 
-    def ordered(self, values: np.ndarray) -> np.ndarray:
-        """Return the layer's values in the order of these weights."""
-        return values if self.order is None else values[self.order]
+    def offsets(self, row_pitch: int, lanes: int) -> np.ndarray:
+        """Return what stands between the start of a tile and what each weight reads, int32.
 
-    def cost(self, n_columns: int) -> np.ndarray:
-        """Return the multiply-adds of the rows before each row, and of all."""
-        return self.starts[:: self.n_blocks] * n_columns
+        Raises
+        ------
+        ValueError
+            If a matrix has more columns than an int32 can count.
+        """
+        offsets = self.channel * row_pitch + self.step * lanes
+        if offsets.max() >= 2**31 - 1:
+            raise ValueError(
+                "a batch is too large for the sparse engine: channels times padded time steps "
+                "times series must stay below 2**31. Lower batch_size or shorten the series."
+            )
+        return offsets.astype(np.int32)
 
 
 class KernelIndex:
-    """A layer's activated positions, and their offsets for batches of any shape.
+    """A layer's activated positions, and how the kernels read them.
 
     Parameters
     ----------
@@ -188,52 +280,33 @@ class KernelIndex:
         self.shape = shape
         self.out_channel, rest = np.divmod(index, shape[1] * shape[2])
         self.in_channel, self.tap = np.divmod(rest, shape[2])
-        self._weights: dict[tuple[str, Convolution], Weights] = {}
+        self._weights: dict[tuple[bool, int], Weights] = {}
 
-    def forward(self, conv: Convolution) -> Weights:
-        """Return the weights with offsets into the padded input, by output channel."""
-        return self._remembered("forward", conv, self._forward)
+    def forward(self, lanes: int) -> Weights:
+        """Return the weights by output channel, reading the padded input."""
+        return self._remembered(False, lanes)
 
-    def backward(self, conv: Convolution) -> Weights:
-        """Return the weights with offsets into the output's gradient, by input channel."""
-        return self._remembered("backward", conv, self._backward)
+    def backward(self, lanes: int) -> Weights:
+        """Return the weights by input channel, reading the output's gradient."""
+        return self._remembered(True, lanes)
 
-    def _remembered(
-        self, name: str, conv: Convolution, decode: Callable[[Convolution], Weights]
-    ) -> Weights:
-        weights = self._weights.get((name, conv))
-        if weights is None:
-            # Few shapes at a time: the usual batch, the last one of an epoch.
-            if len(self._weights) >= _N_REMEMBERED:
-                self._weights = {}
-            weights = self._weights[name, conv] = decode(conv)
-        return weights
+    def _remembered(self, is_backward: bool, lanes: int) -> Weights:
+        key = is_backward, lanes
+        if key not in self._weights:
+            self._weights[key] = self._decode(is_backward, lanes)
+        return self._weights[key]
 
-    def _forward(self, conv: Convolution) -> Weights:
-        offsets = self.in_channel * conv.input_width + self.tap * conv.n_series
-        n_blocks = conv.n_blocks(self.shape[1])
-        block = self.in_channel * n_blocks // self.shape[1]
-        starts = _starts(self.out_channel * n_blocks + block, self.shape[0] * n_blocks)
-        return Weights(None, _as_offsets(offsets), starts, n_blocks)
-
-    def _backward(self, conv: Convolution) -> Weights:
-        step = self.shape[2] - 1 - self.tap
-        offsets = self.out_channel * conv.gradient_width + step * conv.n_series
-        n_blocks = conv.n_blocks(self.shape[0])
-        block = self.out_channel * n_blocks // self.shape[0]
-        starts = _starts(self.in_channel * n_blocks + block, self.shape[1] * n_blocks)
-        order = np.argsort(self.in_channel, kind="stable")
-        return Weights(order, _as_offsets(offsets[order]), starts, n_blocks)
-
-
-def _starts(key: np.ndarray, n_keys: int) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(np.bincount(key, minlength=n_keys))])
-
-
-def _as_offsets(offsets: np.ndarray) -> np.ndarray:
-    if offsets.max() >= 2**31 - 1:
-        raise ValueError(
-            "a batch is too large for the sparse engine: channels times padded time steps times "
-            "series must stay below 2**31. Lower batch_size or shorten the series."
-        )
-    return offsets.astype(np.int32)
+    def _decode(self, is_backward: bool, lanes: int) -> Weights:
+        n_out, n_in, kernel_size = self.shape
+        n_read, n_written = (n_out, n_in) if is_backward else (n_in, n_out)
+        read, written = self.in_channel, self.out_channel
+        order, step = np.arange(len(read)), self.tap
+        if is_backward:
+            order = np.argsort(read, kind="stable")
+            read, written = written[order], read[order]
+            step = kernel_size - 1 - self.tap[order]
+        tile = 4 * lanes * (_TILE_STEPS + kernel_size - 1)
+        n_blocks = -(-n_read // max(1, _CACHE_BYTES // tile))
+        block = written * n_blocks + read * n_blocks // n_read
+        starts = np.concatenate([[0], np.cumsum(np.bincount(block, minlength=n_written * n_blocks))])
+        return Weights(order, read, step, starts, n_blocks)

@@ -1,7 +1,7 @@
-"""The two kernels of a sparse convolution, their inner loops in the processor's vectors.
+"""The inner loops of convolutions and matrix products, in the processor's vectors.
 
-The inner loops are LLVM code for numba. Plain numba loops reach half of what they do: here
-the accumulators stay in registers, and each vector that is loaded feeds one multiply-add.
+LLVM code for numba. Plain numba loops reach half of what these do: here the accumulators
+stay in registers, and each vector that is loaded feeds at least one multiply-add.
 
 Addresses are byte addresses as integers; an offset counts float32 elements.
 """
@@ -11,15 +11,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from dsn_sktime.kernels.jit import compiled
-
-__all__ = ["convolve", "weight_gradient"]
+__all__ = [
+    "LANES",
+    "MAX_DOTS",
+    "MAX_VECTORS",
+    "TILE_ROWS",
+    "TILE_VECTORS",
+    "accumulate_tile",
+    "dot_products",
+    "multiply_rows",
+    "multiply_tile",
+]
 
 _FEATURES = binding.get_host_cpu_features()
 
@@ -34,9 +41,9 @@ else:
 # Weights whose gradients share each load of the output gradient.
 MAX_DOTS = 8
 
-# Columns whose products are summed before the next weights get their turn: 8 KB of the
-# output gradient stay in the first-level cache.
-_DOT_COLUMNS = 2048
+# Rows and vectors of a tile of a matrix product. Their products are the accumulators, which
+# with the vectors and one factor make the 16 registers that AVX2 has.
+TILE_ROWS, TILE_VECTORS = 4, 3
 
 _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _VECTOR = ir.VectorType(_FLOAT, LANES)
@@ -133,6 +140,23 @@ def _loop(
     return list(state)
 
 
+def _tile_shape(case: int) -> tuple[int, int]:
+    rows, vectors = divmod(case - 1, TILE_VECTORS)
+    return rows + 1, vectors + 1
+
+
+def _switch_tile(
+    builder: ir.IRBuilder, n_rows: ir.Value, n_vectors: ir.Value, emit: Callable[[int], None]
+) -> None:
+    rows_before = builder.sub(n_rows, _int(1))
+    case = builder.add(builder.mul(rows_before, _int(TILE_VECTORS)), n_vectors)
+    _switch(builder, case, TILE_ROWS * TILE_VECTORS, emit)
+
+
+def _add_to(builder: ir.IRBuilder, place: ir.Value, value: ir.Value) -> None:
+    builder.store(builder.fadd(builder.load(place), value), place)
+
+
 @intrinsic
 def accumulate_tile(
     typing_context: Any,
@@ -193,16 +217,26 @@ def accumulate_tile(
 
 @intrinsic
 def dot_products(
-    typing_context: Any, n_dots: Any, x: Any, offsets: Any, y: Any, n: Any, out: Any
+    typing_context: Any,
+    n_dots: Any,
+    x: Any,
+    offsets: Any,
+    y: Any,
+    n: Any,
+    n_groups: Any,
+    x_stride: Any,
+    y_stride: Any,
+    out: Any,
 ) -> Any:
-    """``out[w] += sum over p < n of y[p] * x[offsets[w] + p]`` for w < n_dots.
+    """``out[w] += sum over g, p of y[g * y_stride + p] * x[g * x_stride + offsets[w] + p]``.
 
-    ``n_dots`` lies in 1..MAX_DOTS; ``n`` is a multiple of LANES.
+    ``w < n_dots``, which lies in 1..MAX_DOTS; ``g < n_groups``; ``p < n``, a multiple of
+    LANES.
     """
-    signature = types.void(types.int64, _ADDRESS, _ADDRESS, _ADDRESS, types.int64, _ADDRESS)
+    signature = types.void(*[types.int64] * 9)
 
     def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        n_dots, x, offsets, y, n, out = arguments
+        n_dots, x, offsets, y, n, n_groups, x_stride, y_stride, out = arguments
         x, y, out = (_pointer(builder, address, _FLOAT) for address in (x, y, out))
         offsets = _pointer(builder, offsets, _INT32)
         multiply_add = _multiply_add(builder)
@@ -216,17 +250,23 @@ def dot_products(
                 for w in range(size)
             ]
 
-            def one_vector(p: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
-                shared = _load_vector(builder, y, p)
-                return [
-                    builder.call(multiply_add, [shared, _load_vector(builder, start, p), total])
-                    for start, total in zip(starts, sums, strict=True)
-                ]
+            def one_group(group: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+                row = builder.gep(y, [builder.mul(group, y_stride)])
+                ahead = builder.mul(group, x_stride)
+                places = [builder.gep(start, [ahead]) for start in starts]
 
-            sums = _loop(builder, n, LANES, [_ZERO] * size, one_vector)
+                def one_vector(p: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+                    shared = _load_vector(builder, row, p)
+                    return [
+                        builder.call(multiply_add, [shared, _load_vector(builder, place, p), total])
+                        for place, total in zip(places, sums, strict=True)
+                    ]
+
+                return _loop(builder, n, LANES, sums, one_vector)
+
+            sums = _loop(builder, n_groups, 1, [_ZERO] * size, one_group)
             for w, total in enumerate(sums):
-                place = builder.gep(out, [_int(w)])
-                builder.store(builder.fadd(builder.load(place), _sum_lanes(builder, total)), place)
+                _add_to(builder, builder.gep(out, [_int(w)]), _sum_lanes(builder, total))
 
         _switch(builder, n_dots, MAX_DOTS, emit)
         return context.get_dummy_value()
@@ -234,83 +274,113 @@ def dot_products(
     return signature, emit_code
 
 
-@compiled()
-def convolve(x, offsets, values, starts, n_blocks, out, n_columns, shift, observed, first, last):
-    """``out[row, p] = sum over w of values[w] * x[offsets[w] + p]``.
+@intrinsic
+def multiply_tile(
+    typing_context: Any,
+    n_rows: Any,
+    n_vectors: Any,
+    left: Any,
+    row_stride: Any,
+    step: Any,
+    right: Any,
+    right_stride: Any,
+    n: Any,
+    out: Any,
+    out_stride: Any,
+) -> Any:
+    """Multiply a few rows of a matrix by a few vectors of columns of another.
 
-    Parameters
-    ----------
-    x : array of shape (C_in * width,)
-        A flattened matrix; ``offsets[w] + n_columns`` stays within its size.
-    offsets, values : arrays of shape (n,)
-        Sorted by output row, then by block of input channels.
-    starts : int64 array of shape (C_out * n_blocks + 1,)
-        First weight of each block of each row, and the end.
-    n_blocks : int
-    out : array of shape (C_out, >= n_columns)
-    n_columns : int
-        Multiple of LANES.
-    shift : array of shape (C_out,) or (0,)
-        If given, ``out = relu(sum + shift) * observed``.
-    observed : array of shape (n_columns,)
-        1 where a column belongs to a series, else 0; read only with ``shift``.
+    ``out[r * out_stride + p] = sum over i < n of left[r * row_stride + i * step]
+    * right[i * right_stride + p]`` for ``r < n_rows``, which lies in 1..TILE_ROWS, and
+    ``p < n_vectors * LANES``, with ``n_vectors`` in 1..TILE_VECTORS.
     """
-    zero = np.float32(0)
-    n_vectors = n_columns // LANES
-    n_tiles = (n_vectors + MAX_VECTORS - 1) // MAX_VECTORS
-    for tile in range(n_tiles):
-        begin = tile * n_vectors // n_tiles * LANES
-        end = (tile + 1) * n_vectors // n_tiles * LANES
-        for block in range(n_blocks):
-            for row in range(first, last):
-                weight = starts[row * n_blocks + block]
-                accumulate_tile(
-                    (end - begin) // LANES,
-                    x.ctypes.data + 4 * begin,
-                    offsets.ctypes.data + 4 * weight,
-                    values.ctypes.data + 4 * weight,
-                    starts[row * n_blocks + block + 1] - weight,
-                    out.ctypes.data + 4 * (row * out.shape[1] + begin),
-                    block == 0,
-                )
-                if block == n_blocks - 1 and shift.size > 0:
-                    part = out[row, begin:end]
-                    counts = observed[begin:end]
-                    for p in range(end - begin):
-                        total = part[p] + shift[row]
-                        # Not max(): that asks about NaN, and the loop is no longer vectors.
-                        part[p] = (total if total > zero else zero) * counts[p]
+    signature = types.void(*[types.int64] * 10)
+
+    def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        n_rows, n_vectors, left, row_stride, step, right, right_stride, n, out, out_stride = (
+            arguments
+        )
+        left, right, out = (_pointer(builder, address, _FLOAT) for address in (left, right, out))
+        multiply_add = _multiply_add(builder)
+
+        def emit(case: int) -> None:
+            rows, vectors = _tile_shape(case)
+            places = [_int(LANES * j) for j in range(vectors)]
+
+            def one_step(_: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
+                *sums, line, factors = state
+                loaded = [_load_vector(builder, line, place) for place in places]
+                new = []
+                for r in range(rows):
+                    place = builder.gep(factors, [builder.mul(_int(r), row_stride)])
+                    factor = _broadcast(builder, builder.load(place))
+                    row = zip(loaded, sums[vectors * r :], strict=False)
+                    new += [builder.call(multiply_add, [factor, one, total]) for one, total in row]
+                # Pointers that move on: to compute them from i would take more registers.
+                return [*new, builder.gep(line, [right_stride]), builder.gep(factors, [step])]
+
+            initial = [*[_ZERO] * (rows * vectors), right, left]
+            sums = iter(_loop(builder, n, 1, initial, one_step))
+            for r in range(rows):
+                line = builder.gep(out, [builder.mul(_int(r), out_stride)])
+                for place in places:
+                    _store_vector(builder, next(sums), line, place)
+
+        _switch_tile(builder, n_rows, n_vectors, emit)
+        return context.get_dummy_value()
+
+    return signature, emit_code
 
 
-@compiled()
-def weight_gradient(x, offsets, starts, n_blocks, y, y_column, n_columns, out, first, last):
-    """``out[w] = sum over p of y[row of w, y_column + p] * x[offsets[w] + p]``.
+@intrinsic
+def multiply_rows(
+    typing_context: Any,
+    n_left: Any,
+    n_right: Any,
+    left: Any,
+    left_stride: Any,
+    right: Any,
+    right_stride: Any,
+    n: Any,
+    out: Any,
+    out_stride: Any,
+) -> Any:
+    """Multiply a few rows by a few rows.
 
-    Parameters
-    ----------
-    x : array of shape (C_in * width,)
-        A flattened matrix; ``offsets[w] + n_columns`` stays within its size.
-    offsets, starts, n_blocks
-        As in :func:`convolve`.
-    y : array of shape (C_out, >= y_column + n_columns)
-        Zero wherever x does not count.
-    n_columns : int
-        Multiple of LANES.
-    out : array of shape (n,)
+    ``out[i * out_stride + j] += sum over p < n of left[i * left_stride + p]
+    * right[j * right_stride + p]`` for ``i < n_left``, which lies in 1..TILE_ROWS, and
+    ``j < n_right``, in 1..TILE_VECTORS; ``n`` is a multiple of LANES.
     """
-    out[starts[first * n_blocks] : starts[last * n_blocks]] = 0
-    for begin in range(0, n_columns, _DOT_COLUMNS):
-        size = min(_DOT_COLUMNS, n_columns - begin)
-        for row in range(first, last):
-            weight, end = starts[row * n_blocks], starts[(row + 1) * n_blocks]
-            while weight < end:
-                n_dots = min(MAX_DOTS, end - weight)
-                dot_products(
-                    n_dots,
-                    x.ctypes.data + 4 * begin,
-                    offsets.ctypes.data + 4 * weight,
-                    y.ctypes.data + 4 * (row * y.shape[1] + y_column + begin),
-                    size,
-                    out.ctypes.data + 4 * weight,
-                )
-                weight += n_dots
+    signature = types.void(*[types.int64] * 9)
+
+    def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        n_left, n_right, left, left_stride, right, right_stride, n, out, out_stride = arguments
+        left, right, out = (_pointer(builder, address, _FLOAT) for address in (left, right, out))
+        multiply_add = _multiply_add(builder)
+
+        def emit(case: int) -> None:
+            rows, columns = _tile_shape(case)
+            lefts = [builder.gep(left, [builder.mul(_int(i), left_stride)]) for i in range(rows)]
+            rights = [
+                builder.gep(right, [builder.mul(_int(j), right_stride)]) for j in range(columns)
+            ]
+
+            def one_vector(p: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+                loaded = [_load_vector(builder, line, p) for line in rights]
+                new = []
+                for i, line in enumerate(lefts):
+                    shared = _load_vector(builder, line, p)
+                    row = zip(loaded, sums[columns * i :], strict=False)
+                    new += [builder.call(multiply_add, [shared, one, total]) for one, total in row]
+                return new
+
+            sums = iter(_loop(builder, n, LANES, [_ZERO] * (rows * columns), one_vector))
+            for i in range(rows):
+                line = builder.gep(out, [builder.mul(_int(i), out_stride)])
+                for j in range(columns):
+                    _add_to(builder, builder.gep(line, [_int(j)]), _sum_lanes(builder, next(sums)))
+
+        _switch_tile(builder, n_left, n_right, emit)
+        return context.get_dummy_value()
+
+    return signature, emit_code

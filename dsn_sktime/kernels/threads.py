@@ -1,4 +1,4 @@
-"""Shares rows among threads.
+"""Runs a compiled function on a team of threads.
 
 Neither numba's nor OpenMP's thread pool: the one is not made for two callers at once, the
 other not for fork. Compiled functions release the interpreter, so Python's will do.
@@ -12,16 +12,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from itertools import pairwise
 from threading import Barrier
 
-import numpy as np
 import torch
 
-__all__ = ["for_rows", "kernel_threads"]
+__all__ = ["kernel_threads", "run_team", "team_size"]
 
-# Multiply-adds, about 0.2 ms: waking a thread takes nearly as long.
-_WORTH_A_THREAD = 20_000_000
+# Multiply-adds of a call per thread: about 0.2 ms, as long as it takes to wake one.
+_WORTH_A_THREAD = 10_000_000
 
 _n_threads: ContextVar[int | None] = ContextVar("n_threads", default=None)
 # By process: a forked child has the parent's pool, but none of its threads.
@@ -38,30 +36,28 @@ def kernel_threads(n: int) -> Iterator[None]:
         _n_threads.reset(token)
 
 
-def for_rows(work: Callable[[int, int], None], cost: np.ndarray) -> None:
-    """Call ``work(first, last)`` on parts of the rows, at the same time.
+def team_size(cost: int) -> int:
+    """Return how many threads are worth waking for ``cost`` multiply-adds."""
+    return max(1, min(_n_threads.get() or torch.get_num_threads(), cost // _WORTH_A_THREAD))
 
-    Parameters
-    ----------
-    work : callable
-        Does rows ``first <= row < last``, whoever does the others.
-    cost : array of shape (n_rows + 1,)
-        Cumulative multiply-adds of the rows, from 0: the parts are to cost the same.
+
+def run_team(work: Callable[[int], None], n_threads: int) -> None:
+    """Call ``work(thread)`` for each ``thread < n_threads``, at the same time.
+
+    The call for thread 0 must be able to do all of the work, should the others come late:
+    those that have not begun when it returns are never called.
     """
-    n_threads = min(_n_threads.get() or torch.get_num_threads(), cost[-1] // _WORTH_A_THREAD)
-    if n_threads <= 1:
-        work(0, len(cost) - 1)
-        return
-    shares = [cost[-1] * part // n_threads for part in range(1, n_threads)]
-    bounds = [0, *cost.searchsorted(shares), len(cost) - 1]
-    parts = [(first, last) for first, last in pairwise(bounds) if first < last]
-    others = [_pool().submit(work, first, last) for first, last in parts[1:]]
-    work(*parts[0])
+    others = [_pool().submit(work, thread) for thread in range(1, n_threads)]
+    try:
+        work(0)
+    finally:
+        for other in others:
+            # Giving way again and again: to be woken would take longer than this wait does.
+            while not other.cancel() and not other.done():
+                time.sleep(0)
     for other in others:
-        # Giving way again and again: to be woken would take longer than most waits do.
-        while not other.done():
-            time.sleep(0)
-        other.result()
+        if not other.cancelled():
+            other.result()
 
 
 def _pool() -> ThreadPoolExecutor:
@@ -73,17 +69,10 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def _started_pool() -> ThreadPoolExecutor:
-    """Return a pool whose threads run, and in which torch computes on one thread each.
-
-    Else a matrix product in one of them would be shared with torch's own threads: slower,
-    and summed in another order.
-    """
+    """Return a pool whose threads run: the first calls would wait for them to start."""
     n = os.cpu_count() or 1
-    before = torch.get_num_threads()
-    pool = ThreadPoolExecutor(n, "dsn-kernel", torch.set_num_threads, (1,))
+    pool = ThreadPoolExecutor(n, "dsn-kernel")
     everyone = Barrier(n)
     for started in [pool.submit(everyone.wait) for _ in range(n)]:
         started.result()
-    # Any other new thread starts with the number that was set last.
-    torch.set_num_threads(before)
     return pool

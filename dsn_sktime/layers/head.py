@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dsn_sktime.kernels import TimeBatch, sparse
 from dsn_sktime.layers.batch_norm import MaskedBatchNorm1d
 from dsn_sktime.layers.lengths import observed_steps
 from dsn_sktime.layers.pointwise_conv1d import PointwiseConv1d
@@ -44,13 +43,11 @@ class ClassHead(nn.Module):
         """Map (B, in_channels, L) to scores (logits) of shape (B, n_classes)."""
         return self.norm(self.classes(adaptive_pool(x, self.n_pool, lengths))).mean(2)
 
-    def forward_time_batch(self, a: Tensor, batch: TimeBatch) -> Tensor:
-        """Do the same from the sparse engine's layout, (in_channels, n_columns).
+    def from_scores(self, scores: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Map each time step's class scores, (B, n_classes, L), to those of the series.
 
         Averages over time and the 1x1 convolution commute, and classes are few.
         """
-        scores = sparse.from_time_batch(self.classes.weight @ a, batch)
-        lengths = None if batch.is_full else torch.from_numpy(batch.lengths)
         return self.norm(adaptive_pool(scores, self.n_pool, lengths)).mean(2)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dsn_sktime.kernels import TimeBatch, sparse
+from dsn_sktime.kernels import sparse
 from dsn_sktime.layers.batch_norm import MaskedBatchNorm1d
 from dsn_sktime.layers.pointwise_conv1d import PointwiseConv1d
 from dsn_sktime.layers.sparse_conv1d import SparseConv1d
@@ -63,34 +63,28 @@ class SparseModule(nn.Module):
         x = self.conv(x, lengths)
         return self.norm(x, lengths).relu()
 
-    def forward_time_batch(self, a: Tensor, batch: TimeBatch) -> Tensor:
-        """Do the same in the sparse engine's layout, all four steps at once.
-
-        Parameters
-        ----------
-        a : float32 tensor of shape (in_channels, n_columns)
-            Time-batch matrix.
-        batch : TimeBatch
-
-        Returns
-        -------
-        tensor of shape (n_filters * n_kernel_groups, n_columns)
-        """
-        bottleneck = None if self.bottleneck is None else self.bottleneck.weight
-        block = sparse.Block(
-            batch,
+    def fused(self) -> sparse.Layer:
+        """Return the layer as the sparse engine takes it for a training step."""
+        return sparse.Layer(
             self.conv.kernel_index(),
-            self.conv.padding == "replicate",
-            self.norm.eps,
+            self._matrix,
+            self.conv.values,
+            self.norm.weight,
+            self.norm.bias,
             self.conv.on_dense_gradient,
         )
-        if self.norm.training:
-            a, mean, variance = sparse.SparseBlock.apply(
-                a, bottleneck, self.conv.values, self.norm.weight, self.norm.bias, block
-            )
-            self.norm.update_running(mean, variance, batch.n_observed)
-            return a
+
+    def folded(self) -> sparse.Layer:
+        """Return the layer as the sparse engine predicts with it.
+
+        BatchNorm's running statistics are folded into the activated weights.
+        """
+        kernels = self.conv.kernel_index()
         scale = self.norm.weight * torch.rsqrt(self.norm.running_var + self.norm.eps)
         shift = self.norm.bias - self.norm.running_mean * scale
-        values = self.conv.values * scale[torch.from_numpy(block.kernels.out_channel)]
-        return sparse.predict_block(a, bottleneck, values, shift, block)
+        values = self.conv.values * scale[torch.from_numpy(kernels.out_channel)]
+        return sparse.Layer(kernels, self._matrix, values, scale, shift)
+
+    @property
+    def _matrix(self) -> Tensor | None:
+        return None if self.bottleneck is None else self.bottleneck.weight

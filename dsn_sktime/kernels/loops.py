@@ -1,0 +1,361 @@
+"""What is done with one part of a layer: a tile of columns, a panel of them, some rows.
+
+Matrices are given by address and by the columns from one row to the next, their *pitch*;
+see :mod:`dsn_sktime.kernels.layout` for what their columns mean. Nothing is checked here:
+the layers do that once. Each function writes only the part that it is called for, and no
+result depends on which thread did which part.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dsn_sktime.kernels.jit import compiled
+from dsn_sktime.kernels.simd import (
+    LANES,
+    MAX_DOTS,
+    MAX_VECTORS,
+    TILE_ROWS,
+    TILE_VECTORS,
+    accumulate_tile,
+    dot_products,
+    multiply_rows,
+    multiply_tile,
+)
+from dsn_sktime.kernels.views import floats
+
+__all__ = [
+    "DOT_COLUMNS",
+    "PANEL_COLUMNS",
+    "PRODUCT_COLUMNS",
+    "activate",
+    "adam_step",
+    "batch_norm_gradient",
+    "convolve_tile",
+    "fill",
+    "merge_moments",
+    "multiply_panel",
+    "n_panels",
+    "n_tiles",
+    "part_of_group",
+    "row_products",
+    "suffix_sums",
+    "tile_moments",
+    "through_relu",
+    "weight_gradient",
+]
+
+# Reordered sums and fused multiply-adds, but NaN and infinity as they are.
+MATHS = {"reassoc", "nsz", "contract"}
+
+# Columns of a panel of a matrix product: 141 rows of them fit into the first-level cache.
+PANEL_COLUMNS = 48
+_PANEL_STEPS = PANEL_COLUMNS // LANES
+
+# Columns that are summed before the next weights get their turn: 8 KB of the output's
+# gradient stay in the first-level cache.
+DOT_COLUMNS = 2048
+# The same for products of rows, several of which are read at once.
+PRODUCT_COLUMNS = 512
+
+
+@compiled()
+def n_tiles(n_steps):
+    """Return the tiles of a group of ``n_steps``: as few as the registers allow."""
+    return (n_steps + MAX_VECTORS - 1) // MAX_VECTORS
+
+
+@compiled()
+def n_panels(n_steps):
+    """Return the panels of a group of ``n_steps``."""
+    return (n_steps + _PANEL_STEPS - 1) // _PANEL_STEPS
+
+
+@compiled()
+def part_of_group(part, per_group, n_steps):
+    """Return group, first step and end of a part, where each group has ``per_group``."""
+    group, number = divmod(part, per_group)
+    return group, number * n_steps // per_group, (number + 1) * n_steps // per_group
+
+
+@compiled()
+def convolve_tile(x, offsets, values, starts, n_blocks, n_vectors, out, out_pitch, row, last):
+    """``out[row, p] = sum over w of values[w] * x[offsets[w] + p]`` for the rows up to ``last``.
+
+    Parameters
+    ----------
+    x : address
+        Where the tile starts in the first row of what is read.
+    offsets, values : addresses of int32 and of float32
+        Sorted by output row, then by block of input channels.
+    starts : int64 array of shape (n_rows * n_blocks + 1,)
+        First weight of each block of each row, and the end.
+    n_blocks : int
+    n_vectors : int
+        Vectors of the tile, at most MAX_VECTORS.
+    out : address
+        Where the tile starts in the first row of the output.
+    """
+    first = row
+    for block in range(n_blocks):
+        for row in range(first, last):
+            begin, end = starts[row * n_blocks + block], starts[row * n_blocks + block + 1]
+            accumulate_tile(
+                n_vectors,
+                x,
+                offsets + 4 * begin,
+                values + 4 * begin,
+                end - begin,
+                out + 4 * row * out_pitch,
+                block == 0,
+            )
+
+
+@compiled(MATHS)
+def tile_moments(y, y_pitch, observed, n_rows, moments):
+    """Write mean and sum of squared deviations of each row of a tile.
+
+    Parameters
+    ----------
+    y : address
+        Where the tile starts in the first row.
+    observed : array of shape (n,)
+        1 where a column of the tile counts.
+    moments : array of shape (n_rows, 2)
+    """
+    n = observed.size
+    count = np.float32(0)
+    for p in range(n):
+        count += observed[p]
+    share = np.float32(1) / max(count, np.float32(1))
+    for row in range(n_rows):
+        values = floats(y + 4 * row * y_pitch, n)
+        total = np.float32(0)
+        for p in range(n):
+            total += values[p] * observed[p]
+        mean = total * share
+        squares = np.float32(0)
+        for p in range(n):
+            deviation = (values[p] - mean) * observed[p]
+            squares += deviation * deviation
+        moments[row, 0] = mean
+        moments[row, 1] = squares
+
+
+@compiled()
+def merge_moments(moments, counts, row):
+    """Return mean and (biased) variance of a row from those of its tiles.
+
+    The tiles' deviations are from their own means, so nothing is lost to cancellation.
+
+    Parameters
+    ----------
+    moments : array of shape (n_tiles, n_rows, 2)
+    counts : array of shape (n_tiles,)
+        Columns of each tile that count.
+    """
+    n = 0.0
+    mean = 0.0
+    squares = 0.0
+    for tile in range(len(counts)):
+        count = counts[tile]
+        if count > 0:
+            distance = moments[tile, row, 0] - mean
+            total = n + count
+            mean += distance * count / total
+            squares += moments[tile, row, 1] + distance * distance * n * count / total
+            n = total
+    return mean, squares / n
+
+
+@compiled(MATHS)
+def activate(y, y_pitch, observed, mean, scale, bias, first, last, out, out_pitch):
+    """``out = relu((y - mean) * scale + bias) * observed`` for the rows ``first..last-1``.
+
+    Parameters
+    ----------
+    y : address
+        Where the panel starts in row 0.
+    observed : array of shape (n,)
+    mean, scale, bias : arrays of shape (n_rows,)
+    out : address
+        Of the panel's first row, which is row ``first``.
+    """
+    n = observed.size
+    zero = np.float32(0)
+    for row in range(first, last):
+        values = floats(y + 4 * row * y_pitch, n)
+        activated = floats(out + 4 * (row - first) * out_pitch, n)
+        for p in range(n):
+            value = (values[p] - mean[row]) * scale[row] + bias[row]
+            # Not max(): NaN is to stay what it is.
+            activated[p] = (zero if value <= zero else value) * observed[p]
+
+
+@compiled()
+def multiply_panel(left, row_stride, step, right, right_pitch, n, n_vectors, out, pitch, n_rows):
+    """``out[r, p] = sum over i < n of left[r * row_stride + i * step] * right[i, p]``."""
+    for vector in range(0, n_vectors, TILE_VECTORS):
+        for row in range(0, n_rows, TILE_ROWS):
+            multiply_tile(
+                min(TILE_ROWS, n_rows - row),
+                min(TILE_VECTORS, n_vectors - vector),
+                left + 4 * row * row_stride,
+                row_stride,
+                step,
+                right + 4 * vector * LANES,
+                right_pitch,
+                n,
+                out + 4 * (row * pitch + vector * LANES),
+                pitch,
+            )
+
+
+@compiled()
+def row_products(left, left_pitch, n_left, right, right_pitch, n_right, n, out, out_pitch):
+    """``out[i, j] += sum over p < n of left[i, p] * right[j, p]``."""
+    for i in range(0, n_left, TILE_ROWS):
+        for j in range(0, n_right, TILE_VECTORS):
+            multiply_rows(
+                min(TILE_ROWS, n_left - i),
+                min(TILE_VECTORS, n_right - j),
+                left + 4 * i * left_pitch,
+                left_pitch,
+                right + 4 * j * right_pitch,
+                right_pitch,
+                n,
+                out + 4 * (i * out_pitch + j),
+                out_pitch,
+            )
+
+
+@compiled(MATHS)
+def through_relu(gradient, y, observed, mean, scale, bias):
+    """Turn the gradient by an activated panel's row into that before ReLU, in place.
+
+    Parameters
+    ----------
+    gradient, y, observed : arrays of shape (n,)
+    mean, scale, bias : float32
+        Of the row.
+
+    Returns
+    -------
+    plain, scaled : float32
+        Sum of the gradients, and of the gradients times ``y - mean``.
+    """
+    zero = np.float32(0)
+    plain = zero
+    scaled = zero
+    for p in range(observed.size):
+        deviation = y[p] - mean
+        g = (zero if deviation * scale + bias <= zero else gradient[p]) * observed[p]
+        gradient[p] = g
+        plain += g
+        scaled += g * deviation
+    return plain, scaled
+
+
+@compiled(MATHS)
+def batch_norm_gradient(gradient, y, observed, mean, scale, slope, offset):
+    """``gradient = (gradient * scale + (y - mean) * slope + offset) * observed``, in place."""
+    for p in range(observed.size):
+        through = gradient[p] * scale + (y[p] - mean) * slope + offset
+        gradient[p] = through * observed[p]
+
+
+@compiled()
+def fill(row, to, source):
+    """``row[to[i]] = row[source[i]]``, or 0 where the source is negative."""
+    for i in range(to.size):
+        row[to[i]] = row[source[i]] if source[i] >= 0 else np.float32(0)
+
+
+@compiled()
+def suffix_sums(row, sums_column, source):
+    """Gather what the replicated last step of each series gets back.
+
+    For tap d = 0..k-1 writes into column ``sums_column + ((k - 1 - d) + k * g) * LANES + b``
+    the sum of the gradients of series b of vector g from step ``max(0, length - 1 - d)`` on.
+
+    Parameters
+    ----------
+    row : array
+        Gradient of the output of one channel.
+    sums_column : int
+    source : int32 array of shape (n_vectors, k, LANES)
+        Column of step ``length - 1 - d`` of each series, -1 where there is none.
+    """
+    kernel_size = source.shape[1]
+    for group in range(source.shape[0]):
+        for lane in range(LANES):
+            total = np.float32(0)
+            for tap in range(kernel_size):
+                column = source[group, tap, lane]
+                if column >= 0:
+                    total += row[column]
+                to = sums_column + (group * kernel_size + kernel_size - 1 - tap) * LANES + lane
+                row[to] = total
+
+
+@compiled()
+def weight_gradient(
+    x, offsets, begin, end, y, n_groups, group_columns, x_stride, y_stride, out
+):
+    """``out[w] = sum over columns of y[column] * x[offsets[w] + column]``, begin <= w < end.
+
+    Parameters
+    ----------
+    x : address
+        Of the first row's first column.
+    offsets : address of int32
+    y : address
+        Of the gradient of the first group's first step, in the row of these weights.
+    n_groups, group_columns : int
+    x_stride, y_stride : int
+        Columns from one group to the next.
+    out : address of float32
+    """
+    sums = floats(out, end)
+    sums[begin:end] = 0
+    size = min(group_columns, DOT_COLUMNS)
+    at_once = max(1, DOT_COLUMNS // group_columns)
+    for group in range(0, n_groups, at_once):
+        for column in range(0, group_columns, size):
+            for weight in range(begin, end, MAX_DOTS):
+                dot_products(
+                    min(MAX_DOTS, end - weight),
+                    x + 4 * (group * x_stride + column),
+                    offsets + 4 * weight,
+                    y + 4 * (group * y_stride + column),
+                    min(size, group_columns - column),
+                    min(at_once, n_groups - group),
+                    x_stride,
+                    y_stride,
+                    out + 4 * weight,
+                )
+
+
+@compiled()
+def adam_step(weights, gradients, means, squares, steps, first, second, lr, beta1, beta2, eps):
+    """One step of Adam, each weight with its own step count.
+
+    Parameters
+    ----------
+    weights, gradients, means, squares : arrays of shape (n,)
+    steps : int32 array of shape (n,)
+        Steps done; raised by one.
+    first, second : arrays of shape (m,)
+        ``1 / (1 - beta**t)`` of both moments at t, 1 in the last.
+    lr, beta1, beta2, eps : float32
+    """
+    one, last = np.float32(1), np.int32(first.size - 1)
+    for i in range(weights.size):
+        gradient = gradients[i]
+        means[i] += (one - beta1) * (gradient - means[i])
+        squares[i] = beta2 * squares[i] + (one - beta2) * gradient * gradient
+        steps[i] += np.int32(1)
+        # Unsigned, or each look-up would ask first whether to count from the end.
+        t = np.uint32(min(steps[i], last))
+        denominator = np.sqrt(squares[i] * second[t]) + eps
+        weights[i] -= lr * (means[i] * first[t]) / denominator

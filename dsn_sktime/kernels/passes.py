@@ -1,0 +1,586 @@
+"""The forward and the backward pass of a whole network, each one compiled function.
+
+Every thread of a team calls the same function; :func:`~dsn_sktime.kernels.team.share` deals
+out the parts of each phase. Where arrays are and how large is in two tables of int64, one
+row per layer in the first: numba would compile anew for every number of layers else.
+
+BatchNorm and ReLU are not stored. Whoever reads a layer's activations, forward the next 1x1
+convolution and backward its gradients, computes them from the convolution's output again.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dsn_sktime.kernels import loops
+from dsn_sktime.kernels.jit import compiled
+from dsn_sktime.kernels.loops import MATHS, PANEL_COLUMNS, PRODUCT_COLUMNS
+from dsn_sktime.kernels.simd import LANES, MAX_VECTORS, TILE_ROWS
+from dsn_sktime.kernels.team import share
+from dsn_sktime.kernels.views import float_matrix, floats, ints, longs
+
+__all__ = ["BATCH", "LAYER", "N_PHASES", "backward", "forward", "scratch_columns"]
+
+
+def _record(*names: str) -> np.dtype:
+    return np.dtype([(name, np.int64) for name in names])
+
+
+# Addresses unless said otherwise. The first ones lie in the memory of one step.
+LAYER = _record(
+    # Matrices: padded input (n_in, z_pitch), convolution's output (n_out, pitch), its
+    # gradient (n_out, dy_pitch), gradient by the input before padding (n_in, pitch).
+    "z",
+    "y",
+    "dy",
+    "dz",
+    # Vectors of n_out: BatchNorm as (y - mean) * scale + bias; its gradient's coefficients.
+    "mean",
+    "variance",
+    "scale",
+    "slope",
+    "offset",
+    # Per tile (n_tiles, n_out, 2), per panel (n_panels, n_out, 2); values by input channel;
+    # gradient by the last step of each series (n_in, vectors of series).
+    "moments",
+    "panel_sums",
+    "ordered",
+    "last_step",
+    # Parameters and their gradients.
+    "bottleneck",
+    "values",
+    "weight",
+    "bias",
+    "bottleneck_gradient",
+    "values_gradient",
+    "weight_gradient",
+    "bias_gradient",
+    # Topology.
+    "offsets",
+    "starts",
+    "back_order",
+    "back_offsets",
+    "back_starts",
+    # Numbers.
+    "n_blocks",
+    "back_blocks",
+    "n_in",
+    "n_out",
+    "z_pitch",
+    "dy_pitch",
+)
+
+BATCH = _record(
+    # Series (n_variates, pitch); scores (n_classes, pitch) and their gradient; head's matrix.
+    "scratch",
+    "scores",
+    "x",
+    "score_gradient",
+    "classes",
+    "classes_gradient",
+    # 1 or 0 for each column; columns that count in each tile.
+    "observed",
+    "counts",
+    # Halos of the padded input and of the output's gradient, int32 columns.
+    "fill_to",
+    "fill_from",
+    "back_to",
+    "back_from",
+    # Columns of the steps before a series' end, and of its last one.
+    "sums_from",
+    "last_columns",
+    # Numbers.
+    "scratch_size",
+    "n_variates",
+    "n_classes",
+    "n_fill",
+    "n_back",
+    "n_groups",
+    "n_steps",
+    "pitch",
+    "n_columns",
+    "n_observed",
+    "kernel_size",
+    "n_before",
+    "n_series",
+    "n_series_groups",
+    "sums_column",
+    "replicate",
+    "training",
+)
+
+N_PHASES = 5
+
+# Columns from one packed row to the next, an odd number of cache lines.
+_PACKED_PITCH = PANEL_COLUMNS + 16
+_PRODUCT_PITCH = PRODUCT_COLUMNS + 16
+
+# Rows of a part.
+_FEW_ROWS = 4
+_ROWS = 9
+
+
+def scratch_columns(n_channels: int) -> int:
+    """Return the float32 that each thread needs for itself."""
+    return max(n_channels * _PACKED_PITCH, _ROWS * _PRODUCT_PITCH)
+
+
+@compiled()
+def _n_parts(n_rows, per_part):
+    return (n_rows + per_part - 1) // per_part
+
+
+@compiled()
+def _padded_column(batch, group, step, n_before):
+    """Return the column of a group's step in a padded matrix."""
+    return (group * (batch.n_steps + batch.kernel_size - 1) + n_before + step) * LANES
+
+
+@compiled()
+def _pack(layer, batch, column, n, scratch):
+    """Write the activations of a panel into a thread's own memory."""
+    loops.activate(
+        layer.y + 4 * column,
+        batch.pitch,
+        floats(batch.observed + 4 * column, n),
+        floats(layer.mean, layer.n_out),
+        floats(layer.scale, layer.n_out),
+        floats(layer.bias, layer.n_out),
+        0,
+        layer.n_out,
+        scratch,
+        _PACKED_PITCH,
+    )
+
+
+@compiled()
+def _mix_panel(layers, batch, number, scratch, group, step, end, matrix, n_rows, out, out_pitch):
+    """Multiply a matrix by a panel of the activations that layer ``number`` reads."""
+    column = (group * batch.n_steps + step) * LANES
+    right, right_pitch, n = batch.x + 4 * column, batch.pitch, batch.n_variates
+    if number > 0:
+        before = layers[number - 1]
+        _pack(before, batch, column, (end - step) * LANES, scratch)
+        right, right_pitch, n = scratch, _PACKED_PITCH, before.n_out
+    loops.multiply_panel(
+        matrix, n, 1, right, right_pitch, n, end - step, out, out_pitch, n_rows
+    )
+
+
+@compiled()
+def _input_panel(layers, batch, number, scratch, part):
+    """Write a panel of a layer's input: of the 1x1 convolution, or of the series itself."""
+    layer = layers[number]
+    per_group = loops.n_panels(batch.n_steps)
+    group, step, end = loops.part_of_group(part, per_group, batch.n_steps)
+    out = layer.z + 4 * _padded_column(batch, group, step, batch.n_before)
+    if layer.bottleneck != 0:
+        _mix_panel(
+            layers, batch, number, scratch, group, step, end,
+            layer.bottleneck, layer.n_in, out, layer.z_pitch,
+        )  # fmt: skip
+        return
+    n = (end - step) * LANES
+    for row in range(layer.n_in):
+        column = (group * batch.n_steps + step) * LANES
+        series = floats(batch.x + 4 * (row * batch.pitch + column), n)
+        floats(out + 4 * row * layer.z_pitch, n)[:] = series
+
+
+@compiled()
+def _fill_rows(layer, batch, part):
+    to, source = ints(batch.fill_to, batch.n_fill), ints(batch.fill_from, batch.n_fill)
+    for row in range(part * _ROWS, min((part + 1) * _ROWS, layer.n_in)):
+        loops.fill(floats(layer.z + 4 * row * layer.z_pitch, layer.z_pitch), to, source)
+
+
+@compiled()
+def _convolve(layer, batch, part):
+    """Convolve one tile, for all output channels."""
+    per_group = loops.n_tiles(batch.n_steps)
+    group, step, end = loops.part_of_group(part, per_group, batch.n_steps)
+    column = (group * batch.n_steps + step) * LANES
+    loops.convolve_tile(
+        layer.z + 4 * _padded_column(batch, group, step, 0),
+        layer.offsets,
+        layer.values,
+        longs(layer.starts, layer.n_out * layer.n_blocks + 1),
+        layer.n_blocks,
+        end - step,
+        layer.y + 4 * column,
+        batch.pitch,
+        0,
+        layer.n_out,
+    )
+    if batch.training:
+        loops.tile_moments(
+            layer.y + 4 * column,
+            batch.pitch,
+            floats(batch.observed + 4 * column, (end - step) * LANES),
+            layer.n_out,
+            float_matrix(layer.moments + 8 * part * layer.n_out, layer.n_out, 2),
+        )
+
+
+@compiled()
+def _batch_statistics(layer, batch, eps, part):
+    """Merge the moments of the tiles to the scale and shift of some rows."""
+    n_all = batch.n_groups * loops.n_tiles(batch.n_steps)
+    counts = floats(batch.counts, n_all)
+    moments = floats(layer.moments, n_all * layer.n_out * 2).reshape((n_all, layer.n_out, 2))
+    weight = floats(layer.weight, layer.n_out)
+    mean, variance = floats(layer.mean, layer.n_out), floats(layer.variance, layer.n_out)
+    scale = floats(layer.scale, layer.n_out)
+    for row in range(part * _ROWS, min((part + 1) * _ROWS, layer.n_out)):
+        centre, spread = loops.merge_moments(moments, counts, row)
+        mean[row], variance[row] = centre, spread
+        scale[row] = weight[row] / np.sqrt(spread + eps)
+
+
+@compiled()
+def _score_panel(layers, batch, scratch, part):
+    """Multiply the head's matrix by a panel of the last activations."""
+    per_group = loops.n_panels(batch.n_steps)
+    group, step, end = loops.part_of_group(part, per_group, batch.n_steps)
+    out = batch.scores + 4 * (group * batch.n_steps + step) * LANES
+    _mix_panel(
+        layers, batch, len(layers), scratch, group, step, end,
+        batch.classes, batch.n_classes, out, batch.pitch,
+    )  # fmt: skip
+
+
+@compiled()
+def forward(layers, batches, eps, team, thread):
+    """Compute the class scores of each time step.
+
+    Parameters
+    ----------
+    layers : array of LAYER, shape (n_layers,)
+    batches : array of BATCH, shape (1,)
+    eps : float
+        BatchNorm's.
+    team : int64 array
+        Counters of ``N_PHASES * n_layers + 1`` phases.
+    thread : int
+        Number of the calling thread in its team.
+    """
+    batch = batches[0]
+    scratch = batch.scratch + 4 * thread * batch.scratch_size
+    n_panels = batch.n_groups * loops.n_panels(batch.n_steps)
+    n_tiles = batch.n_groups * loops.n_tiles(batch.n_steps)
+    for number in range(len(layers)):
+        layer, phase = layers[number], N_PHASES * number
+        for part in share(team, phase, n_panels):
+            _input_panel(layers, batch, number, scratch, part)
+        for part in share(team, phase + 1, _n_parts(layer.n_in, _ROWS)):
+            _fill_rows(layer, batch, part)
+        for part in share(team, phase + 2, n_tiles):
+            _convolve(layer, batch, part)
+        if batch.training:
+            for part in share(team, phase + 3, _n_parts(layer.n_out, _ROWS)):
+                _batch_statistics(layer, batch, eps, part)
+    for part in share(team, N_PHASES * len(layers), n_panels):
+        _score_panel(layers, batch, scratch, part)
+
+
+@compiled()
+def _output_panel(layer, batch, upstream, n_next, matrix, part):
+    """Write the gradient before BatchNorm of a panel, and its sums for BatchNorm's own.
+
+    ``upstream`` is the gradient by what follows the 1x1 convolution ``matrix``, which has
+    ``n_next`` rows.
+    """
+    per_group = loops.n_panels(batch.n_steps)
+    group, step, end = loops.part_of_group(part, per_group, batch.n_steps)
+    column, n = (group * batch.n_steps + step) * LANES, (end - step) * LANES
+    dy = layer.dy + 4 * _padded_column(batch, group, step, batch.kernel_size - 1 - batch.n_before)
+    mean, scale = floats(layer.mean, layer.n_out), floats(layer.scale, layer.n_out)
+    bias, observed = floats(layer.bias, layer.n_out), floats(batch.observed + 4 * column, n)
+    sums = float_matrix(layer.panel_sums + 8 * part * layer.n_out, layer.n_out, 2)
+    for first in range(0, layer.n_out, TILE_ROWS):
+        last = min(first + TILE_ROWS, layer.n_out)
+        loops.multiply_panel(
+            matrix + 4 * first,
+            1,
+            layer.n_out,
+            upstream + 4 * column,
+            batch.pitch,
+            n_next,
+            end - step,
+            dy + 4 * first * layer.dy_pitch,
+            layer.dy_pitch,
+            last - first,
+        )
+        for row in range(first, last):
+            sums[row, 0], sums[row, 1] = loops.through_relu(
+                floats(dy + 4 * row * layer.dy_pitch, n),
+                floats(layer.y + 4 * (row * batch.pitch + column), n),
+                observed,
+                mean[row],
+                scale[row],
+                bias[row],
+            )
+
+
+@compiled()
+def _matrix_gradient(layer, batch, upstream, n_next, gradient, scratch, part):
+    """Write some columns of the gradient by the 1x1 convolution that follows a layer."""
+    first, last = part * _ROWS, min((part + 1) * _ROWS, layer.n_out)
+    float_matrix(gradient, n_next, layer.n_out)[:, first:last] = 0
+    mean, scale = floats(layer.mean, layer.n_out), floats(layer.scale, layer.n_out)
+    bias = floats(layer.bias, layer.n_out)
+    for column in range(0, batch.n_columns, PRODUCT_COLUMNS):
+        n = min(PRODUCT_COLUMNS, batch.n_columns - column)
+        observed = floats(batch.observed + 4 * column, n)
+        loops.activate(
+            layer.y + 4 * column, batch.pitch, observed, mean, scale, bias,
+            first, last, scratch, _PRODUCT_PITCH,
+        )  # fmt: skip
+        loops.row_products(
+            upstream + 4 * column, batch.pitch, n_next, scratch, _PRODUCT_PITCH, last - first,
+            n, gradient + 4 * first, layer.n_out,
+        )  # fmt: skip
+
+
+@compiled()
+def _first_matrix_gradient(layer, batch):
+    """Write the gradient by the 1x1 convolution of the series themselves."""
+    gradient = float_matrix(layer.bottleneck_gradient, layer.n_in, batch.n_variates)
+    gradient[:] = 0
+    for column in range(0, batch.n_columns, PRODUCT_COLUMNS):
+        n = min(PRODUCT_COLUMNS, batch.n_columns - column)
+        loops.row_products(
+            layer.dz + 4 * column, batch.pitch, layer.n_in,
+            batch.x + 4 * column, batch.pitch, batch.n_variates,
+            n, layer.bottleneck_gradient, batch.n_variates,
+        )  # fmt: skip
+
+
+@compiled()
+def _batch_norm_sums(layer, batch, eps, part):
+    """Merge the sums of the panels to the coefficients of BatchNorm's gradient."""
+    n_all = batch.n_groups * loops.n_panels(batch.n_steps)
+    sums = floats(layer.panel_sums, n_all * layer.n_out * 2).reshape((n_all, layer.n_out, 2))
+    variance, scale = floats(layer.variance, layer.n_out), floats(layer.scale, layer.n_out)
+    slope, offset = floats(layer.slope, layer.n_out), floats(layer.offset, layer.n_out)
+    of_weight = floats(layer.weight_gradient, layer.n_out)
+    of_bias = floats(layer.bias_gradient, layer.n_out)
+    for row in range(part * _ROWS, min((part + 1) * _ROWS, layer.n_out)):
+        plain = 0.0
+        scaled = 0.0
+        for panel in range(n_all):
+            plain += sums[panel, row, 0]
+            scaled += sums[panel, row, 1]
+        rstd = 1 / np.sqrt(variance[row] + eps)
+        of_weight[row] = scaled * rstd
+        of_bias[row] = plain
+        slope[row] = -scale[row] * rstd * rstd * scaled / batch.n_observed
+        offset[row] = -scale[row] * plain / batch.n_observed
+
+
+@compiled()
+def _order_values(layer, part):
+    """Copy the values of some input channels to where the backward convolution reads them."""
+    starts = longs(layer.back_starts, layer.n_in * layer.back_blocks + 1)
+    begin = starts[part * _ROWS * layer.back_blocks]
+    end = starts[min((part + 1) * _ROWS, layer.n_in) * layer.back_blocks]
+    order, values = longs(layer.back_order, end), floats(layer.values, starts[-1])
+    ordered = floats(layer.ordered, end)
+    for weight in range(begin, end):
+        ordered[weight] = values[order[weight]]
+
+
+@compiled()
+def _output_rows(layer, batch, part):
+    """Finish the gradient by some output channels, and take that by their weights."""
+    group_columns = batch.n_steps * LANES
+    stride = (batch.n_steps + batch.kernel_size - 1) * LANES
+    inside = (batch.kernel_size - 1 - batch.n_before) * LANES
+    starts = longs(layer.starts, layer.n_out * layer.n_blocks + 1)
+    mean, scale = floats(layer.mean, layer.n_out), floats(layer.scale, layer.n_out)
+    slope, offset = floats(layer.slope, layer.n_out), floats(layer.offset, layer.n_out)
+    to, source = ints(batch.back_to, batch.n_back), ints(batch.back_from, batch.n_back)
+    for row in range(part * _FEW_ROWS, min((part + 1) * _FEW_ROWS, layer.n_out)):
+        dy = layer.dy + 4 * row * layer.dy_pitch
+        for group in range(batch.n_groups):
+            column = group * group_columns
+            loops.batch_norm_gradient(
+                floats(dy + 4 * (group * stride + inside), group_columns),
+                floats(layer.y + 4 * (row * batch.pitch + column), group_columns),
+                floats(batch.observed + 4 * column, group_columns),
+                mean[row],
+                scale[row],
+                slope[row],
+                offset[row],
+            )
+        whole = floats(dy, layer.dy_pitch)
+        loops.fill(whole, to, source)
+        if batch.replicate:
+            n, kernel_size = batch.n_series_groups, batch.kernel_size
+            sums_from = ints(batch.sums_from, n * kernel_size * LANES)
+            loops.suffix_sums(
+                whole, batch.sums_column, sums_from.reshape((n, kernel_size, LANES))
+            )
+        loops.weight_gradient(
+            layer.z,
+            layer.offsets,
+            starts[row * layer.n_blocks],
+            starts[(row + 1) * layer.n_blocks],
+            dy + 4 * inside,
+            batch.n_groups,
+            group_columns,
+            stride,
+            stride,
+            layer.values_gradient,
+        )
+
+
+@compiled()
+def _convolve_back(layer, batch, x, n_vectors, out, out_pitch):
+    loops.convolve_tile(
+        x,
+        layer.back_offsets,
+        layer.ordered,
+        longs(layer.back_starts, layer.n_in * layer.back_blocks + 1),
+        layer.back_blocks,
+        n_vectors,
+        out,
+        out_pitch,
+        0,
+        layer.n_in,
+    )
+
+
+@compiled()
+def _input_tile(layer, batch, n_tiles, part):
+    """Write the gradient by one tile of a layer's input, or by the replicated last steps."""
+    if part < n_tiles:
+        per_group = loops.n_tiles(batch.n_steps)
+        group, step, end = loops.part_of_group(part, per_group, batch.n_steps)
+        x = layer.dy + 4 * _padded_column(batch, group, step, 0)
+        out = layer.dz + 4 * (group * batch.n_steps + step) * LANES
+        _convolve_back(layer, batch, x, end - step, out, batch.pitch)
+        return
+    group = part - n_tiles
+    x = layer.dy + 4 * (batch.sums_column + group * batch.kernel_size * LANES)
+    out_pitch = batch.n_series_groups * LANES
+    _convolve_back(layer, batch, x, 1, layer.last_step + 4 * group * LANES, out_pitch)
+
+
+@compiled()
+def _put_last_steps(layer, batch):
+    """Let the gradients by the replicated last steps take their places."""
+    width = batch.n_series_groups * LANES
+    last_step = float_matrix(layer.last_step, layer.n_in, width)
+    dz = float_matrix(layer.dz, layer.n_in, batch.pitch)
+    columns = ints(batch.last_columns, batch.n_series)
+    for row in range(layer.n_in):
+        for series in range(batch.n_series):
+            dz[row, columns[series]] = last_step[row, series]
+
+
+@compiled()
+def backward(layers, batches, eps, team, thread):
+    """Compute the gradients by all parameters from those by the class scores.
+
+    Parameters
+    ----------
+    layers, batches, eps, team, thread
+        As in :func:`forward`, which must have been called before.
+    """
+    batch = batches[0]
+    scratch = batch.scratch + 4 * thread * batch.scratch_size
+    n_panels = batch.n_groups * loops.n_panels(batch.n_steps)
+    n_tiles = batch.n_groups * loops.n_tiles(batch.n_steps)
+    n_back = n_tiles + (batch.n_series_groups if batch.replicate else 0)
+    upstream, n_next = batch.score_gradient, batch.n_classes
+    matrix, of_matrix = batch.classes, batch.classes_gradient
+    for number in range(len(layers) - 1, -1, -1):
+        layer, phase = layers[number], N_PHASES * number
+        for part in share(team, phase, n_panels + _n_parts(layer.n_out, _ROWS)):
+            if part < n_panels:
+                _output_panel(layer, batch, upstream, n_next, matrix, part)
+            else:
+                _matrix_gradient(
+                    layer, batch, upstream, n_next, of_matrix, scratch, part - n_panels
+                )
+        n_merged = _n_parts(layer.n_out, _ROWS)
+        n_ordered = _n_parts(layer.n_in, _ROWS) if layer.dz != 0 else 0
+        for part in share(team, phase + 1, n_merged + n_ordered):
+            if part < n_merged:
+                _batch_norm_sums(layer, batch, eps, part)
+            else:
+                _order_values(layer, part - n_merged)
+        for part in share(team, phase + 2, _n_parts(layer.n_out, _FEW_ROWS)):
+            _output_rows(layer, batch, part)
+        if layer.dz != 0:
+            for part in share(team, phase + 3, n_back):
+                _input_tile(layer, batch, n_tiles, part)
+            for _ in share(team, phase + 4, 1):
+                if batch.replicate:
+                    _put_last_steps(layer, batch)
+                if number == 0:
+                    _first_matrix_gradient(layer, batch)
+        upstream, n_next = layer.dz, layer.n_in
+        matrix, of_matrix = layer.bottleneck, layer.bottleneck_gradient
+
+
+@compiled()
+def convolve(x, offsets, values, starts, n_blocks, n_groups, n_steps, kernel_size, out, team):
+    """Convolve a padded matrix, on its own.
+
+    Parameters
+    ----------
+    x : array of shape (C_in, x_pitch)
+        Padded matrix, all of its halo after the steps.
+    offsets, values, starts, n_blocks
+        As in :func:`~dsn_sktime.kernels.loops.convolve_tile`; arrays.
+    n_groups, n_steps, kernel_size : int
+    out : array of shape (C_out, pitch)
+    team : int64 array
+        Counters of one phase.
+    """
+    per_group = loops.n_tiles(n_steps)
+    for part in share(team, 0, n_groups * per_group):
+        group, step, end = loops.part_of_group(part, per_group, n_steps)
+        loops.convolve_tile(
+            x.ctypes.data + 4 * (group * (n_steps + kernel_size - 1) + step) * LANES,
+            offsets.ctypes.data,
+            values.ctypes.data,
+            starts,
+            n_blocks,
+            end - step,
+            out.ctypes.data + 4 * (group * n_steps + step) * LANES,
+            out.shape[1],
+            0,
+            out.shape[0],
+        )
+
+
+@compiled()
+def gradient_by_values(x, offsets, starts, dy, n_groups, n_steps, kernel_size, out, team):
+    """Take the gradient by the values of a convolution, on its own.
+
+    Parameters
+    ----------
+    x, offsets, n_groups, n_steps, kernel_size, team
+        As in :func:`convolve`.
+    starts : int64 array of shape (C_out + 1,)
+        First weight of each output channel, and the end.
+    dy : array of shape (C_out, pitch)
+        Gradient by the output, 0 in columns that no series has.
+    out : array of shape (n,)
+    """
+    for row in share(team, 0, len(starts) - 1):
+        loops.weight_gradient(
+            x.ctypes.data,
+            offsets.ctypes.data,
+            starts[row],
+            starts[row + 1],
+            dy.ctypes.data + 4 * row * dy.shape[1],
+            n_groups,
+            n_steps * LANES,
+            (n_steps + kernel_size - 1) * LANES,
+            n_steps * LANES,
+            out.ctypes.data,
+        )
