@@ -52,9 +52,9 @@ def sparse_conv1d(
 
 
 def adam_step(
-    weights: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    states: Sequence[dict[str, Tensor]],
+    weights: list[Tensor],
+    gradients: list[Tensor],
+    states: list[dict[str, Tensor]],
     corrections: Tensor,
     lr: float | Tensor,
     betas: tuple[float, float],

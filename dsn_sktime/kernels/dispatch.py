@@ -71,9 +71,9 @@ def sparse_conv1d(
 
 
 def adam_step(
-    weights: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    states: Sequence[dict[str, Tensor]],
+    weights: list[Tensor],
+    gradients: list[Tensor],
+    states: list[dict[str, Tensor]],
     corrections: Tensor,
     lr: float | Tensor,
     betas: tuple[float, float],
@@ -83,9 +83,9 @@ def adam_step(
 
     Parameters
     ----------
-    weights, gradients : sequences of float tensors
+    weights, gradients : lists of float tensors
         Of one type and on one device.
-    states : sequence of dict of tensors
+    states : list of dict of tensors
         For each tensor of weights, of its shape: "exp_avg" and "exp_avg_sq", the moments,
         and "step", the steps done (int32).
     corrections : float tensor of shape (2, m)
@@ -98,4 +98,4 @@ def adam_step(
         dense.adam_step(weights, gradients, states, corrections, lr, betas, eps)
         return
     for one in zip(weights, gradients, states, strict=True):
-        sparse.adam_step(*one, corrections, lr, betas, eps)
+        sparse.adam_step(*one, corrections, float(lr), betas, eps)

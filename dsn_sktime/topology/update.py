@@ -108,9 +108,7 @@ def _inactive(groups: KernelGroups, group: int, activated: Tensor) -> Tensor:
     return is_free.view(-1).nonzero().view(-1) + first
 
 
-def _grow(
-    free: Tensor, n: int, rng: np.random.Generator, dense_gradient: Tensor | None
-) -> Tensor:
+def _grow(free: Tensor, n: int, rng: np.random.Generator, dense_gradient: Tensor | None) -> Tensor:
     if dense_gradient is None:
         drawn = rng.choice(len(free), n, replace=False, shuffle=False)
         return free[torch.from_numpy(drawn).to(free.device)]
