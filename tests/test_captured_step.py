@@ -79,7 +79,9 @@ class Recorded(Remembered):
         self.trainer = trainer
 
     def state(self):
-        of_optimizer = [x for state in self.trainer.optimizer.state.values() for x in state.values()]
+        of_optimizer = [
+            x for state in self.trainer.optimizer.state.values() for x in state.values()
+        ]
         return [*self.trainer.network.state_dict().values(), *of_optimizer]
 
     def capture(self, function):
