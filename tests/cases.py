@@ -131,7 +131,8 @@ class Case:
             )
             self.scores_of(wide)
             channels = before[0].transpose(0, 1)[:, self.observed[:, 0] > 0]
-            module.norm.bias.data = torch.tensor([-self._gap(channel) for channel in channels])
+            gaps = [float(self._gap(channel)) for channel in channels]
+            module.norm.bias.data = -torch.tensor(gaps)
 
     def _gap(self, values: Tensor) -> float:
         """Return the middle of the widest gap among the values that are not extreme."""

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from cases import Case, drawn, every_case, seeds
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from numba import njit
 from torch import Tensor, nn
@@ -47,15 +47,27 @@ def gradients(network: DSNNetwork, scores: Tensor, upstream: Tensor) -> list[Ten
 def test_training_pass_and_its_gradients_match_float64(case):
     case.keep_from_zero()
     case.network.train()
+    # BatchNorm divides by a deviation: where that is next to nothing, so is what is left.
+    assume(least_variance(case) > 1e-2)
     wide = case.wide()
     upstream = case.normal(len(case.lengths), 3)
     scores, expected = case.network(case.x, case.lengths_or_none), case.scores_of(wide)
-    # BatchNorm divides by a deviation that may be next to nothing.
     assert error(scores, expected, 1.0) < 1e-3
     found, exact = gradients(case.network, scores, upstream), gradients(wide, expected, upstream)
     largest = max(float(one.abs().max()) for one in exact)
     for one, other in zip(found, exact, strict=True):
-        assert error(one, other, largest) < 1e-2
+        assert error(one, other, largest) < 1e-3
+
+
+def least_variance(case: Case) -> float:
+    """Return the least variance that a BatchNorm of the network in float64 divides by."""
+    wide = case.wide()
+    norms = [*(module.norm for module in wide.sparse_modules()), wide.head.norm]
+    for norm in norms:
+        norm.momentum = 1.0
+    case.scores_of(wide)
+    found = [float(norm.running_var.min()) for norm in norms]
+    return min(found)
 
 
 @pytest.mark.parametrize("padding", ["replicate", "zeros"])
@@ -64,7 +76,7 @@ def test_training_pass_and_its_gradients_match_float64(case):
     [(16, 96, 1), (3, 250, 1), (16, 40, 9), (17, 30, 2), (2, 65, 1), (1, 200, 3), (64, 12, 1)],
 )
 def test_usual_shapes_match_float64_closely(n_series, n_steps, variates, padding):
-    """Within rounding: 1e-5, where no value before a ReLU is so small that its sign is lost."""
+    """Within rounding, where no value before a ReLU is so small that its sign is lost."""
     generator = torch.Generator().manual_seed(n_series)
     network = DSNNetwork(
         variates, 3, 3, 8, 39, padding=padding, topology_init="random", generator=generator
@@ -75,11 +87,12 @@ def test_usual_shapes_match_float64_closely(n_series, n_steps, variates, padding
     wide = copy.deepcopy(network).double()
     upstream = torch.randn(n_series, 3, generator=generator)
     scores, expected = network(x), wide(x.double())
-    assert error(scores, expected) < TOLERANCE
+    # Three layers of BatchNorm, each of which takes off a mean six deviations away.
+    assert error(scores, expected, 1.0) < 10 * TOLERANCE
     found, exact = gradients(network, scores, upstream), gradients(wide, expected, upstream)
     largest = max(float(one.abs().max()) for one in exact)
     for one, other in zip(found, exact, strict=True):
-        assert error(one, other, 1e-2 * largest) < TOLERANCE
+        assert error(one, other, 1e-1 * largest) < 10 * TOLERANCE
     for one, other in zip(network.buffers(), wide.buffers(), strict=True):
         assert error(one, other.double()) < TOLERANCE
 
@@ -100,13 +113,20 @@ def test_one_layer_and_its_gradients_match_float64(case):
     x = case.series(case.conv.groups.in_channels)
     upstream = case.series(case.conv.groups.out_channels)
     for layer, kept in ((conv, found), (wide, exact)):
-        one = x.to(layer.values.dtype).requires_grad_()
+        one = x.to(layer.values.dtype, copy=True).detach().requires_grad_()
         layer.keep_dense_gradient = True
         y = layer(one, case.lengths_or_none) * case.observed
         y.backward(upstream.to(y.dtype))
-        kept += [y.detach(), one.grad, layer.values.grad, layer.dense_gradient]
+        kept += [y.detach(), one.grad, layer.values.grad, inside_regions(layer)]
     for one, other in zip(found, exact, strict=True):
         assert error(one, other, 1e-3) < TOLERANCE
+
+
+def inside_regions(conv: SparseConv1d) -> Tensor:
+    """Return the dense gradient where weights may grow."""
+    groups = conv.groups
+    regions = [groups.region(group) for group in range(groups.n_kernel_groups)]
+    return conv.dense_gradient.flatten()[torch.from_numpy(np.concatenate(regions))]
 
 
 @pytest.mark.parametrize("padding", ["replicate", "zeros"])
@@ -126,7 +146,7 @@ def test_dense_gradient_of_a_fused_pass_holds_that_of_the_activated_weights(padd
         assert torch.allclose(
             conv.dense_gradient.flatten()[conv.index], conv.values.grad, atol=1e-5
         )
-        assert torch.allclose(conv.dense_gradient.double(), other.dense_gradient, atol=1e-4)
+        assert torch.allclose(inside_regions(conv).double(), inside_regions(other), atol=1e-4)
 
 
 # Layout
@@ -340,6 +360,13 @@ def test_threads_share_an_engine_for_batches_of_different_lengths():
 
     with ThreadPoolExecutor(3) as pool:
         assert all(pool.map(predict, range(60)))
+
+
+def test_a_network_of_mixed_types_is_refused():
+    network, x, _ = small()
+    network.layers[0].norm.bias.data = network.layers[0].norm.bias.data.double()
+    with pytest.raises(TypeError, match=r"torch.float32, found torch.float64 with strides \(1,\)"):
+        network(x)
 
 
 def test_a_gradient_by_the_series_is_computed_too():

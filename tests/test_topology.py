@@ -1,17 +1,31 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import naive
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from dsn_sktime.topology import KernelGroups, TopologyUpdate, initial_topology, update_topology
+from dsn_sktime import topology
+from dsn_sktime.topology import KernelGroups, TopologyUpdate, initial_topology
 from dsn_sktime.topology.enrf import enrf_sizes
 
 examples = settings(deadline=None, max_examples=100)
+
+
+def update_topology(groups, index, values, drop_fraction, rng, gradient=None):
+    """Update on tensors, arrays in and out."""
+    index, values = (torch.tensor(array) for array in (index, values))
+    gradient = None if gradient is None else torch.tensor(gradient)
+    update = topology.update_topology(groups, index, values, drop_fraction, rng, gradient)
+    assert update.index.dtype == update.source.dtype == torch.int64
+    return SimpleNamespace(
+        index=update.index.numpy(), source=update.source.numpy(), n_grown=update.n_grown
+    )
 
 
 @st.composite
@@ -347,7 +361,7 @@ def test_random_growth_is_uniform_over_the_inactive():
 
 
 def test_number_of_grown_weights_counts_the_missing_sources():
-    update = TopologyUpdate(np.arange(4), np.array([-1, 0, -1, 3]))
+    update = TopologyUpdate(torch.arange(4), torch.tensor([-1, 0, -1, 3]))
     assert update.n_grown == 2
 
 

@@ -121,11 +121,11 @@ def _rate(n_repeats: int) -> float:
     conv = _networks(_LONG)[0].sparse_convs()[1]
     x = torch.randn(_LONG[0], conv.groups.in_channels, _LONG[2] + conv.groups.kernel_size - 1)
     left, right = torch.randn(512, 512), torch.randn(512, 512)
-    kernels, values = conv.kernel_index(), conv.values.detach()
+    values, shape = conv.values.detach(), conv.groups.shape
 
     def convolve() -> None:
         with compute_threads(1), torch.no_grad():
-            sparse_conv1d(x, values, conv.index, kernels)
+            sparse_conv1d(x, values, conv.index, shape, conv.kernel_index)
 
     def multiply() -> None:
         with compute_threads(1):

@@ -1,12 +1,13 @@
-"""Sparse convolution as a dense one over kernels that are zero where not activated.
+"""Sparse convolution as dense ones over kernels that are zero where not activated.
 
-The authors' arithmetic, at the full cost of the dense kernels.
+The authors' arithmetic, but for the taps that a kernel group may never activate.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -36,33 +37,49 @@ def sparse_conv1d(
     values: Tensor,
     index: Tensor,
     shape: tuple[int, int, int],
+    group_taps: Sequence[int] | None = None,
     on_dense_gradient: Callable[[Tensor], None] | None = None,
 ) -> Tensor:
-    """Convolve a padded batch; see :func:`dsn_sktime.kernels.sparse_conv1d`.
-
-    ``shape`` is that of the kernels, (C_out, C_in, k).
-    """
+    """Convolve a padded batch; see :func:`dsn_sktime.kernels.sparse_conv1d`."""
     kernels = dense_kernels(values, index, shape)
     if on_dense_gradient is not None and kernels.requires_grad:
         kernels.register_hook(on_dense_gradient)
-    return F.conv1d(x, kernels)
+    if group_taps is None:
+        return F.conv1d(x, kernels)
+    n_steps = x.shape[2] - shape[2] + 1
+    groups = zip(kernels.chunk(len(group_taps)), group_taps, strict=True)
+    return torch.cat([F.conv1d(x[:, :, : n_steps + n - 1], own[:, :, :n]) for own, n in groups], 1)
 
 
 def adam_step(
-    parameters: Sequence[Tensor],
-    states: Sequence[dict[str, Tensor]],
+    weights: list[Tensor],
+    gradients: list[Tensor],
+    states: list[dict[str, Tensor]],
     corrections: Tensor,
-    lr: float,
+    lr: float | Tensor,
     betas: tuple[float, float],
     eps: float,
 ) -> None:
-    """Take Adam's step in place; see :func:`dsn_sktime.kernels.adam_step`."""
-    for weights, state in zip(parameters, states, strict=True):
-        gradient = weights.grad
-        step, mean, square = state["step"], state["exp_avg"], state["exp_avg_sq"]
-        step += 1
-        mean.lerp_(gradient, 1 - betas[0])
-        square.mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
-        column = step.clamp(max=corrections.shape[1] - 1).long()
-        first, second = corrections.to(weights.device)[:, column]
-        weights.addcdiv_(mean * first, (square * second).sqrt_().add_(eps), value=-lr)
+    """Take Adam's step in place; see :func:`dsn_sktime.kernels.adam_step`.
+
+    All tensors at once: on a GPU they are so small that launches are what counts. Nothing
+    is read back, so that the step may be captured in a CUDA graph.
+    """
+    steps, means, squares = (
+        [state[name] for state in states] for name in ("step", "exp_avg", "exp_avg_sq")
+    )
+    torch._foreach_add_(steps, 1)
+    torch._foreach_lerp_(means, gradients, 1 - betas[0])
+    torch._foreach_mul_(squares, betas[1])
+    torch._foreach_addcmul_(squares, gradients, gradients, value=1 - betas[1])
+    column = _flat(steps).clamp(max=corrections.shape[1] - 1)
+    first, second = corrections.index_select(1, column)
+    change = (_flat(means) * first).mul_(-lr)
+    change /= (_flat(squares) * second).sqrt_().add_(eps)
+    parts = change.split([weight.numel() for weight in weights])
+    shaped = [part.view(weight.shape) for part, weight in zip(parts, weights, strict=True)]
+    torch._foreach_add_(weights, shaped)
+
+
+def _flat(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])

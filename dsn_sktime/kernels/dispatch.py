@@ -33,7 +33,9 @@ def sparse_conv1d(
     x: Tensor,
     values: Tensor,
     index: Tensor,
-    kernels: KernelIndex,
+    shape: tuple[int, int, int],
+    kernel_index: Callable[[], KernelIndex],
+    group_taps: Sequence[int] | None = None,
     on_dense_gradient: Callable[[Tensor], None] | None = None,
 ) -> Tensor:
     """Convolve a padded batch with sparse kernels, stride 1, no bias.
@@ -45,27 +47,35 @@ def sparse_conv1d(
     values : float tensor of shape (n_activated,)
         The activated weights; the gradient that flows back has this shape too.
     index : int64 tensor of shape (n_activated,)
-        Positions of the values in the flattened (C_out, C_in, k) kernels, sorted.
-    kernels : KernelIndex
-        The same positions, decoded.
+        Positions of the values in the flattened kernels, sorted.
+    shape : (C_out, C_in, k)
+        Shape of the kernels.
+    kernel_index : callable
+        Returns the same positions, decoded on the CPU. Only the sparse kernels ask for
+        them: from a GPU the index would have to be waited for.
+    group_taps : sequence of int, optional
+        Taps at the start of the kernel beyond which the kernels of each of so many equal
+        groups of output channels have no value; k for all if None.
     on_dense_gradient : callable, optional
-        Called during the backward pass with the gradient by *every* weight, a tensor of
-        shape (C_out, C_in, k). Without it that gradient need not be computed.
+        Called during the backward pass with the gradient by *every* weight within these
+        taps, a tensor of shape (C_out, C_in, k); what it holds beyond them means nothing.
+        Without it that gradient need not be computed.
 
     Returns
     -------
     float tensor of shape (B, C_out, L)
     """
     if uses_sparse_kernels(x):
-        return sparse.SparseConvolution.apply(x, values, kernels, on_dense_gradient)
-    return dense.sparse_conv1d(x, values, index, kernels.shape, on_dense_gradient)
+        return sparse.SparseConvolution.apply(x, values, kernel_index(), on_dense_gradient)
+    return dense.sparse_conv1d(x, values, index, shape, group_taps, on_dense_gradient)
 
 
 def adam_step(
-    parameters: Sequence[Tensor],
-    states: Sequence[dict[str, Tensor]],
+    weights: list[Tensor],
+    gradients: list[Tensor],
+    states: list[dict[str, Tensor]],
     corrections: Tensor,
-    lr: float,
+    lr: float | Tensor,
     betas: tuple[float, float],
     eps: float,
 ) -> None:
@@ -73,21 +83,17 @@ def adam_step(
 
     Parameters
     ----------
-    parameters : sequence of float tensors
-        Each with its gradient, of one type and on one device.
-    states : sequence of dict
-        For each parameter tensors of its shape: "exp_avg" and "exp_avg_sq", the moments,
+    weights, gradients : lists of float tensors
+        Of one type and on one device.
+    states : list of dict of tensors
+        For each tensor of weights, of its shape: "exp_avg" and "exp_avg_sq", the moments,
         and "step", the steps done (int32).
-    corrections : tensor of shape (2, m)
+    corrections : float tensor of shape (2, m)
         Bias corrections ``1 / (1 - beta**t)`` of both moments at column t, 1 in the last.
-    lr : float
+    lr : float or tensor of shape ()
     betas : (float, float)
     eps : float
     """
-    fast = all(map(_is_plain, parameters))
+    fast = all(uses_sparse_kernels(one) and one.is_contiguous() for one in weights)
     take_step = sparse.adam_step if fast else dense.adam_step
-    take_step(parameters, states, corrections, lr, betas, eps)
-
-
-def _is_plain(parameter: Tensor) -> bool:
-    return uses_sparse_kernels(parameter) and parameter.is_contiguous()
+    take_step(weights, gradients, states, corrections, lr, betas, eps)

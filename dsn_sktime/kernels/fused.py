@@ -431,6 +431,13 @@ _HEAD_GRADIENTS = _fields(passes.BATCH, "classes_gradient", "bias_gradient")
 
 
 def _pointers(tensors: Sequence[Tensor | None]) -> list[int]:
+    for tensor in tensors:
+        if tensor is not None and (tensor.dtype != torch.float32 or not tensor.is_contiguous()):
+            raise TypeError(
+                "all parameters and statistics of a network must be contiguous and of the type "
+                f"of its input, torch.float32, found {tensor.dtype} with strides "
+                f"{tensor.stride()}. Convert the whole network by network.to(dtype)."
+            )
     return [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
 
 

@@ -5,7 +5,7 @@ Everything costs what the activated weights cost. Tensors are float32 on the CPU
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -127,25 +127,26 @@ def _dense_gradient(x: Tensor, gradient: Tensor, kernel_size: int) -> Tensor:
 
 
 def adam_step(
-    parameters: Sequence[Tensor],
-    states: Sequence[dict[str, Tensor]],
+    weights: list[Tensor],
+    gradients: list[Tensor],
+    states: list[dict[str, Tensor]],
     corrections: Tensor,
-    lr: float,
+    lr: float | Tensor,
     betas: tuple[float, float],
     eps: float,
 ) -> None:
     """Take Adam's step in place; see :func:`dsn_sktime.kernels.adam_step`."""
-    gradients = [parameter.grad.contiguous() for parameter in parameters]  # type: ignore[union-attr]
+    gradients = [gradient.contiguous() for gradient in gradients]
     rows = [
-        [tensor.data_ptr() for tensor in (weights, gradient, *_in_order(state))]
-        for weights, gradient, state in zip(parameters, gradients, states, strict=True)
+        [tensor.data_ptr() for tensor in (weight, gradient, *_in_order(state))]
+        for weight, gradient, state in zip(weights, gradients, states, strict=True)
     ]
     loops.adam_steps(
         np.array(rows, dtype=np.int64),
-        np.array([weights.numel() for weights in parameters], dtype=np.int64),
+        np.array([weight.numel() for weight in weights], dtype=np.int64),
         corrections[0].numpy(),
         corrections[1].numpy(),
-        *map(np.float32, (lr, *betas, eps)),
+        *map(np.float32, (float(lr), *betas, eps)),
     )
 
 

@@ -57,6 +57,7 @@ class SparseConv1d(nn.Module):
         If True, each backward pass leaves the gradient by every weight of the dense
         kernels in ``dense_gradient``.
     dense_gradient : tensor of shape (C_out, C_in, k) or None
+        Beyond the exploration regions it means nothing.
 
     Raises
     ------
@@ -148,7 +149,9 @@ class SparseConv1d(nn.Module):
             self._pad(x, lengths),
             self.values,
             self.index,
-            self.kernel_index(),
+            self.groups.shape,
+            self.kernel_index,
+            self.groups.taps,
             self.on_dense_gradient,
         )
 
@@ -237,6 +240,18 @@ class SparseConv1d(nn.Module):
         self.groups.check_topology(index)
         self.index.copy_(torch.as_tensor(index))
         self.values.copy_(torch.as_tensor(values))
+
+    @torch.no_grad()
+    def move_weights(self, index: Tensor, source: Tensor) -> None:
+        """Take up a topology update, in place: grown weights are 0, the others as before.
+
+        Parameters
+        ----------
+        index, source : int64 tensors of shape (n_activated,)
+            Those of a :class:`dsn_sktime.topology.TopologyUpdate`, which is trusted.
+        """
+        self.index.copy_(index)
+        self.values.copy_(self.values[source.clamp(min=0)].masked_fill(source < 0, 0))
 
     def dense_mask(self) -> Tensor:
         """Return the topology as a bool tensor of shape (C_out, C_in, k)."""

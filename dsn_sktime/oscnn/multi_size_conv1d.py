@@ -106,7 +106,9 @@ class MultiSizeConv1d(nn.Module):
             x = x.where(observed_steps(lengths, x.shape[2]), 0)
         largest = self.shape.kernel_sizes[-1]
         x = F.pad(x, ((largest - 1) // 2, largest // 2))
-        return sparse_conv1d(x, self.values, self.index, self.kernel_index()) + self.bias[:, None]
+        shape = self.shape.dense_shape
+        y = sparse_conv1d(x, self.values, self.index, shape, self.kernel_index)
+        return y + self.bias[:, None]
 
     def kernel_index(self) -> KernelIndex:
         """Return the places of the weights as the sparse kernels read them."""

@@ -1,6 +1,7 @@
 """Which taps of the kernels are activated, and how that set changes.
 
-Plain integer arrays in, plain integer arrays out; no torch, no weights kept.
+Integer arrays in, integer arrays out; no weights kept. Updates, which weights on a GPU need
+too, are computed on torch's tensors.
 """
 
 from dsn_sktime.topology.initial import TOPOLOGY_INITS, initial_topology

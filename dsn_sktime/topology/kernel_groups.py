@@ -102,6 +102,11 @@ class KernelGroups:
         """Taps at the start of the kernel that ``group`` (0-based) may activate."""
         return (group + 1) * (self.kernel_size // self.n_kernel_groups)
 
+    @property
+    def taps(self) -> tuple[int, ...]:
+        """Taps of each group's region."""
+        return tuple(self.region_taps(group) for group in range(self.n_kernel_groups))
+
     def region_size(self, group: int) -> int:
         """Weights in the exploration region of ``group``."""
         return self.channels_per_group * self.in_channels * self.region_taps(group)

@@ -1,4 +1,7 @@
-"""One topology update: drop the smallest weights, grow as many (paper, Algorithm 1)."""
+"""One topology update: drop the smallest weights, grow as many (paper, Algorithm 1).
+
+It is computed where the weights lie, by the same operations on every device.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from dsn_sktime.topology.kernel_groups import KernelGroups
 
@@ -18,29 +23,29 @@ class TopologyUpdate:
 
     Attributes
     ----------
-    index : int64 array of shape (n_activated,)
+    index : int64 tensor of shape (n_activated,)
         The new topology.
-    source : int64 array of shape (n_activated,)
+    source : int64 tensor of shape (n_activated,)
         For each new position its place in the old topology, or -1 if it was grown. A
         position that was dropped and grown again counts as grown.
     """
 
-    index: np.ndarray
-    source: np.ndarray
+    index: Tensor
+    source: Tensor
 
     @property
     def n_grown(self) -> int:
         """Number of grown weights, which is the number of dropped ones."""
-        return int(np.count_nonzero(self.source < 0))
+        return int((self.source < 0).sum())
 
 
 def update_topology(
     groups: KernelGroups,
-    index: np.ndarray,
-    values: np.ndarray,
+    index: Tensor,
+    values: Tensor,
     drop_fraction: float,
     rng: np.random.Generator,
-    dense_gradient: np.ndarray | None = None,
+    dense_gradient: Tensor | None = None,
 ) -> TopologyUpdate:
     """Drop the smallest activated weights of each group and grow as many.
 
@@ -52,14 +57,15 @@ def update_topology(
     Parameters
     ----------
     groups : KernelGroups
-    index : int array of shape (n_activated,)
+    index : int64 tensor of shape (n_activated,)
         The topology: sorted positions.
-    values : float array of shape (n_activated,)
-        The weights at these positions.
+    values : float tensor of shape (n_activated,)
+        The weights at these positions, without gradients.
     drop_fraction : float in [0, 1]
     rng : numpy Generator
-        Draws the grown positions where ``dense_gradient`` is None.
-    dense_gradient : float array of shape (C_out, C_in, k), optional
+        Draws the grown positions where ``dense_gradient`` is None; the same ones, from the
+        same weights, on every device.
+    dense_gradient : float tensor of shape (C_out, C_in, k), optional
         If given, positions with the largest absolute gradient grow (RigL).
 
     Returns
@@ -76,34 +82,35 @@ def update_topology(
     new_index, new_source = [], []
     for group, budget in enumerate(groups.budgets):
         part = groups.value_slice(group)
-        places = np.arange(part.start, part.stop)
-        region = groups.region(group)
-        if budget < len(region):
+        places = torch.arange(part.start, part.stop, device=index.device)
+        grown = index[:0]
+        if budget < groups.region_size(group):
             n_drop = math.ceil(drop_fraction * budget)
-            smallest_first = np.argsort(np.abs(values[part]), kind="stable")
-            places = places[np.sort(smallest_first[n_drop:])]
-            free = _inactive(groups, region, index[places])
+            smallest_first = values[part].abs().argsort(stable=True)
+            places = places[smallest_first[n_drop:].sort().values]
+            free = _inactive(groups, group, index[places])
             grown = _grow(free, n_drop, rng, dense_gradient)
-        else:
-            grown = np.empty(0, dtype=np.int64)
-        positions = np.concatenate([index[places], grown])
-        sources = np.concatenate([places, np.full(len(grown), -1)])
-        order = np.argsort(positions)
+        positions = torch.cat([index[places], grown])
+        sources = torch.cat([places, torch.full_like(grown, -1)])
+        order = positions.argsort()
         new_index.append(positions[order])
         new_source.append(sources[order])
-    return TopologyUpdate(np.concatenate(new_index), np.concatenate(new_source))
+    return TopologyUpdate(torch.cat(new_index), torch.cat(new_source))
 
 
-def _inactive(groups: KernelGroups, region: np.ndarray, activated: np.ndarray) -> np.ndarray:
-    is_activated = np.zeros(groups.n_dense, dtype=bool)
-    is_activated[activated] = True
-    return region[~is_activated[region]]
+def _inactive(groups: KernelGroups, group: int, activated: Tensor) -> Tensor:
+    """Return the sorted positions of a group's region other than those given."""
+    n_kernels = groups.channels_per_group * groups.in_channels
+    first = group * n_kernels * groups.kernel_size
+    is_free = activated.new_zeros(n_kernels, groups.kernel_size, dtype=torch.bool)
+    is_free[:, : groups.region_taps(group)] = True
+    is_free.view(-1)[activated - first] = False
+    return is_free.view(-1).nonzero().view(-1) + first
 
 
-def _grow(
-    free: np.ndarray, n: int, rng: np.random.Generator, dense_gradient: np.ndarray | None
-) -> np.ndarray:
+def _grow(free: Tensor, n: int, rng: np.random.Generator, dense_gradient: Tensor | None) -> Tensor:
     if dense_gradient is None:
-        return rng.choice(free, n, replace=False, shuffle=False)
-    magnitude = np.abs(dense_gradient.reshape(-1)[free])
-    return free[np.argsort(-magnitude, kind="stable")[:n]]
+        drawn = rng.choice(len(free), n, replace=False, shuffle=False)
+        return free[torch.from_numpy(drawn).to(free.device)]
+    magnitude = dense_gradient.reshape(-1)[free].abs()
+    return free[magnitude.neg().argsort(stable=True)[:n]]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,10 @@ class Adam(torch.optim.Optimizer):
     Parameters
     ----------
     params : iterable of Parameter
+        Of one type and on one device.
     lr : float
+        Each of ``param_groups`` has its own; a tensor of shape () may take its place, which
+        a step in a CUDA graph reads anew each time.
     betas : (float, float)
     eps : float
 
@@ -53,16 +57,35 @@ class Adam(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Take one step along the parameters' gradients."""
         for group in self.param_groups:
-            trained = [one for one in group["params"] if one.grad is not None]
-            if trained:
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            if weights:
                 adam_step(
-                    trained,
-                    [self.state[parameter] for parameter in trained],
-                    _bias_corrections(group["betas"], trained[0].dtype),
+                    weights,
+                    [weight.grad for weight in weights],
+                    [self.state[weight] for weight in weights],
+                    _bias_corrections(group["betas"], weights[0].dtype, weights[0].device),
                     group["lr"],
                     group["betas"],
                     group["eps"],
                 )
+
+    @torch.no_grad()
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load moments and step counts into the tensors that hold them.
+
+        The parent would put others in their place, of which a CUDA graph knows nothing.
+
+        Parameters
+        ----------
+        state_dict : dict
+            What ``state_dict`` of an optimizer of the same parameters returned.
+        """
+        before = {weight: self.state[weight] for weight in self.state}
+        super().load_state_dict(state_dict)
+        for weight, state in before.items():
+            for name, tensor in state.items():
+                tensor.copy_(self.state[weight][name])
+            self.state[weight] = state
 
     @torch.no_grad()
     def replace_weights(self, parameter: nn.Parameter, source: Tensor) -> None:
@@ -78,9 +101,12 @@ class Adam(torch.optim.Optimizer):
             state.copy_(state[source.clamp(min=0)].masked_fill(source < 0, 0))
 
 
-@lru_cache(maxsize=8)
-def _bias_corrections(betas: tuple[float, float], dtype: torch.dtype) -> Tensor:
+# Never forgotten: a CUDA graph reads the table that it was captured with.
+@cache
+def _bias_corrections(
+    betas: tuple[float, float], dtype: torch.dtype, device: torch.device | None = None
+) -> Tensor:
     """Tabulate ``1 / (1 - beta**t)`` until ``dtype`` cannot tell it from 1."""
     n_steps = math.ceil(math.log(torch.finfo(dtype).eps / 4) / math.log(max(betas)))
     t = torch.arange(n_steps + 1, dtype=torch.float64)
-    return torch.stack([1 / (1 - beta**t) for beta in betas]).to(dtype)
+    return torch.stack([1 / (1 - beta**t) for beta in betas]).to(device, dtype)

@@ -43,9 +43,10 @@ class SparseTrainer(Trainer):
     network: DSNNetwork
     recipe: Recipe
 
-    def _begin_batch(self, epoch: int, is_last: bool) -> None:
+    def _begin_batch(self, epoch: int, is_last: bool) -> bool:
         by_gradient = self.recipe.growth == "gradient" and self.recipe.is_update_epoch(epoch)
         self._keep_dense_gradients(by_gradient and is_last)
+        return not (by_gradient and is_last)
 
     def _end_epoch(self, epoch: int) -> dict[str, Any]:
         self._keep_dense_gradients(False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from dsn_sktime.layers import SparseConv1d
 from dsn_sktime.topology import update_topology
@@ -34,19 +33,15 @@ def update_layer(
     int
         Number of weights dropped, and of weights grown.
     """
-    values = layer.values.detach().cpu().numpy()
-    gradient = layer.dense_gradient
     update = update_topology(
         layer.groups,
-        layer.index.cpu().numpy(),
-        values,
+        layer.index,
+        layer.values.detach(),
         drop_fraction,
         rng,
-        None if gradient is None else gradient.cpu().numpy(),
+        layer.dense_gradient,
     )
-    survived = update.source >= 0
-    layer.set_topology(update.index, np.where(survived, values[update.source], 0))
-    source = torch.from_numpy(update.source).to(layer.index.device)
-    optimizer.replace_weights(layer.values, source)
+    layer.move_weights(update.index, update.source)
+    optimizer.replace_weights(layer.values, update.source)
     layer.dense_gradient = None
     return update.n_grown

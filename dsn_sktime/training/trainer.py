@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from dsn_sktime.panel import Panel
 from dsn_sktime.training.adam import Adam
+from dsn_sktime.training.captured_step import CapturedStep, CudaGraphs, Graphs
 from dsn_sktime.training.recipe import Schedule
 
 if TYPE_CHECKING:
@@ -58,6 +60,9 @@ class Trainer:
         Epoch of the model, -1 before the first.
     should_stop : bool
         A callback that sets it ends training after the current epoch.
+    graphs : Graphs or None
+        What captures the steps of series of equal length to replay them: CUDA graphs where
+        the network lies on a GPU. Forward hooks then run at the first steps only.
     """
 
     def __init__(
@@ -82,6 +87,10 @@ class Trainer:
         self.best_epoch = -1
         self.best_state: dict[str, Tensor] = {}
         self.should_stop = False
+        device = next(network.parameters()).device
+        self.graphs: Graphs | None = CudaGraphs(device) if device.type == "cuda" else None
+        # A captured step would take a number for a constant.
+        self._lr = torch.zeros((), dtype=torch.float64, device=device)
 
     @property
     def is_finished(self) -> bool:
@@ -105,9 +114,13 @@ class Trainer:
         """
         for callback in self.callbacks:
             callback.on_train_begin(self)
+        step: Callable[[Tensor], Tensor] = partial(self._step, panel, codes)
+        captured = step
+        if self.graphs is not None and panel.lengths is None:
+            captured = CapturedStep(step, self.graphs)
         try:
             while not self.is_finished:
-                record = self._run_epoch(panel, codes)
+                record = self._run_epoch(step, captured, codes)
                 self.history.append(record)
                 for callback in self.callbacks:
                     callback.on_epoch_end(self, record)
@@ -117,52 +130,72 @@ class Trainer:
         self.network.load_state_dict(self.best_state)
         self.network.eval()
 
-    def _run_epoch(self, panel: Panel, codes: Tensor) -> dict[str, Any]:
+    def _run_epoch(
+        self,
+        step: Callable[[Tensor], Tensor],
+        captured: Callable[[Tensor], Tensor],
+        codes: Tensor,
+    ) -> dict[str, Any]:
         started = time.perf_counter()
         epoch = len(self.history)
         lr = self.recipe.learning_rate(self.history)
-        self.optimizer.param_groups[0]["lr"] = lr
-        loss, accuracy = self._train_on_batches(panel, codes, epoch)
+        self._set_learning_rate(lr)
+        loss, accuracy = self._train_on_batches(step, captured, codes, epoch)
         self._keep_if_best(epoch, loss)
         record = {"epoch": epoch, "loss": loss, "accuracy": accuracy, "lr": lr}
         record |= self._end_epoch(epoch)
         return {**record, "seconds": time.perf_counter() - started}
 
+    def _set_learning_rate(self, lr: float) -> None:
+        self.optimizer.param_groups[0]["lr"] = lr if self.graphs is None else self._lr.fill_(lr)
+
     def _end_epoch(self, epoch: int) -> dict[str, Any]:
         """Do what a kind of training does after each epoch, and return its records."""
         return {}
 
-    def _begin_batch(self, epoch: int, is_last: bool) -> None:
-        """Do what a kind of training does before each batch."""
+    def _begin_batch(self, epoch: int, is_last: bool) -> bool:
+        """Do what a kind of training does before each batch.
 
-    def _train_on_batches(self, panel: Panel, codes: Tensor, epoch: int) -> tuple[float, float]:
+        Returns whether its step is an ordinary one, which may be replayed.
+        """
+        return True
+
+    def _train_on_batches(
+        self,
+        step: Callable[[Tensor], Tensor],
+        captured: Callable[[Tensor], Tensor],
+        codes: Tensor,
+        epoch: int,
+    ) -> tuple[float, float]:
         self.network.train()
-        batches = list(self._batches(len(panel), epoch))
-        loss = torch.zeros((), dtype=torch.float64, device=codes.device)
-        n_correct = torch.zeros((), dtype=torch.int64, device=codes.device)
+        batches = list(self._batches(codes, epoch))
+        totals = torch.zeros(2, dtype=torch.float64, device=codes.device)
         for number, rows in enumerate(batches, start=1):
-            self._begin_batch(epoch, is_last=number == len(batches))
-            rows = rows.to(codes.device)
-            batch_loss, scores = self._step(panel.take(rows), codes[rows])
-            loss += batch_loss * len(rows)
-            n_correct += (scores.argmax(1) == codes[rows]).sum()
-        return loss.item() / len(panel), n_correct.item() / len(panel)
+            is_ordinary = self._begin_batch(epoch, is_last=number == len(batches))
+            totals += captured(rows) if is_ordinary else step(rows)
+        loss, n_correct = totals.tolist()
+        return loss / len(codes), n_correct / len(codes)
 
-    def _step(self, batch: Panel, codes: Tensor) -> tuple[Tensor, Tensor]:
+    def _step(self, panel: Panel, codes: Tensor, rows: Tensor) -> Tensor:
+        """Train on some rows, and return the sum of their losses and how many are right."""
+        batch, expected = panel.take(rows), codes[rows]
         self.optimizer.zero_grad()
         scores = self.network(batch.values, batch.lengths)
-        loss = F.cross_entropy(scores, codes, weight=self.class_weight)
+        loss = F.cross_entropy(scores, expected, weight=self.class_weight)
         loss.backward()
         self.optimizer.step()
-        return loss.detach(), scores.detach()
+        n_correct = (scores.detach().argmax(1) == expected).sum()
+        return torch.stack([(loss.detach() * len(rows)).double(), n_correct.double()])
 
-    def _batches(self, n: int, epoch: int) -> Iterator[Tensor]:
+    def _batches(self, codes: Tensor, epoch: int) -> Iterator[Tensor]:
         """Yield shuffled batches of row numbers; none has a single row.
 
         BatchNorm has no variance to speak of in a batch of one, so a last single row
         joins the batch before it.
         """
-        order = torch.from_numpy(self._rng(_SHUFFLING, epoch).permutation(n))
+        n = len(codes)
+        # Copied to the device once, not batch by batch.
+        order = torch.from_numpy(self._rng(_SHUFFLING, epoch).permutation(n)).to(codes.device)
         size = self.recipe.batch_size
         starts = [start for start in range(0, n, size) if start == 0 or start < n - 1]
         for start, stop in zip(starts, [*starts[1:], n], strict=True):

@@ -1,0 +1,135 @@
+"""Speed of the captured training step on a GPU beside the eager masked dense network.
+
+The two take turns of some steps in a row on the same device; medians are compared.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from dsn_sktime.benchmarking.masked_dense import MaskedDenseNetwork
+from dsn_sktime.network import DSNNetwork
+from dsn_sktime.training.adam import Adam
+from dsn_sktime.training.captured_step import CapturedStep, CudaGraphs, Graphs
+
+__all__ = ["CASE", "SKIPPED", "compare", "measure"]
+
+# Batch size, variates, time steps.
+CASE = (16, 1, 300)
+SKIPPED = (
+    "skipped: torch sees no CUDA device here, so training steps on a GPU were not measured. "
+    "Install a CUDA build of torch on a machine with an NVIDIA GPU."
+)
+_N_CLASSES = 3
+_STEPS_IN_A_ROW = 20
+# Turns that warm up, capture and choose algorithms.
+_N_UNTIMED = 2
+
+
+def measure(n_repeats: int = 15) -> dict[str, Any] | None:
+    """Time training steps of both networks on the current CUDA device.
+
+    Parameters
+    ----------
+    n_repeats : int, default=15
+        Timed turns of each.
+
+    Returns
+    -------
+    dict or None
+        "machine" and "rows", the one row being that of :func:`compare`. None, after a
+        sentence on stderr, where torch sees no GPU.
+    """
+    if not torch.cuda.is_available():
+        print(SKIPPED, file=sys.stderr)
+        return None
+    device = torch.device("cuda", torch.cuda.current_device())
+    machine = {
+        "gpu": torch.cuda.get_device_name(device),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "tf32_convolutions": torch.backends.cudnn.allow_tf32,
+        "repeats": n_repeats,
+    }
+    row = compare(device, CudaGraphs(device), torch.cuda.synchronize, CASE, n_repeats)
+    return {"machine": machine, "rows": [row]}
+
+
+def compare(
+    device: torch.device,
+    graphs: Graphs,
+    synchronize: Callable[[], object],
+    case: tuple[int, int, int],
+    n_repeats: int,
+) -> dict[str, float]:
+    """Time the captured step and the eager masked dense one in turns.
+
+    Parameters
+    ----------
+    device : torch.device
+    graphs : Graphs
+        What the step is captured by.
+    synchronize : callable
+        Waits until the device has done all that was launched.
+    case : (B, m, L)
+    n_repeats : int
+        Timed turns of each.
+
+    Returns
+    -------
+    dict
+        "B", "m", "L", steps per second "captured_per_s" and "dense_per_s", "ratio".
+    """
+    steps = _steps(device, graphs, case)
+    times: tuple[list[float], list[float]] = ([], [])
+    for turn in range(n_repeats + _N_UNTIMED):
+        for step, kept in zip(steps, times, strict=True):
+            synchronize()
+            started = time.perf_counter()
+            for _ in range(_STEPS_IN_A_ROW):
+                step()
+            synchronize()
+            if turn >= _N_UNTIMED:
+                kept.append(_STEPS_IN_A_ROW / (time.perf_counter() - started))
+    captured, dense = (statistics.median(kept) for kept in times)
+    sizes = dict(zip(("B", "m", "L"), case, strict=True))
+    ratio = captured / dense
+    return {**sizes, "captured_per_s": captured, "dense_per_s": dense, "ratio": ratio}
+
+
+def _steps(
+    device: torch.device, graphs: Graphs, case: tuple[int, int, int]
+) -> tuple[Callable[[], object], Callable[[], object]]:
+    generator = torch.Generator().manual_seed(0)
+    network = DSNNetwork(case[1], _N_CLASSES, topology_init="random", generator=generator)
+    masked = MaskedDenseNetwork(network).to(device)
+    masked.masks = [mask.to(device) for mask in masked.masks]
+    network.to(device)
+    x = torch.randn(case, generator=generator).to(device)
+    y = torch.randint(_N_CLASSES, case[:1], generator=generator).to(device)
+    rows = torch.arange(case[0], device=device)
+    ours, torchs = Adam(network.parameters(), 3e-4), torch.optim.Adam(masked.parameters(), 3e-4)
+    ours.param_groups[0]["lr"] = torch.tensor(3e-4, dtype=torch.float64, device=device)
+
+    def step(rows: torch.Tensor) -> torch.Tensor:
+        ours.zero_grad()
+        loss = F.cross_entropy(network(x[rows]), y[rows])
+        loss.backward()
+        ours.step()
+        return loss.detach()
+
+    def dense() -> None:
+        torchs.zero_grad()
+        F.cross_entropy(masked(x), y).backward()
+        torchs.step()
+        masked.apply_masks()
+
+    captured = CapturedStep(step, graphs)
+    return lambda: captured(rows), dense

@@ -1,0 +1,34 @@
+"""The speed benchmark of the GPU, on the CPU."""
+
+import torch
+from test_captured_step import Remembered, needs_gpu
+
+from dsn_sktime.benchmarking import cuda_speed
+
+
+def test_without_a_gpu_it_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert cuda_speed.measure() is None
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == cuda_speed.SKIPPED + "\n"
+    assert "torch sees no CUDA device here" in printed.err
+
+
+def test_it_compares_replayed_steps_with_eager_ones(monkeypatch):
+    monkeypatch.setattr(cuda_speed, "_STEPS_IN_A_ROW", 2)
+    graphs, waits = Remembered(), []
+    device = torch.device("cpu")
+    row = cuda_speed.compare(device, graphs, lambda: waits.append(1), (2, 1, 8), 3)
+    assert (row["B"], row["m"], row["L"]) == (2, 1, 8)
+    assert row["ratio"] == row["captured_per_s"] / row["dense_per_s"] > 0
+    # 5 turns of 2 steps each, the first 3 of which are to warm up; a wait around each turn.
+    assert (graphs.n_warm, graphs.n_captured, graphs.n_replayed) == (3, 1, 7)
+    assert len(waits) == 2 * 2 * 5
+
+
+@needs_gpu
+def test_it_measures_the_gpu():
+    result = cuda_speed.measure(n_repeats=3)
+    assert result["rows"][0]["ratio"] > 0
+    assert result["machine"]["gpu"]
