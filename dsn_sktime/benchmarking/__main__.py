@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dsn_sktime.benchmarking import report, run, speed, study, tables
+from dsn_sktime.benchmarking import cuda_speed, report, run, speed, study, tables
 
 _PROGRAM = "python -m dsn_sktime.benchmarking"
 
@@ -46,11 +46,22 @@ def _add_speed(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--rocket", action="store_true", help="compare predictions with sktime's ROCKETs as well"
     )
+    command.add_argument(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="cuda: the captured training step beside the eager masked dense one (cpu)",
+    )
     command.add_argument("--json", type=Path, help="write the results to this file as well")
     command.set_defaults(run=_speed)
 
 
 def _speed(chosen: argparse.Namespace) -> None:
+    if chosen.device == "cuda":
+        result = cuda_speed.measure()
+        if result is not None:
+            print(json.dumps(result, indent=2))
+        return
     thread_counts = tuple(sorted({1, os.cpu_count() or 1}))
     result = speed.measure(chosen.repeats, thread_counts)
     result["figures"] = speed.figures(chosen.repeats)
