@@ -78,7 +78,7 @@ def test_what_cannot_be_fetched_is_told_with_the_nearest_name(folder, monkeypatc
 
 def test_half_a_data_set_is_told(folder):
     (folder / "Even" / "Even_TEST.ts").unlink()
-    with pytest.raises(ValueError, match="'Even' is not complete: .* must hold Even_TRAIN.ts and"):
+    with pytest.raises(ValueError, match=r"'Even' is not complete: .* must hold Even_TRAIN.ts and"):
         datasets.find("Even", folder)
 
 
@@ -94,20 +94,20 @@ def test_half_a_data_set_is_told(folder):
 )
 def test_a_file_that_is_no_ts_file_is_refused_before_anything_runs(folder, text):
     (folder / "Even" / "Even_TRAIN.ts").write_text(text)
-    with pytest.raises(ValueError, match="Even_TRAIN.ts is malformed: a .ts file must have"):
+    with pytest.raises(ValueError, match=r"Even_TRAIN.ts is malformed: a .ts file must have"):
         datasets.find("Even", folder)
 
 
 def test_a_file_that_is_no_text_is_refused(folder):
     (folder / "Even" / "Even_TEST.ts").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match="Even_TEST.ts cannot be read as text"):
+    with pytest.raises(ValueError, match=r"Even_TEST.ts cannot be read as text"):
         datasets.find("Even", folder)
 
 
 def test_what_sktime_cannot_parse_is_told_with_the_file(folder):
     file = folder / "Even" / "Even_TEST.ts"
     file.write_text(file.read_text().replace("@data\n", "@data\n1,x,3:4,5,6:a\n"))
-    with pytest.raises(ValueError, match="Even_TEST.ts is malformed: "):
+    with pytest.raises(ValueError, match=r"Even_TEST.ts is malformed: "):
         datasets.load(datasets.find("Even", folder))
 
 

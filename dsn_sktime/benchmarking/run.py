@@ -126,8 +126,8 @@ def chosen_datasets(chosen: argparse.Namespace) -> list[datasets.Dataset]:
         names += datasets.names_in(folder)
     if not names:
         raise ValueError("no data set is named: use --datasets, --list or --all.")
-    bar = tqdm(dict.fromkeys(names), unit="data set", desc="finding", leave=False)
-    return [datasets.find(name, chosen.data_path or folder) for name in bar]
+    with tqdm(dict.fromkeys(names), unit="data set", desc="finding", leave=False) as bar:
+        return [datasets.find(name, chosen.data_path or folder) for name in bar]
 
 
 def _run(chosen: argparse.Namespace) -> int:
