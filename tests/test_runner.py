@@ -325,12 +325,12 @@ def test_a_dask_cluster_runs_the_same_jobs(folder, path):
 
 
 def test_a_scheduler_that_is_not_there_is_told(folder, path, capsys, monkeypatch):
-    distributed = pytest.importorskip("dask.distributed")
+    cluster = pytest.importorskip("dsn_sktime.benchmarking.cluster")
 
     def refuse(*_, **__):
         raise OSError("timed out")
 
-    monkeypatch.setattr(distributed, "Client", refuse)
+    monkeypatch.setattr(cluster, "Client", refuse)
     assert run(folder, path, "-e", "archive:raising", "--scheduler", "tcp://nowhere:1") == 2
     assert "no dask scheduler at 'tcp://nowhere:1' (timed out)" in capsys.readouterr().err
 

@@ -109,22 +109,16 @@ class Runner:
         if self.scheduler is None:
             return parallel_config("loky", n_jobs=self.n_workers)
         try:
-            from dask.distributed import Client, KilledWorker
+            from dask.distributed import KilledWorker
+
+            from dsn_sktime.benchmarking.cluster import connect, on_cluster
         except ImportError as error:
             raise ValueError(
                 "a dask scheduler needs dask.distributed: pip install 'dask[distributed]'."
             ) from error
-        try:
-            self._client = Client(self.scheduler, timeout="20s")
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"there is no dask scheduler at {self.scheduler!r} ({error})."
-            ) from error
+        self._client = connect(self.scheduler)
         self._deaths = KilledWorker
-        stack = ExitStack()
-        stack.enter_context(self._client)
-        stack.enter_context(parallel_config("dask", client=self._client, n_jobs=-1))
-        return stack
+        return on_cluster(self._client)
 
     def _run_until_a_process_dies(self, pending: Iterator[Any]) -> bool:
         # One job at a time per process, claimed when it is handed out: not before, so
