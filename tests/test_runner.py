@@ -20,10 +20,9 @@ from filelock import FileLock
 from processes import end_session, run_python
 from sklearn.metrics import log_loss, roc_auc_score
 from sktime.datasets import load_unit_test
-from test_estimators import AT_HAND
 from tiny import tiny_classifier
 
-from dsn_sktime.benchmarking import datasets, harness, results
+from dsn_sktime.benchmarking import datasets, estimators, harness, results
 from dsn_sktime.benchmarking.__main__ import main
 from dsn_sktime.benchmarking.jobs import Split, plan
 from dsn_sktime.benchmarking.scores import scorers
@@ -98,7 +97,7 @@ def test_a_row_says_what_was_run_and_how_well(tmp_path):
 
 
 # ROCKET's numba functions would take two minutes to compile; test_estimators.py has them.
-@pytest.mark.parametrize("name", [name for name in AT_HAND if "rocket" not in name])
+@pytest.mark.parametrize("name", [name for name in estimators.ESTIMATORS if "rocket" not in name])
 def test_every_classifier_runs_on_sktimes_harness(folder, name):
     (job,) = plan([datasets.find("One", folder)], [name], [0], n_epochs=1)
     row = harness.run_job(job)
