@@ -7,9 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numba
 from numba import njit
 
 __all__ = ["compiled"]
+
+
+if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+    # The inner loops are LLVM code: there is no plain Python to fall back on.
+    raise ImportError("NUMBA_DISABLE_JIT is set")
 
 
 def _digest_of_sources() -> str:
