@@ -274,4 +274,4 @@ def _check_writable(path: Path) -> None:
     try:
         path.open("ab").close()
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise OSError(f"the results file {path} cannot be written: {error.strerror}.") from error
