@@ -165,13 +165,17 @@ class Engine:
     def _shape(self, x: Tensor, lengths: Tensor | None) -> _Shape:
         n_series, _, n_steps = x.shape
         if lengths is not None:
-            return _Shape(lengths.numpy(), n_steps, self.kernel_size, self.replicate)
+            # Copied: the caller may use the tensor again before the backward pass.
+            return _Shape(lengths.numpy().copy(), n_steps, self.kernel_size, self.replicate)
         key = n_series, n_steps
-        if key not in self._shapes:
+        # Not looked up twice: another thread may make room in between.
+        shape = self._shapes.get(key)
+        if shape is None:
             _make_room(self._shapes)
             lengths_all = np.full(n_series, n_steps)
-            self._shapes[key] = _Shape(lengths_all, n_steps, self.kernel_size, self.replicate)
-        return self._shapes[key]
+            shape = _Shape(lengths_all, n_steps, self.kernel_size, self.replicate)
+            self._shapes[key] = shape
+        return shape
 
     def _plan(
         self,
@@ -209,7 +213,7 @@ class _Shape:
         self.cell = batch.cells()
         every = np.arange(batch.n_series)
         self.columns = batch.columns(every[:, None], np.arange(n_steps)).astype(np.int32)
-        self.lengths = np.ascontiguousarray(lengths)
+        self.lengths = lengths
         self.fill = _halo(batch, conv.n_before, conv.n_after, replicate)
         self.back = _halo(batch, conv.n_after, conv.n_before, replicate=False)
         before_end = lengths[:, None] - 1 - np.arange(kernel_size)
@@ -430,6 +434,11 @@ _HEAD_PARAMETERS = _fields(passes.BATCH, "classes", "running_variance")
 _HEAD_GRADIENTS = _fields(passes.BATCH, "classes_gradient", "bias_gradient")
 
 
+def _empty(*shape: int) -> Tensor:
+    """Return what compiled code may write to, whatever torch's defaults are."""
+    return torch.empty(shape, dtype=torch.float32, device="cpu")
+
+
 def _pointers(tensors: Sequence[Tensor | None]) -> list[int]:
     for tensor in tensors:
         if tensor is not None and (tensor.dtype != torch.float32 or not tensor.is_contiguous()):
@@ -456,7 +465,7 @@ class _Step:
             _pointers((layer.bottleneck, layer.values, *layer.norm.tensors)) for layer in layers
         ]
         _numbers(self.batch)[0, _HEAD_PARAMETERS] = _pointers((head.classes, *head.norm.tensors))
-        self.logits = torch.empty(len(x), len(head.classes))
+        self.logits = _empty(len(x), len(head.classes))
         self.batch["x"], self.batch["logits"] = _pointers((x, self.logits))
 
     def run(self, function: Callable, *numbers: float) -> None:
@@ -468,7 +477,7 @@ class _Step:
     def gradients(self, upstream: Tensor, eps: float) -> list[Tensor | None]:
         """Return the gradients by the parameters of layers and head."""
         plan = self.plan
-        flat = torch.empty(sum(plan.sizes))
+        flat = _empty(sum(plan.sizes))
         addresses = np.where(np.array(plan.sizes) > 0, flat.data_ptr() + plan.offsets, 0)
         _numbers(self.layers)[:, _GRADIENTS] = addresses[:-3].reshape(len(self.layers), -1)
         _numbers(self.batch)[0, _HEAD_GRADIENTS] = addresses[-3:]
@@ -517,7 +526,8 @@ class _Logits(torch.autograd.Function):
         step = engine._step(shape, x, layers, head, training=True)
         logits = step.logits
         # What is saved this way, unlike what is on ctx, is let go after the backward pass.
-        ctx.save_for_backward(torch.from_numpy(step.memory), *parameters)
+        # The gradient by the first 1x1 convolution is read from the batch again.
+        ctx.save_for_backward(torch.from_numpy(step.memory), step.x, *parameters)
         del step.memory, step.x, step.logits
         ctx.step, ctx.eps = step, engine.eps
         ctx.on_dense_gradient = [layer.on_dense_gradient for layer in layers]

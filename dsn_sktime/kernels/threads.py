@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Barrier
@@ -47,8 +47,11 @@ def run_team(work: Callable[[int], None], n_threads: int) -> None:
     The call for thread 0 must be able to do all of the work, should the others come late:
     those that have not begun when it returns are never called.
     """
-    others = [_pool().submit(work, thread) for thread in range(1, n_threads)]
+    others: list[Future] = []
     try:
+        # Within, or an interrupt here would let go of memory that others still work on.
+        for thread in range(1, n_threads):
+            others.append(_pool().submit(work, thread))
         work(0)
     finally:
         for other in others:

@@ -41,7 +41,7 @@ def empty_matrix(*shape: int) -> np.ndarray:
             _n_unused -= capacity
     if buffer is None:
         # torch aligns to cache lines: vectors that straddle them load half as fast.
-        buffer = torch.empty(capacity)
+        buffer = torch.empty(capacity, dtype=torch.float32, device="cpu")
     # A view of this array refers to it, not to the tensor below, so it dies last.
     array = buffer.numpy()
     weakref.finalize(array, _give_back, buffer, capacity).atexit = False

@@ -71,6 +71,6 @@ def adaptive_pool(x: Tensor, n_bins: int, lengths: Tensor | None = None) -> Tens
     steps = torch.arange(x.shape[2], device=x.device)[:, None]
     # weights: (B, L, n_bins), zero outside the bin and so in all padding.
     inside = (steps >= start[:, None, :]) & (steps < stop[:, None, :])
-    weights = inside / (stop - start)[:, None, :]
+    weights = inside.to(x.dtype) / (stop - start)[:, None, :]
     padding = ~observed_steps(lengths, x.shape[2])
-    return x.masked_fill(padding, 0) @ weights.to(x.dtype)
+    return x.masked_fill(padding, 0) @ weights
