@@ -1,0 +1,278 @@
+"""Where things stand in the sparse engine's matrices, and how it reads a topology."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+
+import naive
+import numpy as np
+import pytest
+from cases import drawn, seeds
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dsn_sktime.kernels import fused
+from dsn_sktime.kernels.layout import Convolution, KernelIndex, TimeBatch, pitch
+from dsn_sktime.kernels.simd import LANES
+
+LINE = 16
+
+lanes = st.sampled_from([4, 8, 16])
+halos = st.integers(0, 12)
+kernel_sizes = st.integers(1, 41)
+
+
+@st.composite
+def batch_lengths(draw: st.DrawFn) -> tuple[np.ndarray, int]:
+    """Lengths, and the time steps of the batch, which may be more than the longest."""
+    n_steps = draw(st.integers(1, 120))
+    n_series = draw(st.integers(1, 40))
+    lengths = draw(st.lists(st.integers(1, n_steps), min_size=n_series, max_size=n_series))
+    return np.array(lengths), n_steps
+
+
+@given(n=st.integers(0, 10_000))
+def test_rows_are_an_odd_number_of_cache_lines_apart(n):
+    assert n <= pitch(n) < n + 2 * LINE
+    assert pitch(n) % LINE == 0
+    assert pitch(n) // LINE % 2 == 1
+
+
+@drawn
+@given(shape=batch_lengths(), lanes=lanes, kernel_size=kernel_sizes, before=halos, after=halos)
+def test_each_observed_step_has_one_column_and_a_column_one_cell(
+    shape, lanes, kernel_size, before, after
+):
+    lengths, n_steps = shape
+    batch = TimeBatch(lengths, n_steps, lanes, kernel_size)
+    series, step = batch.cells(before, after)
+    assert series.shape == step.shape
+    assert len(series) == batch.n_groups * (before + batch.segment_steps + after) * lanes
+    seen = set()
+    for b, length in enumerate(lengths):
+        for t in range(length):
+            column = int(batch.columns(np.array(b), np.array(t), before, after))
+            assert (series[column], step[column]) == (b, t)
+            assert column not in seen
+            seen.add(column)
+            in_group = column // lanes % (before + batch.segment_steps + after)
+            assert before <= in_group < before + batch.segment_steps
+    assert len(seen) == batch.n_observed == lengths.sum()
+
+
+@drawn
+@given(shape=batch_lengths(), lanes=lanes, kernel_size=kernel_sizes)
+def test_what_is_observed_are_the_columns_of_the_series(shape, lanes, kernel_size):
+    lengths, n_steps = shape
+    batch = TimeBatch(lengths, n_steps, lanes, kernel_size)
+    expected = np.zeros(batch.n_columns)
+    for b, length in enumerate(lengths):
+        expected[batch.columns(np.array(b), np.arange(length))] = 1
+    assert np.array_equal(batch.observed, expected)
+    assert batch.is_full == (lengths == n_steps).all()
+    assert batch.n_columns == batch.n_groups * batch.segment_steps * lanes
+
+
+@drawn
+@given(shape=batch_lengths(), lanes=lanes, kernel_size=kernel_sizes, before=halos, after=halos)
+def test_a_column_continues_in_the_next_vector(shape, lanes, kernel_size, before, after):
+    """What a tap reads is its lane in a vector further on: the next step of the series."""
+    lengths, n_steps = shape
+    batch = TimeBatch(lengths, n_steps, lanes, kernel_size)
+    series, step = (
+        cells.reshape(batch.n_groups, -1, lanes) for cells in batch.cells(before, after)
+    )
+    assert (np.diff(series, axis=1) == 0).all()
+    assert (np.diff(step, axis=1) == 1).all()
+
+
+def test_few_series_are_cut_into_segments_and_many_are_not():
+    def segments(n_series: int, n_steps: int) -> int:
+        return TimeBatch(np.full(n_series, n_steps), n_steps, 16, 39).n_segments
+
+    assert segments(1, 500) == 16
+    assert segments(2, 500) == 8
+    assert segments(16, 500) == segments(64, 500) == 1
+    assert segments(3, 1) == 1
+
+
+@pytest.mark.parametrize("lengths", [[0, 3], [4, 5], [-1, 2]])
+def test_lengths_outside_the_batch_are_refused(lengths):
+    with pytest.raises(ValueError, match=rf"in 1\.\.4, .* found {min(lengths)}\.\.{max(lengths)}"):
+        TimeBatch(np.array(lengths), 4, 16, 9)
+
+
+# Halos
+
+
+@drawn
+@given(shape=batch_lengths(), kernel_size=kernel_sizes, replicate=st.booleans())
+def test_halos_hold_the_steps_of_neighbouring_segments_or_the_padding(
+    shape, kernel_size, replicate
+):
+    lengths, n_steps = shape
+    tables = fused._Shape(lengths, n_steps, kernel_size, replicate)
+    conv, padding = tables.conv, "replicate" if replicate else "zeros"
+    before = 0 if replicate else (kernel_size - 1) // 2
+    assert (conv.n_before, conv.n_after) == (before, kernel_size - 1 - before)
+    row = filled(tables, tables.fill, before, conv.n_after)
+
+    def expected(b: int, t: int) -> float:
+        # The padded series begins n_before steps before the series itself.
+        source = naive.source_step(t + before, int(lengths[b]), kernel_size, padding)
+        return 0 if source is None else code(b, source)
+
+    check_cells(tables, row, before, conv.n_after, expected)
+
+
+@drawn
+@given(shape=batch_lengths(), kernel_size=kernel_sizes, replicate=st.booleans())
+def test_halos_of_the_gradient_hold_zeros_outside_the_series(shape, kernel_size, replicate):
+    lengths, n_steps = shape
+    tables = fused._Shape(lengths, n_steps, kernel_size, replicate)
+    before, after = tables.conv.n_after, tables.conv.n_before
+    row = filled(tables, tables.back, before, after)
+    check_cells(tables, row, before, after, lambda b, t: code(b, t) if 0 <= t < lengths[b] else 0)
+
+
+def code(b: int, t: int) -> float:
+    """Stand for one step of one series."""
+    return 1000.0 * (b + 1) + t
+
+
+def filled(tables: fused._Shape, halo: tuple, before: int, after: int) -> np.ndarray:
+    """Write each observed step into its column, NaN elsewhere, and fill the halos."""
+    batch = tables.batch
+    row = np.full(batch.n_groups * (before + batch.segment_steps + after) * LANES, np.nan)
+    for b, length in enumerate(batch.lengths):
+        for t in range(length):
+            row[batch.columns(np.array(b), np.array(t), before, after)] = code(b, t)
+    to, source = halo
+    assert len(np.unique(to)) == len(to)
+    # None is from where another goes: the order makes no difference.
+    assert not np.isin(source, to).any()
+    assert np.isnan(row[to]).all()
+    row[to] = np.where(source >= 0, row[source], 0)
+    return row
+
+
+def check_cells(tables: fused._Shape, row, before: int, after: int, expected) -> None:
+    batch = tables.batch
+    per_group = before + batch.segment_steps + after
+    for column, value in enumerate(row):
+        group, rest = divmod(column, per_group * LANES)
+        place, lane = divmod(rest, LANES)
+        b, segment = divmod(group * LANES + lane, batch.n_segments)
+        t = segment * batch.segment_steps + place - before
+        assert value == (expected(b, t) if b < batch.n_series else 0), (column, b, t)
+
+
+@drawn
+@given(shape=batch_lengths(), kernel_size=kernel_sizes, replicate=st.booleans())
+def test_tables_of_the_ends_of_series(shape, kernel_size, replicate):
+    lengths, n_steps = shape
+    tables = fused._Shape(lengths, n_steps, kernel_size, replicate)
+    batch, conv = tables.batch, tables.conv
+    series, step = batch.cells()
+    padded_series, padded_step = batch.cells(conv.n_after, conv.n_before)
+    n_groups = -(-len(lengths) // LANES)
+    assert tables.sums_from.shape == (n_groups, kernel_size, LANES)
+    assert tables.sums_from.flags.c_contiguous
+    for number in range(n_groups * LANES):
+        for tap, column in enumerate(tables.sums_from[number // LANES, :, number % LANES]):
+            if number < len(lengths) and tap < lengths[number]:
+                cell = padded_series[column], padded_step[column]
+                assert cell == (number, lengths[number] - 1 - tap)
+            else:
+                assert column == -1
+    for b, column in enumerate(tables.last_columns):
+        assert (series[column], step[column]) == (b, lengths[b] - 1)
+    assert tables.counts.sum() == lengths.sum()
+
+
+@drawn
+@given(shape=batch_lengths(), kernel_size=kernel_sizes, replicate=st.booleans())
+def test_sums_stand_beyond_the_gradient_and_within_its_rows(shape, kernel_size, replicate):
+    lengths, n_steps = shape
+    batch = TimeBatch(lengths, n_steps, LANES, kernel_size)
+    conv = Convolution.of(batch, kernel_size, replicate)
+    n_padded = batch.n_groups * (batch.segment_steps + kernel_size - 1) * LANES
+    assert conv.padded_columns == n_padded <= conv.input_pitch
+    assert n_padded <= conv.sums_column <= conv.gradient_pitch
+    assert conv.sums_column % LINE == 0
+    if replicate:
+        n_sums = conv.n_series_groups * kernel_size * LANES
+        assert conv.sums_column + n_sums <= conv.gradient_pitch
+
+
+# Topology
+
+
+@st.composite
+def topologies(draw: st.DrawFn) -> tuple[np.ndarray, tuple[int, int, int]]:
+    shape = draw(st.integers(1, 9)), draw(st.integers(1, 60)), draw(kernel_sizes)
+    rng = np.random.default_rng(draw(seeds))
+    n = math.prod(shape)
+    n_activated = max(1, int(n * draw(st.sampled_from([1, 0.5, 0.2, 0.01, 0]))))
+    return np.sort(rng.choice(n, n_activated, replace=False)), shape
+
+
+@drawn
+@given(topology=topologies(), lanes=lanes)
+def test_weights_by_row_are_the_kernels_and_mirrored_the_other_way(topology, lanes):
+    index, shape = topology
+    values = np.arange(1.0, len(index) + 1)
+    kernels = np.zeros(math.prod(shape))
+    kernels[index] = values
+    kernels = kernels.reshape(shape)
+    decoded = KernelIndex(index, shape)
+    mirrored = kernels.transpose(1, 0, 2)[:, :, ::-1]
+    for weights, expected in (
+        (decoded.forward(lanes), kernels),
+        (decoded.backward(lanes), mirrored),
+    ):
+        n_rows, n_read, _ = expected.shape
+        assert len(weights.starts) == n_rows * weights.n_blocks + 1
+        assert (weights.starts[0], weights.starts[-1]) == (0, len(index))
+        found = np.zeros_like(expected)
+        for number in range(n_rows * weights.n_blocks):
+            row, block = divmod(number, weights.n_blocks)
+            here = slice(weights.starts[number], weights.starts[number + 1])
+            channel = weights.channel[here]
+            # Blocks are of neighbouring channels, as equal as can be.
+            assert (channel * weights.n_blocks // n_read == block).all()
+            found[row, channel, weights.step[here]] += values[weights.order[here]]
+        assert np.array_equal(found, expected)
+        places = weights.offsets(1000, lanes)
+        assert places.dtype == np.int32
+        assert np.array_equal(places, weights.channel * 1000 + weights.step * lanes)
+
+
+def test_blocks_are_no_larger_than_the_cache():
+    def n_blocks(n_in: int, kernel_size: int) -> int:
+        index, shape = np.arange(1), (1, n_in, kernel_size)
+        return KernelIndex(index, shape).forward(16).n_blocks
+
+    # A tile of a channel: 4 bytes x 16 lanes x (16 + 39 - 1) steps, 8 of which fit 28,000.
+    assert [n_blocks(n, 39) for n in (1, 8, 9, 47)] == [1, 1, 2, 6]
+    # One that does not fit by itself is a block nevertheless.
+    assert n_blocks(3, 1000) == 3
+
+
+def test_a_batch_whose_columns_no_int32_can_count_is_refused():
+    weights = KernelIndex(np.array([0, 3]), (1, 2, 2)).forward(16)
+    last = (2**31 - 1 - 16) - 1
+    assert weights.offsets(last, 16).max() == 2**31 - 2
+    with pytest.raises(ValueError, match=r"batch is too large .* Lower batch_size"):
+        weights.offsets(last + 1, 16)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_decoded_index_can_be_copied_and_pickled(copied):
+    """dask copies modules attribute by attribute, what is decoded included."""
+    kernels = KernelIndex(np.array([0, 3, 7]), (2, 2, 2))
+    expected, found = kernels.forward(16), copied(kernels).forward(16)
+    for name in ("order", "channel", "step", "starts"):
+        assert np.array_equal(getattr(found, name), getattr(expected, name))
