@@ -4,6 +4,7 @@ import torch
 from test_captured_step import Remembered, needs_gpu
 
 from dsn_sktime.benchmarking import cuda_speed
+from dsn_sktime.benchmarking.__main__ import main
 
 
 def test_without_a_gpu_it_says_so(monkeypatch, capsys):
@@ -13,6 +14,12 @@ def test_without_a_gpu_it_says_so(monkeypatch, capsys):
     assert printed.out == ""
     assert printed.err == cuda_speed.SKIPPED + "\n"
     assert "torch sees no CUDA device here" in printed.err
+
+
+def test_the_command_says_so_and_ends_well(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main(["speed", "--device", "cuda"]) == 0
+    assert capsys.readouterr().err == cuda_speed.SKIPPED + "\n"
 
 
 def test_it_compares_replayed_steps_with_eager_ones(monkeypatch):

@@ -113,7 +113,7 @@ def test_halos_hold_the_steps_of_neighbouring_segments_or_the_padding(
     shape, kernel_size, replicate
 ):
     lengths, n_steps = shape
-    tables = fused._Shape(lengths, n_steps, kernel_size, replicate)
+    tables = fused._Shape(lengths, n_steps, 1, kernel_size, replicate)
     conv, padding = tables.conv, "replicate" if replicate else "zeros"
     before = 0 if replicate else (kernel_size - 1) // 2
     assert (conv.n_before, conv.n_after) == (before, kernel_size - 1 - before)
@@ -131,7 +131,7 @@ def test_halos_hold_the_steps_of_neighbouring_segments_or_the_padding(
 @given(shape=batch_lengths(), kernel_size=kernel_sizes, replicate=st.booleans())
 def test_halos_of_the_gradient_hold_zeros_outside_the_series(shape, kernel_size, replicate):
     lengths, n_steps = shape
-    tables = fused._Shape(lengths, n_steps, kernel_size, replicate)
+    tables = fused._Shape(lengths, n_steps, 1, kernel_size, replicate)
     before, after = tables.conv.n_after, tables.conv.n_before
     row = filled(tables, tables.back, before, after)
     check_cells(tables, row, before, after, lambda b, t: code(b, t) if 0 <= t < lengths[b] else 0)
@@ -173,7 +173,7 @@ def check_cells(tables: fused._Shape, row, before: int, after: int, expected) ->
 @given(shape=batch_lengths(), kernel_size=kernel_sizes, replicate=st.booleans())
 def test_tables_of_the_ends_of_series(shape, kernel_size, replicate):
     lengths, n_steps = shape
-    tables = fused._Shape(lengths, n_steps, kernel_size, replicate)
+    tables = fused._Shape(lengths, n_steps, 1, kernel_size, replicate)
     batch, conv = tables.batch, tables.conv
     series, step = batch.cells()
     padded_series, padded_step = batch.cells(conv.n_after, conv.n_before)

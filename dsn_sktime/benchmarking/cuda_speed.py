@@ -5,16 +5,15 @@ The two take turns of some steps in a row on the same device; medians are compar
 
 from __future__ import annotations
 
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 
-from dsn_sktime.benchmarking.masked_dense import MaskedDenseNetwork
+from dsn_sktime.benchmarking.masked_dense import MaskedDenseNetwork, train_step
+from dsn_sktime.benchmarking.turns import median_seconds
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.training.adam import Adam
 from dsn_sktime.training.captured_step import CapturedStep, CudaGraphs, Graphs
@@ -29,8 +28,6 @@ SKIPPED = (
 )
 _N_CLASSES = 3
 _STEPS_IN_A_ROW = 20
-# Turns that warm up, capture and choose algorithms.
-_N_UNTIMED = 2
 
 
 def measure(n_repeats: int = 15) -> dict[str, Any] | None:
@@ -88,17 +85,8 @@ def compare(
         "B", "m", "L", steps per second "captured_per_s" and "dense_per_s", "ratio".
     """
     steps = _steps(device, graphs, case)
-    times: tuple[list[float], list[float]] = ([], [])
-    for turn in range(n_repeats + _N_UNTIMED):
-        for step, kept in zip(steps, times, strict=True):
-            synchronize()
-            started = time.perf_counter()
-            for _ in range(_STEPS_IN_A_ROW):
-                step()
-            synchronize()
-            if turn >= _N_UNTIMED:
-                kept.append(_STEPS_IN_A_ROW / (time.perf_counter() - started))
-    captured, dense = (statistics.median(kept) for kept in times)
+    seconds = median_seconds(*steps, n_repeats, _STEPS_IN_A_ROW, synchronize)
+    captured, dense = (1 / each for each in seconds)
     sizes = dict(zip(("B", "m", "L"), case, strict=True))
     ratio = captured / dense
     return {**sizes, "captured_per_s": captured, "dense_per_s": dense, "ratio": ratio}
@@ -125,11 +113,5 @@ def _steps(
         ours.step()
         return loss.detach()
 
-    def dense() -> None:
-        torchs.zero_grad()
-        F.cross_entropy(masked(x), y).backward()
-        torchs.step()
-        masked.apply_masks()
-
     captured = CapturedStep(step, graphs)
-    return lambda: captured(rows), dense
+    return lambda: captured(rows), lambda: train_step(masked, torchs, x, y)

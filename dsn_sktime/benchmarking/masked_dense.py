@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from dsn_sktime.network import DSNNetwork
 
-__all__ = ["MaskedDenseNetwork"]
+__all__ = ["MaskedDenseNetwork", "train_step"]
 
 
 class MaskedDenseNetwork(nn.Module):
@@ -55,6 +55,16 @@ class MaskedDenseNetwork(nn.Module):
         """Set the weights that are not activated to zero, as after each training step."""
         for conv, mask in zip(self.convs, self.masks, strict=True):
             conv.weight.mul_(mask)
+
+
+def train_step(
+    network: MaskedDenseNetwork, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor
+) -> None:
+    """Take one training step as the authors' code does: dense arithmetic, then the masks."""
+    optimizer.zero_grad()
+    F.cross_entropy(network(x), y).backward()
+    optimizer.step()
+    network.apply_masks()
 
 
 def _pointwise(weight: Tensor) -> nn.Conv1d:

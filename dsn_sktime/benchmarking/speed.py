@@ -7,24 +7,30 @@ how it grows is measured the same way: see :func:`figures`.
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
 import platform
-import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch.nn import functional as F
 
 from dsn_sktime.analysis import count_parameters
-from dsn_sktime.benchmarking.masked_dense import MaskedDenseNetwork
+from dsn_sktime.benchmarking import cuda_speed
+from dsn_sktime.benchmarking.masked_dense import MaskedDenseNetwork, train_step
+from dsn_sktime.benchmarking.turns import median_seconds
 from dsn_sktime.kernels import sparse_conv1d
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.runtime import compute_threads
 from dsn_sktime.training.adam import Adam
 
-__all__ = ["CASES", "figures", "measure", "rockets"]
+__all__ = ["CASES", "add_parser", "figures", "measure", "rockets"]
 
 # Batch size, variates, time steps.
 CASES = ((16, 1, 96), (16, 1, 500), (16, 9, 128), (3, 1, 250))
@@ -32,6 +38,41 @@ _N_CLASSES = 3
 # Shape that the engine's growth is measured at.
 _LONG = (16, 1, 500)
 _STEPS_IN_A_ROW = 5
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the command to those of ``python -m dsn_sktime.benchmarking``."""
+    command = commands.add_parser("speed", help="the sparse engine beside masked dense torch")
+    command.add_argument("--repeats", type=int, default=15, help="timed turns of each (15)")
+    command.add_argument(
+        "--rocket", action="store_true", help="compare predictions with sktime's ROCKETs as well"
+    )
+    command.add_argument(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="cuda: the captured training step beside the eager masked dense one (cpu)",
+    )
+    command.add_argument("--json", type=Path, help="write the results to this file as well")
+    command.set_defaults(run=_run)
+
+
+def _run(chosen: argparse.Namespace) -> None:
+    if chosen.device == "cuda":
+        result = cuda_speed.measure()
+        if result is not None:
+            print(json.dumps(result, indent=2))
+        return
+    thread_counts = tuple(sorted({1, os.cpu_count() or 1}))
+    result = measure(chosen.repeats, thread_counts)
+    result["figures"] = figures(chosen.repeats)
+    if chosen.rocket:
+        result["rockets"] = rockets()
+    for table in ("rows", "figures", "rockets"):
+        if table in result:
+            print(pd.DataFrame(result[table]).round(2).to_string(index=False))
+    if chosen.json:
+        chosen.json.write_text(json.dumps(result, indent=2) + "\n")
 
 
 def measure(n_repeats: int, thread_counts: tuple[int, ...]) -> dict[str, Any]:
@@ -57,8 +98,9 @@ def measure(n_repeats: int, thread_counts: tuple[int, ...]) -> dict[str, Any]:
             for case in CASES:
                 for task, prepare in (("training step", _training), ("prediction", _prediction)):
                     sparse, dense = prepare(case, n_threads)
-                    row = {"task": task, "threads": n_threads, "B": case[0], "m": case[1]}
-                    rows.append({**row, "L": case[2], **_take_turns(sparse, dense, n_repeats)})
+                    sizes = dict(zip(("B", "m", "L"), case, strict=True))
+                    row = {"task": task, "threads": n_threads, **sizes}
+                    rows.append({**row, **_compared(sparse, dense, n_repeats)})
     finally:
         torch.set_num_threads(before)
     machine = {
@@ -71,19 +113,11 @@ def measure(n_repeats: int, thread_counts: tuple[int, ...]) -> dict[str, Any]:
     return {"machine": machine, "rows": rows}
 
 
-def _take_turns(
+def _compared(
     sparse: Callable[[], object], dense: Callable[[], object], n_repeats: int
 ) -> dict[str, float]:
-    times: tuple[list[float], list[float]] = ([], [])
-    for turn in range(n_repeats + 2):
-        for run, kept in zip((sparse, dense), times, strict=True):
-            started = time.perf_counter()
-            for _ in range(_STEPS_IN_A_ROW):
-                run()
-            # The first turns compile, fill caches and wake threads.
-            if turn >= 2:
-                kept.append(1e3 * (time.perf_counter() - started) / _STEPS_IN_A_ROW)
-    sparse_ms, dense_ms = (statistics.median(kept) for kept in times)
+    seconds = median_seconds(sparse, dense, n_repeats, _STEPS_IN_A_ROW)
+    sparse_ms, dense_ms = (1e3 * each for each in seconds)
     return {"sparse_ms": sparse_ms, "dense_ms": dense_ms, "ratio": dense_ms / sparse_ms}
 
 
@@ -131,9 +165,8 @@ def _rate(n_repeats: int) -> float:
         with compute_threads(1):
             torch.mm(left, right)
 
-    times = _take_turns(convolve, multiply, n_repeats)
-    work = len(values) * _LONG[0] * _LONG[2]
-    return work / times["sparse_ms"] / (512**3 / times["dense_ms"])
+    ours, products = median_seconds(convolve, multiply, n_repeats, _STEPS_IN_A_ROW)
+    return len(values) * _LONG[0] * _LONG[2] / ours / (512**3 / products)
 
 
 def _steps_ratio(
@@ -144,11 +177,12 @@ def _steps_ratio(
     n_repeats: int,
 ) -> float:
     """Return the time of a training step by that of another."""
-    one, two = (
+    step, other_step = (
         _training(case, 1, sparsity)[0],
         _training(other, 1, other_sparsity)[0],
     )
-    return 1 / _take_turns(one, two, n_repeats)["ratio"]
+    seconds, other_seconds = median_seconds(step, other_step, n_repeats, _STEPS_IN_A_ROW)
+    return seconds / other_seconds
 
 
 def _state_ratio() -> float:
@@ -223,13 +257,7 @@ def _training(
             F.cross_entropy(network(x), y).backward()
             ours.step()
 
-    def dense() -> None:
-        torchs.zero_grad()
-        F.cross_entropy(masked(x), y).backward()
-        torchs.step()
-        masked.apply_masks()
-
-    return sparse, dense
+    return sparse, lambda: train_step(masked, torchs, x, y)
 
 
 def _prediction(

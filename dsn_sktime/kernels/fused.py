@@ -157,34 +157,26 @@ class Engine:
     def _step(
         self, shape: _Shape, x: Tensor, layers: Sequence[Layer], head: Head, training: bool
     ) -> _Step:
-        plan = self._plan(shape, x.shape[1], layers, head, training)
+        plan = self._plan(shape, layers, head, training)
         step = _Step(plan, shape, x.detach().contiguous(), layers, head)
         step.run(passes.forward, self.eps, self.momentum)
         return step
 
     def _shape(self, x: Tensor, lengths: Tensor | None) -> _Shape:
-        n_series, _, n_steps = x.shape
+        n_series, n_variates, n_steps = x.shape
+        settings = n_variates, self.kernel_size, self.replicate
         if lengths is not None:
             # Copied: the caller may use the tensor again before the backward pass.
-            return _Shape(lengths.numpy().copy(), n_steps, self.kernel_size, self.replicate)
+            return _Shape(lengths.numpy().copy(), n_steps, *settings)
         key = n_series, n_steps
         # Not looked up twice: another thread may make room in between.
         shape = self._shapes.get(key)
         if shape is None:
             _make_room(self._shapes)
-            lengths_all = np.full(n_series, n_steps)
-            shape = _Shape(lengths_all, n_steps, self.kernel_size, self.replicate)
-            self._shapes[key] = shape
+            shape = self._shapes[key] = _Shape(np.full(n_series, n_steps), n_steps, *settings)
         return shape
 
-    def _plan(
-        self,
-        shape: _Shape,
-        n_variates: int,
-        layers: Sequence[Layer],
-        head: Head,
-        training: bool,
-    ) -> _Plan:
+    def _plan(self, shape: _Shape, layers: Sequence[Layer], head: Head, training: bool) -> _Plan:
         keeps = tuple(layer.on_dense_gradient is not None for layer in layers)
         key = shape.batch.key, training, keeps
         kernels = [layer.kernels for layer in layers]
@@ -192,7 +184,7 @@ class Engine:
         # Another topology has another index.
         if plan is None or any(a is not b for a, b in zip(plan.kernels, kernels, strict=True)):
             _make_room(self._plans)
-            plan = self._plans[key] = _Plan(shape.conv, n_variates, layers, head, training)
+            plan = self._plans[key] = _Plan(shape.conv, shape.n_variates, layers, head, training)
         return plan
 
 
@@ -206,11 +198,19 @@ class _Shape:
     """Tables of a batch of series: which columns are observed, what stands in the halos."""
 
     def __init__(
-        self, lengths: np.ndarray, n_steps: int, kernel_size: int, replicate: bool
+        self,
+        lengths: np.ndarray,
+        n_steps: int,
+        n_variates: int,
+        kernel_size: int,
+        replicate: bool,
     ) -> None:
+        self.n_variates = n_variates
         self.batch = batch = TimeBatch(lengths, n_steps, LANES, kernel_size)
         self.conv = conv = Convolution.of(batch, kernel_size, replicate)
-        self.cell = batch.cells()
+        series, step = batch.cells()
+        first = series * n_variates * n_steps + step
+        self.source = np.where(batch.is_observed(series, step), first, -1).astype(np.int32)
         every = np.arange(batch.n_series)
         self.columns = batch.columns(every[:, None], np.arange(n_steps)).astype(np.int32)
         self.lengths = lengths
@@ -225,16 +225,7 @@ class _Shape:
         )
         self.last_columns = batch.columns(every, lengths - 1).astype(np.int32)
         self.counts = self._tile_counts()
-        self._records: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-
-    def record(self, n_variates: int) -> np.ndarray:
-        """Return the tables' addresses and sizes, for series of so many variates."""
-        if n_variates not in self._records:
-            series, step = self.cell
-            first = (series * n_variates) * self.batch.n_steps + step
-            source = np.where(self.batch.is_observed(series, step), first, -1).astype(np.int32)
-            self._records[n_variates] = self._record(source, n_variates), source
-        return self._records[n_variates][0]
+        self.record = self._record()
 
     def _tile_counts(self) -> np.ndarray:
         per_group, n_steps = n_tiles(self.batch.segment_steps), self.batch.segment_steps
@@ -242,12 +233,13 @@ class _Shape:
         starts = np.arange(per_group) * n_steps // per_group
         return np.add.reduceat(by_step, starts, axis=1).astype(np.float32).ravel()
 
-    def _record(self, source: np.ndarray, n_variates: int) -> np.ndarray:
+    def _record(self) -> np.ndarray:
+        """Return the tables' addresses and sizes."""
         batch, conv = self.batch, self.conv
         record = np.zeros(1, passes.BATCH)
-        record["source"], record["columns"] = _address(source), _address(self.columns)
+        record["source"], record["columns"] = _address(self.source), _address(self.columns)
         record["lengths"] = _address(self.lengths)
-        record["n_variates"], record["length"] = n_variates, batch.n_steps
+        record["n_variates"], record["length"] = self.n_variates, batch.n_steps
         record["observed"] = _address(batch.observed)
         record["counts"] = _address(self.counts)
         record["fill_to"], record["fill_from"] = map(_address, self.fill)
@@ -408,12 +400,12 @@ class _Plan:
         """Return the float32 that a step takes."""
         return self._memory.n + n_threads * self.scratch_size + _GAP
 
-    def tables(self, shape: _Shape, n_variates: int, base: int) -> tuple[np.ndarray, np.ndarray]:
+    def tables(self, shape: _Shape, base: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the tables of layers and batch for a step whose memory is at ``base``."""
         layers, batch = self.layers.copy(), self.batch.copy()
         _numbers(layers)[:] += base * _numbers(self._relative[0])
         _numbers(batch)[:] += base * _numbers(self._relative[1])
-        _numbers(batch)[:] += _numbers(shape.record(n_variates))
+        _numbers(batch)[:] += _numbers(shape.record)
         return layers, batch
 
 
@@ -460,7 +452,7 @@ class _Step:
         self.plan, self.shape = plan, shape
         self.n_threads = team_size(plan.cost)
         self.memory, self.x = empty_matrix(plan.memory_size(self.n_threads)), x
-        self.layers, self.batch = plan.tables(shape, x.shape[1], _address(self.memory))
+        self.layers, self.batch = plan.tables(shape, _address(self.memory))
         _numbers(self.layers)[:, _PARAMETERS] = [
             _pointers((layer.bottleneck, layer.values, *layer.norm.tensors)) for layer in layers
         ]
