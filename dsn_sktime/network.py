@@ -133,16 +133,17 @@ class DSNNetwork(nn.Module):
     def _fused(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Score each class on the sparse engine."""
         modules, head = self.sparse_modules(), self.head.fused()
+        layers = [module.fused() for module in modules]
         if self._engine is None:
             conv, norm = modules[0].conv, self.head.norm
             self._engine = sparse.Engine(
                 conv.groups.kernel_size, conv.padding == "replicate", norm.eps, norm.momentum
             )
         if not self.head.norm.training:
-            return self._engine.predict(x, lengths, [one.folded() for one in modules], head)
+            return self._engine.predict(x, lengths, layers, head)
         for norm in self._norms():
             norm.num_batches_tracked.add_(1)
-        return self._engine.train(x, lengths, [one.fused() for one in modules], head)
+        return self._engine.train(x, lengths, layers, head)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the engine, which holds tables of addresses."""

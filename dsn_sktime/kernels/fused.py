@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from dsn_sktime.kernels import passes
-from dsn_sktime.kernels.layout import Convolution, KernelIndex, TimeBatch, pitch
+from dsn_sktime.kernels.layout import Convolution, KernelIndex, TimeBatch, Weights, pitch
 from dsn_sktime.kernels.loops import n_panels, n_tiles
 from dsn_sktime.kernels.simd import LANES
 from dsn_sktime.kernels.team import counters
@@ -65,7 +65,6 @@ class Layer:
         Matrix of the 1x1 convolution; only the first layer may have none.
     values : tensor of shape (n_activated,)
     norm : Norm
-        At prediction its scale is folded into the values, and its bias is what is left.
     on_dense_gradient : callable or None
         Called in the backward pass with the gradient by every weight.
     """
@@ -148,7 +147,7 @@ class Engine:
     def predict(
         self, x: Tensor, lengths: Tensor | None, layers: Sequence[Layer], head: Head
     ) -> Tensor:
-        """Compute logits, BatchNorm folded into the layers; no gradients.
+        """Compute logits, BatchNorm with its running statistics; no gradients.
 
         Arguments and result are those of :meth:`train`.
         """
@@ -326,7 +325,7 @@ class _Plan:
         self.sizes = [0 if one is None else one.numel() for one in parameters]
         self.offsets = 4 * np.cumsum([0, *self.sizes[:-1]])
         of_layers = sum(kernels.shape[0] * kernels.shape[1] for kernels in self.kernels)
-        self.cost = (of_layers + sum(len(one.tap) for one in self.kernels)) * self.n_columns
+        self.cost = (of_layers + sum(one.n_activated for one in self.kernels)) * self.n_columns
 
     def _keep(self, array: np.ndarray) -> int:
         self._arrays.append(array)
@@ -336,25 +335,30 @@ class _Plan:
         record, conv, kernels = self.layers[number], self.conv, layer.kernels
         record["n_out"], record["n_in"] = kernels.shape[:2]
         record["z_pitch"], record["dy_pitch"] = conv.input_pitch, conv.gradient_pitch
-        weights = kernels.forward(LANES)
-        record["offsets"] = self._keep(weights.offsets(conv.input_pitch, LANES))
-        record["starts"], record["n_blocks"] = self._keep(weights.starts), weights.n_blocks
+        record["n_values"] = kernels.n_activated
+        self._add_weights(record, "", kernels.forward(LANES), conv.input_pitch)
         if self.training:
-            weights = kernels.backward(LANES)
-            record["back_offsets"] = self._keep(weights.offsets(conv.gradient_pitch, LANES))
-            record["back_order"] = self._keep(weights.order)
-            record["back_starts"] = self._keep(weights.starts)
-            record["back_blocks"] = weights.n_blocks
+            self._add_weights(record, "back_", kernels.backward(LANES), conv.gradient_pitch)
+            record["weight_offsets"] = self._keep(kernels.offsets(conv.input_pitch, LANES))
+            record["weight_starts"] = self._keep(kernels.starts())
+
+    def _add_weights(self, record: np.void, kind: str, weights: Weights, row_pitch: int) -> None:
+        record[f"{kind}order"] = self._keep(weights.order)
+        record[f"{kind}offsets"] = self._keep(weights.offsets(row_pitch, LANES))
+        record[f"{kind}counts"] = self._keep(weights.counts)
+        record[f"{kind}blocks" if kind else "n_blocks"] = weights.n_blocks
 
     def _place_matrices(self, number: int, layer: Layer) -> None:
         conv, columns = self.conv, pitch(self.n_columns)
         n_out, n_in, _ = layer.kernels.shape
+        n_values = layer.kernels.n_activated
+        self._place(number, "ordered", n_values, shared=f"ordered{n_values}")
+        self._place(number, "mean", n_out)
+        self._place(number, "scale", n_out)
         if not self.training:
             # A layer's input is no longer read when the next layer's is written.
             self._place(number, "z", n_in, conv.input_pitch, shared=f"z{n_in}")
             self._place(number, "y", n_out, columns, shared="y")
-            self.layers[number]["mean"] = self._keep(np.zeros(n_out, dtype=np.float32))
-            self.layers[number]["scale"] = self._keep(np.ones(n_out, dtype=np.float32))
             return
         self._place(number, "z", n_in, conv.input_pitch)
         self._place(number, "y", n_out, columns)
@@ -364,9 +368,7 @@ class _Plan:
             self._place(number, "dz", n_in, columns, shared=f"dz{n_in}")
             width = conv.n_series_groups * LANES
             self._place(number, "last_step", n_in, width, shared=f"last_step{n_in}")
-            n_values = len(layer.values)
-            self._place(number, "ordered", n_values, shared=f"ordered{n_values}")
-        for name in ("mean", "variance", "scale", "slope", "offset"):
+        for name in ("variance", "slope", "offset"):
             self._place(number, name, n_out)
         n_each = conv.n_groups * n_tiles(conv.segment_steps)
         self._place(number, "moments", n_each, n_out, 2, shared="moments")

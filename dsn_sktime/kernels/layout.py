@@ -20,7 +20,11 @@ from functools import cached_property
 
 import numpy as np
 
-__all__ = ["Convolution", "KernelIndex", "TimeBatch", "Weights", "pitch"]
+__all__ = ["MAX_GAP", "Convolution", "KernelIndex", "TimeBatch", "Weights", "pitch"]
+
+# Steps between the two weights of a pair, at most. Of taps that are activated one in five,
+# four fifths find a partner; larger gaps save too few loads to pay for their code.
+MAX_GAP = 6
 
 # float32 in a cache line.
 _LINE = 16
@@ -229,41 +233,43 @@ class Convolution:
 
 @dataclass(frozen=True)
 class Weights:
-    """A layer's weights as the kernels read them, by row of what they compute.
+    """A layer's weights in the order in which a convolution takes them.
+
+    Two weights of the same channel and row whose steps are not far apart are a *pair*: most
+    of what the one is multiplied with, the other is too, and is loaded once. A pair, or a
+    weight without partner, is a *read*. Reads are sorted by block of channels, by row of
+    what is computed, and by gap, which is 0 for a single weight.
 
     Attributes
     ----------
-    order : int64 array of shape (n,)
-        Place of each weight in the layer's vector of values.
-    channel, step : int64 arrays of shape (n,)
-        Row that is read, and how many steps ahead.
-    starts : int64 array of shape (n_rows * n_blocks + 1,)
-        First weight of each block of each row, and the end.
-    n_blocks : int
-        Blocks of the channels that are read, whose tiles fit into the first-level cache.
+    order : int32 array of shape (n,)
+        Place of each weight in the layer's vector of values; a pair's second weight, which
+        is further ahead, follows its first.
+    channel, step : int32 arrays of shape (n_reads,)
+        Row that is read, and how many steps ahead; of a pair its first weight's.
+    counts : int32 array of shape (n_blocks, n_rows, MAX_GAP + 1)
+        Reads of each block, row and gap.
     """
 
     order: np.ndarray
     channel: np.ndarray
     step: np.ndarray
-    starts: np.ndarray
-    n_blocks: int
+    counts: np.ndarray
+
+    @property
+    def n_blocks(self) -> int:
+        """Blocks of the channels that are read, whose tiles fit into the first-level cache."""
+        return len(self.counts)
 
     def offsets(self, row_pitch: int, lanes: int) -> np.ndarray:
-        """Return what stands between the start of a tile and what each weight reads, int32.
+        """Return what stands between the start of a tile and what each read loads, int32.
 
         Raises
         ------
         ValueError
             If a matrix has more columns than an int32 can count.
         """
-        offsets = self.channel * row_pitch + self.step * lanes
-        if offsets.max() >= 2**31 - 1:
-            raise ValueError(
-                "a batch is too large for the sparse engine: channels times padded time steps "
-                "times series must stay below 2**31. Lower batch_size or shorten the series."
-            )
-        return offsets.astype(np.int32)
+        return _offsets(self.channel, self.step, row_pitch, lanes)
 
 
 class KernelIndex:
@@ -271,44 +277,115 @@ class KernelIndex:
 
     Parameters
     ----------
-    index : int64 array of shape (n,)
+    index : int array of shape (n,)
         Sorted positions in the flattened kernels.
     shape : (C_out, C_in, k)
     """
 
     def __init__(self, index: np.ndarray, shape: tuple[int, int, int]) -> None:
         self.shape = shape
-        self.out_channel, rest = np.divmod(index, shape[1] * shape[2])
-        self.in_channel, self.tap = np.divmod(rest, shape[2])
+        # A copy: the layer's index changes in place.
+        fits = np.prod(shape, dtype=np.int64) < 2**31
+        self._index = index.astype(np.int32 if fits else np.int64)
         self._weights: dict[tuple[bool, int], Weights] = {}
 
+    @property
+    def n_activated(self) -> int:
+        """Number of activated positions."""
+        return len(self._index)
+
     def forward(self, lanes: int) -> Weights:
-        """Return the weights by output channel, reading the padded input."""
+        """Return the weights that compute output channels from the padded input."""
         return self._remembered(False, lanes)
 
     def backward(self, lanes: int) -> Weights:
-        """Return the weights by input channel, reading the output's gradient."""
+        """Return the weights that compute input channels from the output's gradient."""
         return self._remembered(True, lanes)
+
+    def starts(self) -> np.ndarray:
+        """Return the first weight of each output channel, and the end, int64."""
+        per_channel = self.shape[1] * self.shape[2]
+        return np.searchsorted(self._index, np.arange(self.shape[0] + 1) * per_channel)
+
+    def offsets(self, row_pitch: int, lanes: int) -> np.ndarray:
+        """Return what each weight reads of the padded input, as :meth:`Weights.offsets`."""
+        _, in_channel, tap = self._decode()
+        return _offsets(in_channel, tap, row_pitch, lanes)
 
     def _remembered(self, is_backward: bool, lanes: int) -> Weights:
         key = is_backward, lanes
         if key not in self._weights:
-            self._weights[key] = self._decode(is_backward, lanes)
+            self._weights[key] = self._sort(is_backward, lanes)
         return self._weights[key]
 
-    def _decode(self, is_backward: bool, lanes: int) -> Weights:
-        n_out, n_in, kernel_size = self.shape
-        n_read, n_written = (n_out, n_in) if is_backward else (n_in, n_out)
-        read, written = self.in_channel, self.out_channel
-        order, step = np.arange(len(read)), self.tap
+    def _decode(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return output channel, input channel and tap of each weight."""
+        out_channel, rest = np.divmod(self._index, self.shape[1] * self.shape[2])
+        in_channel, tap = np.divmod(rest, self.shape[2])
+        return out_channel, in_channel, tap
+
+    def _sort(self, is_backward: bool, lanes: int) -> Weights:
+        n_rows, n_read, kernel_size = self.shape
+        row, channel, step = self._decode()
         if is_backward:
-            order = np.argsort(read, kind="stable")
-            read, written = written[order], read[order]
-            step = kernel_size - 1 - self.tap[order]
-        tile = 4 * lanes * (_TILE_STEPS + kernel_size - 1)
-        n_blocks = -(-n_read // max(1, _CACHE_BYTES // tile))
-        block = written * n_blocks + read * n_blocks // n_read
-        starts = np.concatenate(
-            [[0], np.cumsum(np.bincount(block, minlength=n_written * n_blocks))]
+            row, channel, step = channel, row, kernel_size - 1 - step
+            n_rows, n_read = n_read, n_rows
+        order = np.lexsort((step, channel, row))
+        row, channel, step = row[order], channel[order], step[order]
+        first, gap = _reads(row, channel, step)
+        row, channel, step = row[first], channel[first], step[first]
+        n_blocks = _n_blocks(n_read, kernel_size, lanes)
+        block = channel.astype(np.int64) * n_blocks // n_read
+        group = (block * n_rows + row) * (MAX_GAP + 1) + gap
+        by_group = np.argsort(group, kind="stable")
+        counts = np.bincount(group, minlength=n_blocks * n_rows * (MAX_GAP + 1))
+        weights = _with_partners(first[by_group], gap[by_group] > 0)
+        return Weights(
+            order[weights].astype(np.int32),
+            channel[by_group].astype(np.int32),
+            step[by_group].astype(np.int32),
+            counts.astype(np.int32).reshape(n_blocks, n_rows, MAX_GAP + 1),
         )
-        return Weights(order, read, step, starts, n_blocks)
+
+
+def _offsets(channel: np.ndarray, step: np.ndarray, row_pitch: int, lanes: int) -> np.ndarray:
+    offsets = channel.astype(np.int64) * row_pitch + step.astype(np.int64) * lanes
+    if offsets.max() >= 2**31 - 1:
+        raise ValueError(
+            "a batch is too large for the sparse engine: channels times padded time steps "
+            "times series must stay below 2**31. Lower batch_size or shorten the series."
+        )
+    return offsets.astype(np.int32)
+
+
+def _n_blocks(n_read: int, kernel_size: int, lanes: int) -> int:
+    tile = 4 * lanes * (_TILE_STEPS + kernel_size - 1)
+    return -(-n_read // max(1, _CACHE_BYTES // tile))
+
+
+def _reads(row: np.ndarray, channel: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pair sorted weights with their neighbours, from the first one on.
+
+    Returns
+    -------
+    first, gap : int64 arrays of shape (n_reads,)
+        First weight of each read, and the steps to its partner, 0 if it has none.
+    """
+    gap = np.diff(step, append=0).astype(np.int64)
+    is_near = (gap > 0) & (gap <= MAX_GAP)
+    is_near[:-1] &= (np.diff(row) == 0) & (np.diff(channel) == 0)
+    is_near[-1] = False
+    # Weights that are near to the next one make runs; within each, every second is a first.
+    place = np.arange(len(step))
+    starts_run = np.concatenate([[True], ~is_near[:-1]])
+    in_run = place - np.maximum.accumulate(np.where(starts_run, place, 0))
+    first = np.flatnonzero(in_run % 2 == 0)
+    return first, np.where(is_near, gap, 0)[first]
+
+
+def _with_partners(first: np.ndarray, has_partner: np.ndarray) -> np.ndarray:
+    """Return the weights of the reads: each first one, followed by its partner."""
+    n_weights = 1 + has_partner
+    is_partner = np.ones(n_weights.sum(), dtype=np.int64)
+    is_partner[np.cumsum(n_weights) - n_weights] = 0
+    return np.repeat(first, n_weights) + is_partner

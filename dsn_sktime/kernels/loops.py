@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from dsn_sktime.kernels.jit import compiled
+from dsn_sktime.kernels.layout import MAX_GAP
 from dsn_sktime.kernels.simd import (
     LANES,
     MAX_DOTS,
@@ -85,33 +86,29 @@ def part_of_group(part, per_group, n_steps):
 
 
 @compiled()
-def convolve_tile(x, offsets, values, starts, n_blocks, n_vectors, out, out_pitch, row, last):
-    """``out[row, p] = sum over w of values[w] * x[offsets[w] + p]`` for the rows up to ``last``.
+def convolve_tile(x, offsets, values, counts, n_blocks, n_vectors, out, out_pitch, n_rows):
+    """``out[row, p] = sum of value * x[offset + p]`` over the weights of each row.
 
     Parameters
     ----------
     x : address
         Where the tile starts in the first row of what is read.
-    offsets, values : addresses of int32 and of float32
-        Sorted by output row, then by block of input channels.
-    starts : int64 array of shape (n_rows * n_blocks + 1,)
-        First weight of each block of each row, and the end.
+    offsets, values, counts : addresses of int32, of float32 and of int32
+        As in :class:`~dsn_sktime.kernels.layout.Weights`.
     n_blocks : int
     n_vectors : int
         Vectors of the tile, at most MAX_VECTORS.
     out : address
         Where the tile starts in the first row of the output.
     """
-    first = row
     for block in range(n_blocks):
-        for row in range(first, last):
-            begin, end = starts[row * n_blocks + block], starts[row * n_blocks + block + 1]
-            accumulate_tile(
+        for row in range(n_rows):
+            offsets, values = accumulate_tile(
                 n_vectors,
                 x,
-                offsets + 4 * begin,
-                values + 4 * begin,
-                end - begin,
+                offsets,
+                values,
+                counts + 4 * (MAX_GAP + 1) * (block * n_rows + row),
                 out + 4 * row * out_pitch,
                 block == 0,
             )

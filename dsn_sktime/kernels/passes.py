@@ -40,8 +40,8 @@ LAYER = _record(
     "scale",
     "slope",
     "offset",
-    # Per tile (n_tiles, n_out, 2), per panel (n_panels, n_out, 2); values by input channel;
-    # gradient by the last step of each series (n_in, vectors of series).
+    # Per tile (n_tiles, n_out, 2), per panel (n_panels, n_out, 2); values in the order of the
+    # convolution; gradient by the last step of each series (n_in, vectors of series).
     "moments",
     "panel_sums",
     "ordered",
@@ -57,15 +57,19 @@ LAYER = _record(
     "values_gradient",
     "weight_gradient",
     "bias_gradient",
-    # Topology.
+    # Topology: as the convolutions forward and backward take it, and by weight.
+    "order",
     "offsets",
-    "starts",
+    "counts",
     "back_order",
     "back_offsets",
-    "back_starts",
+    "back_counts",
+    "weight_offsets",
+    "weight_starts",
     # Numbers.
     "n_blocks",
     "back_blocks",
+    "n_values",
     "n_in",
     "n_out",
     "z_pitch",
@@ -142,6 +146,8 @@ _PRODUCT_PITCH = PRODUCT_COLUMNS + 16
 # Rows of a part.
 _FEW_ROWS = 4
 _ROWS = 9
+# Weights of one.
+_N_ORDERED = 4096
 
 
 def scratch_columns(n_channels: int) -> int:
@@ -223,6 +229,15 @@ def _input_panel(layers, batch, number, scratch, part):
 
 
 @compiled()
+def _order_values(layer, order, part):
+    """Copy some values to where a convolution reads them."""
+    n = layer.n_values
+    places, values, ordered = ints(order, n), floats(layer.values, n), floats(layer.ordered, n)
+    for weight in range(part * _N_ORDERED, min((part + 1) * _N_ORDERED, n)):
+        ordered[weight] = values[places[weight]]
+
+
+@compiled()
 def _fill_rows(layer, batch, part):
     to, source = ints(batch.fill_to, batch.n_fill), ints(batch.fill_from, batch.n_fill)
     for row in range(part * _ROWS, min((part + 1) * _ROWS, layer.n_in)):
@@ -238,13 +253,12 @@ def _convolve(layer, batch, part):
     loops.convolve_tile(
         layer.z + 4 * _padded_column(batch, group, step, 0),
         layer.offsets,
-        layer.values,
-        longs(layer.starts, layer.n_out * layer.n_blocks + 1),
+        layer.ordered,
+        layer.counts,
         layer.n_blocks,
         end - step,
         layer.y + 4 * column,
         batch.pitch,
-        0,
         layer.n_out,
     )
     if batch.training:
@@ -258,8 +272,11 @@ def _convolve(layer, batch, part):
 
 
 @compiled()
-def _batch_statistics(layer, batch, eps, momentum, part):
-    """Merge the moments of the tiles to the statistics of some rows, and the running ones."""
+def _statistics(layer, batch, eps, momentum, part):
+    """Merge the moments of the tiles to the statistics of some rows, and the running ones.
+
+    At prediction the running ones are the statistics.
+    """
     n_all = batch.n_groups * loops.n_tiles(batch.n_steps)
     counts = floats(batch.counts, n_all)
     moments = floats(layer.moments, n_all * layer.n_out * 2).reshape((n_all, layer.n_out, 2))
@@ -270,11 +287,14 @@ def _batch_statistics(layer, batch, eps, momentum, part):
     running_variance = floats(layer.running_variance, layer.n_out)
     unbiased = batch.n_observed / max(batch.n_observed - 1, 1)
     for row in range(part * _ROWS, min((part + 1) * _ROWS, layer.n_out)):
-        centre, spread = loops.merge_moments(moments, counts, row)
-        mean[row], variance[row] = centre, spread
+        centre, spread = float(running_mean[row]), float(running_variance[row])
+        if batch.training:
+            centre, spread = loops.merge_moments(moments, counts, row)
+            variance[row] = spread
+            running_mean[row] += momentum * (centre - running_mean[row])
+            running_variance[row] += momentum * (spread * unbiased - running_variance[row])
+        mean[row] = centre
         scale[row] = weight[row] / np.sqrt(spread + eps)
-        running_mean[row] += momentum * (centre - running_mean[row])
-        running_variance[row] += momentum * (spread * unbiased - running_variance[row])
 
 
 @compiled()
@@ -341,15 +361,17 @@ def forward(layers, batches, eps, momentum, team, thread):
     n_tiles = batch.n_groups * loops.n_tiles(batch.n_steps)
     for number in range(len(layers)):
         layer, phase = layers[number], N_PHASES * number
-        for part in share(team, phase, n_panels):
-            _input_panel(layers, batch, number, scratch, part)
+        for part in share(team, phase, n_panels + _n_parts(layer.n_values, _N_ORDERED)):
+            if part < n_panels:
+                _input_panel(layers, batch, number, scratch, part)
+            else:
+                _order_values(layer, layer.order, part - n_panels)
         for part in share(team, phase + 1, _n_parts(layer.n_in, _ROWS)):
             _fill_rows(layer, batch, part)
         for part in share(team, phase + 2, n_tiles):
             _convolve(layer, batch, part)
-        if batch.training:
-            for part in share(team, phase + 3, _n_parts(layer.n_out, _ROWS)):
-                _batch_statistics(layer, batch, eps, momentum, part)
+        for part in share(team, phase + 3, _n_parts(layer.n_out, _ROWS)):
+            _statistics(layer, batch, eps, momentum, part)
     for part in share(team, N_PHASES * len(layers), n_panels):
         _score_panel(layers, batch, scratch, part)
     for part in share(team, N_PHASES * len(layers) + 1, batch.n_classes):
@@ -486,24 +508,12 @@ def _batch_norm_sums(layer, batch, eps, part):
 
 
 @compiled()
-def _order_values(layer, part):
-    """Copy the values of some input channels to where the backward convolution reads them."""
-    starts = longs(layer.back_starts, layer.n_in * layer.back_blocks + 1)
-    begin = starts[part * _ROWS * layer.back_blocks]
-    end = starts[min((part + 1) * _ROWS, layer.n_in) * layer.back_blocks]
-    order, values = longs(layer.back_order, end), floats(layer.values, starts[-1])
-    ordered = floats(layer.ordered, end)
-    for weight in range(begin, end):
-        ordered[weight] = values[order[weight]]
-
-
-@compiled()
 def _output_rows(layer, batch, part):
     """Finish the gradient by some output channels, and take that by their weights."""
     group_columns = batch.n_steps * LANES
     stride = (batch.n_steps + batch.kernel_size - 1) * LANES
     inside = (batch.kernel_size - 1 - batch.n_before) * LANES
-    starts = longs(layer.starts, layer.n_out * layer.n_blocks + 1)
+    starts = longs(layer.weight_starts, layer.n_out + 1)
     mean, scale = floats(layer.mean, layer.n_out), floats(layer.scale, layer.n_out)
     slope, offset = floats(layer.slope, layer.n_out), floats(layer.offset, layer.n_out)
     to, source = ints(batch.back_to, batch.n_back), ints(batch.back_from, batch.n_back)
@@ -528,9 +538,9 @@ def _output_rows(layer, batch, part):
             loops.suffix_sums(whole, batch.sums_column, sums_from.reshape((n, kernel_size, LANES)))
         loops.weight_gradient(
             layer.z,
-            layer.offsets,
-            starts[row * layer.n_blocks],
-            starts[(row + 1) * layer.n_blocks],
+            layer.weight_offsets,
+            starts[row],
+            starts[row + 1],
             dy + 4 * inside,
             batch.n_groups,
             group_columns,
@@ -546,12 +556,11 @@ def _convolve_back(layer, batch, x, n_vectors, out, out_pitch):
         x,
         layer.back_offsets,
         layer.ordered,
-        longs(layer.back_starts, layer.n_in * layer.back_blocks + 1),
+        layer.back_counts,
         layer.back_blocks,
         n_vectors,
         out,
         out_pitch,
-        0,
         layer.n_in,
     )
 
@@ -599,12 +608,12 @@ def _output_gradient(layer, batch, upstream, n_next, matrix, of_matrix, scratch,
 def _weights_gradient(layer, batch, eps, team, phase):
     """Go back through BatchNorm, and take the gradients by the weights."""
     n_merged = _n_parts(layer.n_out, _ROWS)
-    n_ordered = _n_parts(layer.n_in, _ROWS) if layer.dz != 0 else 0
+    n_ordered = _n_parts(layer.n_values, _N_ORDERED) if layer.dz != 0 else 0
     for part in share(team, phase, n_merged + n_ordered):
         if part < n_merged:
             _batch_norm_sums(layer, batch, eps, part)
         else:
-            _order_values(layer, part - n_merged)
+            _order_values(layer, layer.back_order, part - n_merged)
     for part in share(team, phase + 1, _n_parts(layer.n_out, _FEW_ROWS)):
         _output_rows(layer, batch, part)
 
@@ -650,15 +659,15 @@ def backward(layers, batches, eps, team, thread):
 
 
 @compiled()
-def convolve(x, offsets, values, starts, n_blocks, n_groups, n_steps, kernel_size, out, team):
+def convolve(x, offsets, values, counts, n_groups, n_steps, kernel_size, out, team):
     """Convolve a padded matrix, on its own.
 
     Parameters
     ----------
     x : array of shape (C_in, x_pitch)
         Padded matrix, all of its halo after the steps.
-    offsets, values, starts, n_blocks
-        As in :func:`~dsn_sktime.kernels.loops.convolve_tile`; arrays.
+    offsets, values, counts : arrays
+        As in :class:`~dsn_sktime.kernels.layout.Weights`.
     n_groups, n_steps, kernel_size : int
     out : array of shape (C_out, pitch)
     team : int64 array
@@ -671,12 +680,11 @@ def convolve(x, offsets, values, starts, n_blocks, n_groups, n_steps, kernel_siz
             x.ctypes.data + 4 * (group * (n_steps + kernel_size - 1) + step) * LANES,
             offsets.ctypes.data,
             values.ctypes.data,
-            starts,
-            n_blocks,
+            counts.ctypes.data,
+            counts.shape[0],
             end - step,
             out.ctypes.data + 4 * (group * n_steps + step) * LANES,
             out.shape[1],
-            0,
             out.shape[0],
         )
 

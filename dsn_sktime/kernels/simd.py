@@ -16,6 +16,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from dsn_sktime.kernels.layout import MAX_GAP
+
 __all__ = [
     "LANES",
     "MAX_DOTS",
@@ -164,53 +166,80 @@ def accumulate_tile(
     x: Any,
     offsets: Any,
     values: Any,
-    n_weights: Any,
+    counts: Any,
     out: Any,
     fresh: Any,
 ) -> Any:
-    """``out[p] (+)= sum over w of values[w] * x[offsets[w] + p]``, p < n_vectors * LANES.
+    """``out[p] (+)= sum of value * x[offset + p]``, p < n_vectors * LANES, over many reads.
 
-    ``n_vectors`` lies in 1..MAX_VECTORS; with ``fresh`` true ``out`` is overwritten,
-    else added to.
+    ``counts[0]`` reads of one weight come first, then for each gap up to MAX_GAP
+    ``counts[gap]`` pairs, whose second weight reads ``gap`` vectors after the first. There is
+    an offset per read and a value per weight. ``n_vectors`` lies in 1..MAX_VECTORS; with
+    ``fresh`` true ``out`` is overwritten, else added to.
+
+    Returns the addresses after the last offset and the last value.
     """
-    signature = types.void(
-        types.int64, _ADDRESS, _ADDRESS, _ADDRESS, types.int64, _ADDRESS, types.boolean
+    result = types.UniTuple(types.int64, 2)
+    signature = result(
+        types.int64, _ADDRESS, _ADDRESS, _ADDRESS, _ADDRESS, _ADDRESS, types.boolean
     )
 
     def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        n_vectors, x, offsets, values, n_weights, out, fresh = arguments
+        n_vectors, x, offsets, values, counts, out, fresh = arguments
         x, values, out = (_pointer(builder, address, _FLOAT) for address in (x, values, out))
-        offsets = _pointer(builder, offsets, _INT32)
+        offsets, counts = (_pointer(builder, address, _INT32) for address in (offsets, counts))
         multiply_add = _multiply_add(builder)
+        ends = [cgutils.alloca_once(builder, start.type) for start in (offsets, values)]
+
+        def read(state: list[ir.Value], size: int, gap: int) -> list[ir.Value]:
+            *sums, offset, value = state
+            start = builder.gep(x, [builder.sext(builder.load(offset), _INT64)])
+            shifts = (0, gap) if gap else (0,)
+            factors = [
+                _broadcast(builder, builder.load(builder.gep(value, [_int(weight)])))
+                for weight in range(len(shifts))
+            ]
+            for place in range(size + gap):
+                users = [
+                    (factor, place - shift)
+                    for factor, shift in zip(factors, shifts, strict=True)
+                    if 0 <= place - shift < size
+                ]
+                if users:
+                    vector = _load_vector(builder, start, _int(LANES * place))
+                for factor, to in users:
+                    sums[to] = builder.call(multiply_add, [factor, vector, sums[to]])
+            return [
+                *sums,
+                builder.gep(offset, [_int(1)]),
+                builder.gep(value, [_int(len(shifts))]),
+            ]
 
         def emit(size: int) -> None:
             places = [_int(LANES * j) for j in range(size)]
-
-            def one_weight(w: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
-                offset = builder.sext(builder.load(builder.gep(offsets, [w])), _INT64)
-                start = builder.gep(x, [offset])
-                value = _broadcast(builder, builder.load(builder.gep(values, [w])))
-                return [
-                    builder.call(multiply_add, [value, _load_vector(builder, start, place), total])
-                    for place, total in zip(places, sums, strict=True)
-                ]
-
-            # Adding 0 or what stands there: a branch here would double the loop's code.
+            # Adding 0 or what stands there: a branch here would double the loops' code.
             keep = builder.select(fresh, _int(0), _int(1))
-            loaded = _loop(
+            sums = _loop(
                 builder,
                 keep,
                 1,
                 [_ZERO] * size,
                 lambda _, sums: [_load_vector(builder, out, place) for place in places],
             )
-            for place, total in zip(
-                places, _loop(builder, n_weights, 1, loaded, one_weight), strict=True
-            ):
+            state = [*sums, offsets, values]
+            for gap in range(MAX_GAP + 1):
+                n = builder.sext(builder.load(builder.gep(counts, [_int(gap)])), _INT64)
+                state = _loop(
+                    builder, n, 1, state, lambda _, state, gap=gap: read(state, size, gap)
+                )
+            for place, total in zip(places, state[:size], strict=True):
                 _store_vector(builder, total, out, place)
+            for end, pointer in zip(ends, state[size:], strict=True):
+                builder.store(pointer, end)
 
         _switch(builder, n_vectors, MAX_VECTORS, emit)
-        return context.get_dummy_value()
+        addresses = [builder.ptrtoint(builder.load(end), _INT64) for end in ends]
+        return context.make_tuple(builder, result, addresses)
 
     return signature, emit_code
 

@@ -54,8 +54,7 @@ class SparseConvolution(torch.autograd.Function):
             n = kernels.shape[2] - 1
             weights = kernels.backward(LANES)
             padded = torch.nn.functional.pad(gradient, (n, n))
-            ordered = values.detach()[torch.from_numpy(weights.order)]
-            of_x = _correlate(padded, ordered, weights, kernels.shape[1], kernels.shape[2])
+            of_x = _correlate(padded, values, weights, kernels.shape[1], kernels.shape[2])
         return of_x, of_values, None, None
 
 
@@ -64,13 +63,12 @@ def _correlate(x: Tensor, values: Tensor, weights: Weights, n_out: int, kernel_s
     n_series, _, n_padded = x.shape
     batch = _whole_batch(n_series, n_padded - kernel_size + 1, kernel_size)
     z, y = _padded(x, batch, kernel_size), empty_matrix(n_out, pitch(batch.n_columns))
-    offsets, starts = weights.offsets(z.shape[1], LANES), weights.starts
+    offsets, ordered = weights.offsets(z.shape[1], LANES), values.detach().numpy()[weights.order]
     shape = batch.n_groups, batch.segment_steps, kernel_size
-    flat = values.detach().contiguous().numpy()
     team = counters(1)
     run_team(
-        lambda _: passes.convolve(z, offsets, flat, starts, weights.n_blocks, *shape, y, team),
-        team_size(len(flat) * batch.n_columns),
+        lambda _: passes.convolve(z, offsets, ordered, weights.counts, *shape, y, team),
+        team_size(len(ordered) * batch.n_columns),
     )
     return _series(torch.from_numpy(y), batch)
 
@@ -103,9 +101,7 @@ def _values_gradient(x: Tensor, gradient: Tensor, kernels: KernelIndex) -> Tenso
     kernel_size = kernels.shape[2]
     batch = _whole_batch(len(x), gradient.shape[2], kernel_size)
     z, dy = _padded(x, batch, kernel_size), _padded(gradient, batch, 1)
-    weights = kernels.forward(LANES)
-    offsets, starts = weights.offsets(z.shape[1], LANES), weights.starts[:: weights.n_blocks]
-    starts = np.ascontiguousarray(starts)
+    offsets, starts = kernels.offsets(z.shape[1], LANES), kernels.starts()
     out = np.empty(len(offsets), dtype=np.float32)
     shape = batch.n_groups, batch.segment_steps, kernel_size
     team = counters(1)

@@ -64,7 +64,7 @@ class SparseModule(nn.Module):
         return self.norm(x, lengths).relu()
 
     def fused(self) -> sparse.Layer:
-        """Return the layer as the sparse engine takes it for a training step."""
+        """Return the layer as the sparse engine takes it."""
         return sparse.Layer(
             self.conv.kernel_index(),
             self._matrix,
@@ -72,18 +72,6 @@ class SparseModule(nn.Module):
             self.norm.fused(),
             self.conv.on_dense_gradient,
         )
-
-    def folded(self) -> sparse.Layer:
-        """Return the layer as the sparse engine predicts with it.
-
-        BatchNorm's running statistics are folded into the activated weights.
-        """
-        kernels, norm = self.conv.kernel_index(), self.norm
-        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-        shift = norm.bias - norm.running_mean * scale
-        values = self.conv.values * scale[torch.from_numpy(kernels.out_channel)]
-        left = sparse.Norm(scale, shift, norm.running_mean, norm.running_var)
-        return sparse.Layer(kernels, self._matrix, values, left)
 
     @property
     def _matrix(self) -> Tensor | None:
