@@ -215,7 +215,7 @@ def test_running_statistics_are_those_of_float64(case):
 
 
 @every_case
-def test_prediction_with_folded_batch_norm_is_that_of_float64(case):
+def test_prediction_is_that_of_float64(case):
     with torch.no_grad():
         expected = case.scores_of(case.wide().eval())
         found = case.network.eval()(case.x, case.lengths_or_none)

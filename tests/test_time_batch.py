@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsn_sktime.kernels import fused
-from dsn_sktime.kernels.layout import Convolution, KernelIndex, TimeBatch, pitch
+from dsn_sktime.kernels.layout import MAX_GAP, Convolution, KernelIndex, TimeBatch, pitch
 from dsn_sktime.kernels.simd import LANES
 
 LINE = 16
@@ -219,35 +219,80 @@ def topologies(draw: st.DrawFn) -> tuple[np.ndarray, tuple[int, int, int]]:
     return np.sort(rng.choice(n, n_activated, replace=False)), shape
 
 
+def dense(topology: tuple[np.ndarray, tuple[int, int, int]]) -> np.ndarray:
+    """Kernels whose activated weights are 1, 2, 3, ..."""
+    index, shape = topology
+    kernels = np.zeros(math.prod(shape))
+    kernels[index] = 1 + np.arange(len(index))
+    return kernels.reshape(shape)
+
+
 @drawn
 @given(topology=topologies(), lanes=lanes)
-def test_weights_by_row_are_the_kernels_and_mirrored_the_other_way(topology, lanes):
-    index, shape = topology
-    values = np.arange(1.0, len(index) + 1)
-    kernels = np.zeros(math.prod(shape))
-    kernels[index] = values
-    kernels = kernels.reshape(shape)
-    decoded = KernelIndex(index, shape)
+def test_reads_are_the_kernels_and_mirrored_the_other_way(topology, lanes):
+    kernels, decoded = dense(topology), KernelIndex(*topology)
     mirrored = kernels.transpose(1, 0, 2)[:, :, ::-1]
     for weights, expected in (
         (decoded.forward(lanes), kernels),
         (decoded.backward(lanes), mirrored),
     ):
         n_rows, n_read, _ = expected.shape
-        assert len(weights.starts) == n_rows * weights.n_blocks + 1
-        assert (weights.starts[0], weights.starts[-1]) == (0, len(index))
-        found = np.zeros_like(expected)
-        for number in range(n_rows * weights.n_blocks):
-            row, block = divmod(number, weights.n_blocks)
-            here = slice(weights.starts[number], weights.starts[number + 1])
-            channel = weights.channel[here]
-            # Blocks are of neighbouring channels, as equal as can be.
-            assert (channel * weights.n_blocks // n_read == block).all()
-            found[row, channel, weights.step[here]] += values[weights.order[here]]
+        assert weights.counts.shape == (weights.n_blocks, n_rows, MAX_GAP + 1)
+        block, row, gap = (
+            np.repeat(places.ravel(), weights.counts.ravel())
+            for places in np.indices(weights.counts.shape)
+        )
+        # Blocks are of neighbouring channels, as equal as can be.
+        assert (weights.channel * weights.n_blocks // n_read == block).all()
+        found, values = np.zeros_like(expected), iter(1 + weights.order)
+        for place in zip(row, weights.channel, weights.step, gap, strict=True):
+            found[place[:3]] += next(values)
+            if place[3]:
+                found[place[0], place[1], place[2] + place[3]] += next(values)
+        assert next(values, None) is None
         assert np.array_equal(found, expected)
-        places = weights.offsets(1000, lanes)
-        assert places.dtype == np.int32
-        assert np.array_equal(places, weights.channel * 1000 + weights.step * lanes)
+        offsets = weights.offsets(1000, lanes)
+        assert offsets.dtype == np.int32
+        assert np.array_equal(offsets, weights.channel * 1000 + weights.step * lanes)
+
+
+@drawn
+@given(topology=topologies(), lanes=lanes, is_backward=st.booleans())
+def test_no_two_neighbours_are_left_without_partner(topology, lanes, is_backward):
+    decoded = KernelIndex(*topology)
+    weights = decoded.backward(lanes) if is_backward else decoded.forward(lanes)
+    expected = dense(topology)
+    if is_backward:
+        expected = expected.transpose(1, 0, 2)[:, :, ::-1]
+    _, row, gap = (
+        np.repeat(places.ravel(), weights.counts.ravel())
+        for places in np.indices(weights.counts.shape)
+    )
+    single = gap == 0
+    is_single = np.zeros(expected.shape, dtype=bool)
+    is_single[row[single], weights.channel[single], weights.step[single]] = True
+    for kernel, alone in zip(
+        expected.reshape(-1, expected.shape[2]),
+        is_single.reshape(-1, expected.shape[2]),
+        strict=True,
+    ):
+        taps = np.flatnonzero(kernel)
+        near = np.diff(taps) <= MAX_GAP
+        assert not (near & alone[taps[:-1]] & alone[taps[1:]]).any()
+
+
+@drawn
+@given(topology=topologies(), lanes=lanes)
+def test_weights_by_output_channel_are_those_of_the_index(topology, lanes):
+    kernels, decoded = dense(topology), KernelIndex(*topology)
+    starts, offsets = decoded.starts(), decoded.offsets(1000, lanes)
+    assert len(starts) == len(kernels) + 1
+    assert decoded.n_activated == len(offsets) == starts[-1]
+    for channel, kernel in enumerate(kernels):
+        read, tap = np.nonzero(kernel)
+        assert np.array_equal(
+            offsets[starts[channel] : starts[channel + 1]], read * 1000 + tap * lanes
+        )
 
 
 def test_blocks_are_no_larger_than_the_cache():
@@ -274,5 +319,5 @@ def test_a_decoded_index_can_be_copied_and_pickled(copied):
     """dask copies modules attribute by attribute, what is decoded included."""
     kernels = KernelIndex(np.array([0, 3, 7]), (2, 2, 2))
     expected, found = kernels.forward(16), copied(kernels).forward(16)
-    for name in ("order", "channel", "step", "starts"):
+    for name in ("order", "channel", "step", "counts"):
         assert np.array_equal(getattr(found, name), getattr(expected, name))

@@ -404,11 +404,11 @@ class _Plan:
 
     def tables(self, shape: _Shape, base: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the tables of layers and batch for a step whose memory is at ``base``."""
-        layers, batch = self.layers.copy(), self.batch.copy()
-        _numbers(layers)[:] += base * _numbers(self._relative[0])
-        _numbers(batch)[:] += base * _numbers(self._relative[1])
-        _numbers(batch)[:] += _numbers(shape.record)
-        return layers, batch
+        # As matrices of int64: numpy copies records field by field.
+        layers = _numbers(self.layers) + base * _numbers(self._relative[0])
+        batch = _numbers(self.batch) + base * _numbers(self._relative[1])
+        batch += _numbers(shape.record)
+        return layers.view(passes.LAYER)[:, 0], batch.view(passes.BATCH)[:, 0]
 
 
 def _numbers(records: np.ndarray) -> np.ndarray:

@@ -41,9 +41,11 @@ def compiled(fastmath: bool | set[str] = False) -> Callable[[Callable], Any]:
 
     def decorate(function: Callable) -> Any:
         try:
-            dispatcher: Any = njit(nogil=True, cache=True, fastmath=fastmath)(function)
+            dispatcher: Any = njit(nogil=True, cache=True, fastmath=fastmath, error_model="numpy")(
+                function
+            )
         except RuntimeError:
-            return njit(nogil=True, fastmath=fastmath)(function)
+            return njit(nogil=True, fastmath=fastmath, error_model="numpy")(function)
         # numba looks at the function's own file only, but it inlines what others hold.
         dispatcher._cache._cache_file._source_stamp = _SOURCES
         return dispatcher

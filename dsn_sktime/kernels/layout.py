@@ -327,18 +327,19 @@ class KernelIndex:
     def _sort(self, is_backward: bool, lanes: int) -> Weights:
         n_rows, n_read, kernel_size = self.shape
         row, channel, step = self._decode()
+        order = np.arange(len(row))
         if is_backward:
-            row, channel, step = channel, row, kernel_size - 1 - step
             n_rows, n_read = n_read, n_rows
-        order = np.lexsort((step, channel, row))
-        row, channel, step = row[order], channel[order], step[order]
+            # From the end, so that steps ascend: they count from the last tap.
+            order = order[::-1][_argsort(channel[::-1], n_rows)]
+            row, channel, step = channel[order], row[order], kernel_size - 1 - step[order]
         first, gap = _reads(row, channel, step)
         row, channel, step = row[first], channel[first], step[first]
         n_blocks = _n_blocks(n_read, kernel_size, lanes)
         block = channel.astype(np.int64) * n_blocks // n_read
-        group = (block * n_rows + row) * (MAX_GAP + 1) + gap
-        by_group = np.argsort(group, kind="stable")
-        counts = np.bincount(group, minlength=n_blocks * n_rows * (MAX_GAP + 1))
+        group, n_groups = (block * n_rows + row) * (MAX_GAP + 1) + gap, n_blocks * n_rows
+        by_group = _argsort(group, n_groups * (MAX_GAP + 1))
+        counts = np.bincount(group, minlength=n_groups * (MAX_GAP + 1))
         weights = _with_partners(first[by_group], gap[by_group] > 0)
         return Weights(
             order[weights].astype(np.int32),
@@ -346,6 +347,11 @@ class KernelIndex:
             step[by_group].astype(np.int32),
             counts.astype(np.int32).reshape(n_blocks, n_rows, MAX_GAP + 1),
         )
+
+
+def _argsort(keys: np.ndarray, n_keys: int) -> np.ndarray:
+    """Sort stably; numpy is many times faster where 16 bits do."""
+    return np.argsort(keys.astype(np.uint16) if n_keys <= 2**16 else keys, kind="stable")
 
 
 def _offsets(channel: np.ndarray, step: np.ndarray, row_pitch: int, lanes: int) -> np.ndarray:
@@ -364,7 +370,9 @@ def _n_blocks(n_read: int, kernel_size: int, lanes: int) -> int:
 
 
 def _reads(row: np.ndarray, channel: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pair sorted weights with their neighbours, from the first one on.
+    """Pair weights with their neighbours, from the first one on.
+
+    Those of the same row and channel must be neighbours, their steps ascending.
 
     Returns
     -------

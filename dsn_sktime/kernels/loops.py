@@ -55,8 +55,9 @@ __all__ = [
 # Reordered sums and fused multiply-adds, but NaN and infinity as they are.
 MATHS = {"reassoc", "nsz", "contract"}
 
-# Columns of a panel of a matrix product: 141 rows of them fit into the first-level cache.
-PANEL_COLUMNS = 48
+# Columns of a panel of a matrix product. Rows may lie a page apart: fewer columns of each at
+# a time would wait for memory, more would leave too few panels for the threads.
+PANEL_COLUMNS = 96
 _PANEL_STEPS = PANEL_COLUMNS // LANES
 
 # Columns that are summed before the next weights get their turn: 8 KB of the output's
@@ -64,6 +65,9 @@ _PANEL_STEPS = PANEL_COLUMNS // LANES
 DOT_COLUMNS = 2048
 # The same for products of rows, several of which are read at once.
 PRODUCT_COLUMNS = 512
+
+# Weights whose bias corrections are looked up in a row.
+_N_LOOKED_UP = 256
 
 
 @compiled()
@@ -420,15 +424,24 @@ def adam_step(weights, gradients, means, squares, steps, first, second, lr, beta
     lr, beta1, beta2, eps : float32
     """
     one, last = np.float32(1), np.int32(first.size - 1)
-    for i in range(weights.size):
-        gradient = gradients[i]
-        means[i] += (one - beta1) * (gradient - means[i])
-        squares[i] = beta2 * squares[i] + (one - beta2) * gradient * gradient
-        steps[i] += np.int32(1)
-        # Unsigned, or each look-up would ask first whether to count from the end.
-        t = np.uint32(min(steps[i], last))
-        denominator = np.sqrt(squares[i] * second[t]) + eps
-        weights[i] -= lr * (means[i] * first[t]) / denominator
+    of_first, of_second = np.empty(_N_LOOKED_UP, np.float32), np.empty(_N_LOOKED_UP, np.float32)
+    # In short loops over few arrays each: only these become vector code.
+    for start in range(0, weights.size, _N_LOOKED_UP):
+        stop = min(start + _N_LOOKED_UP, weights.size)
+        n, weight, gradient = stop - start, weights[start:stop], gradients[start:stop]
+        mean, square, done = means[start:stop], squares[start:stop], steps[start:stop]
+        for i in range(n):
+            done[i] += np.int32(1)
+            # Unsigned, or each look-up would ask first whether to count from the end.
+            t = np.uint32(min(done[i], last))
+            of_first[i], of_second[i] = first[t], second[t]
+        for i in range(n):
+            mean[i] += (one - beta1) * (gradient[i] - mean[i])
+        for i in range(n):
+            square[i] = beta2 * square[i] + (one - beta2) * gradient[i] * gradient[i]
+        for i in range(n):
+            denominator = np.sqrt(square[i] * of_second[i]) + eps
+            weight[i] -= lr * (mean[i] * of_first[i]) / denominator
 
 
 @compiled()

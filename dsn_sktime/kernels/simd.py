@@ -180,9 +180,7 @@ def accumulate_tile(
     Returns the addresses after the last offset and the last value.
     """
     result = types.UniTuple(types.int64, 2)
-    signature = result(
-        types.int64, _ADDRESS, _ADDRESS, _ADDRESS, _ADDRESS, _ADDRESS, types.boolean
-    )
+    signature = result(types.int64, _ADDRESS, _ADDRESS, _ADDRESS, _ADDRESS, _ADDRESS, types.boolean)
 
     def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         n_vectors, x, offsets, values, counts, out, fresh = arguments
