@@ -41,9 +41,9 @@ def test_speed_prints_a_table_and_writes_json(monkeypatch, tmp_path, capsys):
 
 
 def test_stored_state_is_counted_in_bytes():
-    """Five numbers of 4 bytes a parameter, an index of 8 a sparse weight; four if dense."""
+    """Five numbers of 4 bytes a parameter, an index of 4 a sparse weight; four if dense."""
     network = DSNNetwork(1, speed._N_CLASSES)
     n_sparse = sum(conv.groups.n_activated for conv in network.sparse_convs())
     counted = count_parameters(network)
-    expected = (20 * counted.activated + 8 * n_sparse) / (16 * counted.dense)
+    expected = (20 * counted.activated + 4 * n_sparse) / (16 * counted.dense)
     assert speed._state_ratio() == pytest.approx(expected)

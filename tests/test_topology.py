@@ -147,6 +147,7 @@ def test_value_slices_partition_the_topology(case):
         ((1, 3, 9, 3, 1.0), r"sparsity must lie in \[0, 1\), found 1\.0"),
         ((1, 3, 9, 3, -0.1), r"sparsity must lie in \[0, 1\), found -0\.1"),
         ((1, 3, 9, 3, math.nan), r"sparsity must lie in \[0, 1\), found nan"),
+        ((2**15, 2**15, 2, 1, 0.5), r"stay below 2\*\*31, found 2147483648"),
         ((1, 3, 9, 3, 0.8), r"no weight to activate: its region of 3 weights .* Lower sparsity"),
     ],
 )

@@ -97,7 +97,7 @@ def measure(n_repeats: int, thread_counts: tuple[int, ...]) -> dict[str, Any]:
             torch.set_num_threads(n_threads)
             for case in CASES:
                 for task, prepare in (("training step", _training), ("prediction", _prediction)):
-                    sparse, dense = prepare(case, n_threads)
+                    sparse, dense = prepare(case)
                     sizes = dict(zip(("B", "m", "L"), case, strict=True))
                     row = {"task": task, "threads": n_threads, **sizes}
                     rows.append({**row, **_compared(sparse, dense, n_repeats)})
@@ -158,14 +158,13 @@ def _rate(n_repeats: int) -> float:
     values, shape = conv.values.detach(), conv.groups.shape
 
     def convolve() -> None:
-        with compute_threads(1), torch.no_grad():
+        with torch.no_grad():
             sparse_conv1d(x, values, conv.index, shape, conv.kernel_index)
 
-    def multiply() -> None:
-        with compute_threads(1):
-            torch.mm(left, right)
-
-    ours, products = median_seconds(convolve, multiply, n_repeats, _STEPS_IN_A_ROW)
+    with compute_threads(1):
+        ours, products = median_seconds(
+            convolve, lambda: torch.mm(left, right), n_repeats, _STEPS_IN_A_ROW
+        )
     return len(values) * _LONG[0] * _LONG[2] / ours / (512**3 / products)
 
 
@@ -178,10 +177,11 @@ def _steps_ratio(
 ) -> float:
     """Return the time of a training step by that of another."""
     step, other_step = (
-        _training(case, 1, sparsity)[0],
-        _training(other, 1, other_sparsity)[0],
+        _training(case, sparsity)[0],
+        _training(other, other_sparsity)[0],
     )
-    seconds, other_seconds = median_seconds(step, other_step, n_repeats, _STEPS_IN_A_ROW)
+    with compute_threads(1):
+        seconds, other_seconds = median_seconds(step, other_step, n_repeats, _STEPS_IN_A_ROW)
     return seconds / other_seconds
 
 
@@ -246,13 +246,13 @@ def _networks(
 
 
 def _training(
-    case: tuple[int, int, int], n_threads: int, sparsity: float = 0.8
+    case: tuple[int, int, int], sparsity: float = 0.8
 ) -> tuple[Callable[[], object], Callable[[], object]]:
     network, masked, x, y = _networks(case, sparsity)
     ours, torchs = Adam(network.parameters(), 3e-4), torch.optim.Adam(masked.parameters(), 3e-4)
 
     def sparse() -> None:
-        with compute_threads(n_threads):
+        with compute_threads(torch.get_num_threads()):
             ours.zero_grad()
             F.cross_entropy(network(x), y).backward()
             ours.step()
@@ -261,14 +261,14 @@ def _training(
 
 
 def _prediction(
-    case: tuple[int, int, int], n_threads: int
+    case: tuple[int, int, int],
 ) -> tuple[Callable[[], object], Callable[[], object]]:
     network, masked, x, _ = _networks(case)
     network.eval()
     masked.eval()
 
     def sparse() -> None:
-        with compute_threads(n_threads), torch.no_grad():
+        with torch.no_grad():
             network(x)
 
     def dense() -> None:

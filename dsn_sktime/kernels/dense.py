@@ -20,7 +20,7 @@ def dense_kernels(values: Tensor, index: Tensor, shape: tuple[int, int, int]) ->
     Parameters
     ----------
     values : float tensor of shape (n_activated,)
-    index : int64 tensor of shape (n_activated,)
+    index : int tensor of shape (n_activated,)
         Distinct positions in the flattened kernels.
     shape : (C_out, C_in, k)
 
@@ -29,7 +29,7 @@ def dense_kernels(values: Tensor, index: Tensor, shape: tuple[int, int, int]) ->
     float tensor of shape (C_out, C_in, k)
     """
     flat = values.new_zeros(shape[0] * shape[1] * shape[2])
-    return flat.index_put((index,), values).view(shape)
+    return flat.index_put((index.long(),), values).view(shape)
 
 
 def sparse_conv1d(

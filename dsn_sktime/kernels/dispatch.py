@@ -46,7 +46,7 @@ def sparse_conv1d(
         The batch, already padded.
     values : float tensor of shape (n_activated,)
         The activated weights; the gradient that flows back has this shape too.
-    index : int64 tensor of shape (n_activated,)
+    index : int tensor of shape (n_activated,)
         Positions of the values in the flattened kernels, sorted.
     shape : (C_out, C_in, k)
         Shape of the kernels.

@@ -8,8 +8,7 @@ tables, and runs a team of threads over them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,8 +30,7 @@ _N_PLANS = 8
 _GAP = 0
 
 
-@dataclass(frozen=True)
-class Norm:
+class Norm(NamedTuple):
     """BatchNorm of C channels: tensors of shape (C,).
 
     Attributes
@@ -47,14 +45,8 @@ class Norm:
     running_mean: Tensor
     running_var: Tensor
 
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        """All of them."""
-        return self.weight, self.bias, self.running_mean, self.running_var
 
-
-@dataclass(frozen=True)
-class Layer:
+class Layer(NamedTuple):
     """What one dynamic sparse layer consists of.
 
     Attributes
@@ -81,8 +73,7 @@ class Layer:
         return self.bottleneck, self.values, self.norm.weight, self.norm.bias
 
 
-@dataclass(frozen=True)
-class Head:
+class Head(NamedTuple):
     """What the class head consists of.
 
     Attributes
@@ -456,9 +447,9 @@ class _Step:
         self.memory, self.x = empty_matrix(plan.memory_size(self.n_threads)), x
         self.layers, self.batch = plan.tables(shape, _address(self.memory))
         _numbers(self.layers)[:, _PARAMETERS] = [
-            _pointers((layer.bottleneck, layer.values, *layer.norm.tensors)) for layer in layers
+            _pointers((layer.bottleneck, layer.values, *layer.norm)) for layer in layers
         ]
-        _numbers(self.batch)[0, _HEAD_PARAMETERS] = _pointers((head.classes, *head.norm.tensors))
+        _numbers(self.batch)[0, _HEAD_PARAMETERS] = _pointers((head.classes, *head.norm))
         self.logits = _empty(len(x), len(head.classes))
         self.batch["x"], self.batch["logits"] = _pointers((x, self.logits))
 

@@ -285,8 +285,7 @@ class KernelIndex:
     def __init__(self, index: np.ndarray, shape: tuple[int, int, int]) -> None:
         self.shape = shape
         # A copy: the layer's index changes in place.
-        fits = np.prod(shape, dtype=np.int64) < 2**31
-        self._index = index.astype(np.int32 if fits else np.int64)
+        self._index = index.astype(np.int32)
         self._weights: dict[tuple[bool, int], Weights] = {}
 
     @property

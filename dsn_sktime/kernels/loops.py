@@ -275,7 +275,8 @@ def batch_norm_gradient(gradient, y, observed, mean, scale, slope, offset):
 def gather(row, source, out):
     """``out[i] = row[source[i]]``, or 0 where the source is negative."""
     for i in range(source.size):
-        out[i] = row[source[i]] if source[i] >= 0 else np.float32(0)
+        # Unsigned, or each look-up would ask first whether to count from the end.
+        out[i] = row[np.uint32(source[i])] if source[i] >= 0 else np.float32(0)
 
 
 @compiled()
@@ -344,7 +345,8 @@ def moments(values):
 def fill(row, to, source):
     """``row[to[i]] = row[source[i]]``, or 0 where the source is negative."""
     for i in range(to.size):
-        row[to[i]] = row[source[i]] if source[i] >= 0 else np.float32(0)
+        value = row[np.uint32(source[i])] if source[i] >= 0 else np.float32(0)
+        row[np.uint32(to[i])] = value
 
 
 @compiled()
@@ -432,7 +434,6 @@ def adam_step(weights, gradients, means, squares, steps, first, second, lr, beta
         mean, square, done = means[start:stop], squares[start:stop], steps[start:stop]
         for i in range(n):
             done[i] += np.int32(1)
-            # Unsigned, or each look-up would ask first whether to count from the end.
             t = np.uint32(min(done[i], last))
             of_first[i], of_second[i] = first[t], second[t]
         for i in range(n):

@@ -145,7 +145,7 @@ _PRODUCT_PITCH = PRODUCT_COLUMNS + 16
 
 # Rows of a part.
 _FEW_ROWS = 4
-_ROWS = 9
+_ROWS = 12
 # Weights of one.
 _N_ORDERED = 4096
 
@@ -234,7 +234,7 @@ def _order_values(layer, order, part):
     n = layer.n_values
     places, values, ordered = ints(order, n), floats(layer.values, n), floats(layer.ordered, n)
     for weight in range(part * _N_ORDERED, min((part + 1) * _N_ORDERED, n)):
-        ordered[weight] = values[places[weight]]
+        ordered[weight] = values[np.uint32(places[weight])]
 
 
 @compiled()

@@ -9,6 +9,7 @@ Addresses are byte addresses as integers; an offset counts float32 elements.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from llvmlite import binding, ir
@@ -189,7 +190,7 @@ def accumulate_tile(
         multiply_add = _multiply_add(builder)
         ends = [cgutils.alloca_once(builder, start.type) for start in (offsets, values)]
 
-        def read(state: list[ir.Value], size: int, gap: int) -> list[ir.Value]:
+        def read(size: int, gap: int, _: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
             *sums, offset, value = state
             start = builder.gep(x, [builder.sext(builder.load(offset), _INT64)])
             shifts = (0, gap) if gap else (0,)
@@ -227,9 +228,7 @@ def accumulate_tile(
             state = [*sums, offsets, values]
             for gap in range(MAX_GAP + 1):
                 n = builder.sext(builder.load(builder.gep(counts, [_int(gap)])), _INT64)
-                state = _loop(
-                    builder, n, 1, state, lambda _, state, gap=gap: read(state, size, gap)
-                )
+                state = _loop(builder, n, 1, state, partial(read, size, gap))
             for place, total in zip(places, state[:size], strict=True):
                 _store_vector(builder, total, out, place)
             for end, pointer in zip(ends, state[size:], strict=True):

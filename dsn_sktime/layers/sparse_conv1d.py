@@ -49,7 +49,7 @@ class SparseConv1d(nn.Module):
     values : Parameter of shape (n_activated,)
         The activated weights, uniform in +-1/sqrt(in_channels * kernel_size) at first,
         as in the dense layer of ``torch.nn.Conv1d``.
-    index : int64 buffer of shape (n_activated,)
+    index : int32 buffer of shape (n_activated,)
         Sorted positions of the values in the flattened (C_out, C_in, k) kernels.
     groups : KernelGroups
         Shapes, exploration regions and budgets.
@@ -103,7 +103,7 @@ class SparseConv1d(nn.Module):
         self.padding = padding
         self.topology_init = topology_init
         self.values = nn.Parameter(torch.empty(self.groups.n_activated))
-        self.register_buffer("index", torch.empty(self.groups.n_activated, dtype=torch.int64))
+        self.register_buffer("index", torch.empty(self.groups.n_activated, dtype=torch.int32))
         self.keep_dense_gradient = False
         self.dense_gradient: Tensor | None = None
         self._decoded: tuple[Tensor, int, KernelIndex] | None = None
@@ -247,7 +247,7 @@ class SparseConv1d(nn.Module):
 
         Parameters
         ----------
-        index, source : int64 tensors of shape (n_activated,)
+        index, source : int tensors of shape (n_activated,)
             Those of a :class:`dsn_sktime.topology.TopologyUpdate`, which is trusted.
         """
         self.index.copy_(index)
@@ -256,7 +256,7 @@ class SparseConv1d(nn.Module):
     def dense_mask(self) -> Tensor:
         """Return the topology as a bool tensor of shape (C_out, C_in, k)."""
         mask = torch.zeros(self.groups.n_dense, dtype=torch.bool, device=self.index.device)
-        mask[self.index] = True
+        mask[self.index.long()] = True
         return mask.view(self.groups.shape)
 
     def extra_repr(self) -> str:

@@ -70,6 +70,11 @@ class KernelGroups:
                 "out_channels must be a multiple of n_kernel_groups, found "
                 f"out_channels={self.out_channels} and n_kernel_groups={self.n_kernel_groups}."
             )
+        if self.n_dense >= 2**31:
+            raise ValueError(
+                "positions in the kernels are kept as int32, so out_channels * in_channels * "
+                f"kernel_size must stay below 2**31, found {self.n_dense}."
+            )
         if not 0 <= self.sparsity < 1:
             raise ValueError(
                 f"sparsity must lie in [0, 1), found {self.sparsity}. "

@@ -57,7 +57,7 @@ def update_topology(
     Parameters
     ----------
     groups : KernelGroups
-    index : int64 tensor of shape (n_activated,)
+    index : int tensor of shape (n_activated,)
         The topology: sorted positions.
     values : float tensor of shape (n_activated,)
         The weights at these positions, without gradients.
@@ -79,6 +79,7 @@ def update_topology(
     """
     if not 0 <= drop_fraction <= 1:
         raise ValueError(f"drop_fraction must lie in [0, 1], found {drop_fraction}.")
+    index = index.long()
     new_index, new_source = [], []
     for group, budget in enumerate(groups.budgets):
         part = groups.value_slice(group)
