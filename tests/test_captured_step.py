@@ -264,8 +264,7 @@ def test_adam_takes_a_learning_rate_from_a_tensor(rng, dtype):
     for lr in (0.01, torch.tensor(0.01, dtype=torch.float64)):
         parameter = torch.nn.Parameter(start.clone())
         optimizer = Adam([parameter], 1.0)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
+        optimizer.lr = lr
         for gradient in np.random.default_rng(1).normal(size=(4, 5, 3)):
             parameter.grad = torch.from_numpy(gradient).to(dtype)
             optimizer.step()

@@ -103,8 +103,8 @@ def _steps(
     x = torch.randn(case, generator=generator).to(device)
     y = torch.randint(_N_CLASSES, case[:1], generator=generator).to(device)
     rows = torch.arange(case[0], device=device)
-    ours, torchs = Adam(network.parameters(), 3e-4), torch.optim.Adam(masked.parameters(), 3e-4)
-    ours.param_groups[0]["lr"] = torch.tensor(3e-4, dtype=torch.float64, device=device)
+    lr = torch.tensor(3e-4, dtype=torch.float64, device=device)
+    ours, torchs = Adam(network.parameters(), lr), torch.optim.Adam(masked.parameters(), 3e-4)
 
     def step(rows: torch.Tensor) -> torch.Tensor:
         ours.zero_grad()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,22 +14,31 @@ from dsn_sktime.kernels import adam_step
 __all__ = ["Adam"]
 
 
-class Adam(torch.optim.Optimizer):
+class Adam:
     """Adam [1]_ with a step count per weight.
 
     As long as no weight is replaced it is ``torch.optim.Adam``. When a topology update
     grows a weight, its moments and its step count start at zero: fresh moments under an
     old count would make its first hundred steps 3 to 6 times too large.
 
+    It is no ``torch.optim.Optimizer``: to make one imports torch's compiler, which takes
+    longer than all else that a first fit waits for.
+
     Parameters
     ----------
     params : iterable of Parameter
         Of one type and on one device.
-    lr : float
-        Each of ``param_groups`` has its own; a tensor of shape () may take its place, which
-        a step in a CUDA graph reads anew each time.
+    lr : float or tensor of shape ()
+        Learning rate, which may be set anew before each step; a step in a CUDA graph reads
+        a tensor each time.
     betas : (float, float)
     eps : float
+
+    Attributes
+    ----------
+    state : dict
+        For each parameter a dict of tensors of its shape: "step" (int32), "exp_avg" and
+        "exp_avg_sq".
 
     References
     ----------
@@ -40,52 +48,61 @@ class Adam(torch.optim.Optimizer):
     def __init__(
         self,
         params: Iterable[nn.Parameter],
-        lr: float,
+        lr: float | Tensor,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                self.state[parameter] = {
-                    "step": torch.zeros_like(parameter, dtype=torch.int32),
-                    "exp_avg": torch.zeros_like(parameter),
-                    "exp_avg_sq": torch.zeros_like(parameter),
-                }
+        self.lr = lr
+        self.betas = betas
+        self.eps = eps
+        self.state: dict[Tensor, dict[str, Tensor]] = {
+            parameter: {
+                "step": torch.zeros_like(parameter, dtype=torch.int32),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+            for parameter in params
+        }
+
+    def zero_grad(self) -> None:
+        """Forget the parameters' gradients."""
+        for parameter in self.state:
+            parameter.grad = None
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Take one step along the parameters' gradients."""
-        for group in self.param_groups:
-            weights = [weight for weight in group["params"] if weight.grad is not None]
-            if weights:
-                adam_step(
-                    weights,
-                    [weight.grad for weight in weights],
-                    [self.state[weight] for weight in weights],
-                    _bias_corrections(group["betas"], weights[0].dtype, weights[0].device),
-                    group["lr"],
-                    group["betas"],
-                    group["eps"],
-                )
+    def step(self) -> None:
+        """Take one step along the parameters' gradients; one without a gradient stays."""
+        gradients: dict[Tensor, Tensor] = {
+            weight: weight.grad for weight in self.state if weight.grad is not None
+        }
+        if gradients:
+            weights = list(gradients)
+            adam_step(
+                weights,
+                list(gradients.values()),
+                [self.state[weight] for weight in weights],
+                _bias_corrections(self.betas, weights[0].dtype, weights[0].device),
+                self.lr,
+                self.betas,
+                self.eps,
+            )
+
+    def state_dict(self) -> list[dict[str, Tensor]]:
+        """Return moments and step counts, parameter by parameter."""
+        return list(self.state.values())
 
     @torch.no_grad()
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load moments and step counts into the tensors that hold them.
-
-        The parent would put others in their place, of which a CUDA graph knows nothing.
+    def load_state_dict(self, state_dict: list[dict[str, Tensor]]) -> None:
+        """Copy moments and step counts into the tensors that hold them.
 
         Parameters
         ----------
-        state_dict : dict
+        state_dict : list of dict
             What ``state_dict`` of an optimizer of the same parameters returned.
         """
-        before = {weight: self.state[weight] for weight in self.state}
-        super().load_state_dict(state_dict)
-        for weight, state in before.items():
+        for state, loaded in zip(self.state.values(), state_dict, strict=True):
             for name, tensor in state.items():
-                tensor.copy_(self.state[weight][name])
-            self.state[weight] = state
+                tensor.copy_(loaded[name])
 
     @torch.no_grad()
     def replace_weights(self, parameter: nn.Parameter, source: Tensor) -> None:

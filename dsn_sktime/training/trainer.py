@@ -147,7 +147,7 @@ class Trainer:
         return {**record, "seconds": time.perf_counter() - started}
 
     def _set_learning_rate(self, lr: float) -> None:
-        self.optimizer.param_groups[0]["lr"] = lr if self.graphs is None else self._lr.fill_(lr)
+        self.optimizer.lr = lr if self.graphs is None else self._lr.fill_(lr)
 
     def _end_epoch(self, epoch: int) -> dict[str, Any]:
         """Do what a kind of training does after each epoch, and return its records."""
