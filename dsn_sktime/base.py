@@ -340,9 +340,9 @@ class BaseNetworkClassifier(SklearnCompatMixin, BaseClassifier):
         made_by = type(self).__name__, __version__
         digest = hashlib.sha256(repr((made_by, shaping, seed, more)).encode())
         digest.update(repr((panel.values.shape, y.tolist())).encode())
-        digest.update(panel.values.numpy().tobytes())
+        digest.update(panel.values.numpy().reshape(-1).data)
         if panel.lengths is not None:
-            digest.update(panel.lengths.numpy().tobytes())
+            digest.update(panel.lengths.numpy().data)
         return digest.hexdigest()[:16]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -125,7 +125,9 @@ def _as_float32(values: np.ndarray) -> np.ndarray:
             f"X must be finite in single precision, found {int(infinite.sum())} infinite "
             "values or values beyond 3.4e38. Replace them; missing values may be NaN."
         )
-    return np.nan_to_num(copied, copy=False)
+    # Not nan_to_num, which takes as much memory again.
+    copied[np.isnan(copied)] = 0
+    return copied
 
 
 def _where(mask: np.ndarray) -> str:

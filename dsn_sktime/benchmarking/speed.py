@@ -22,7 +22,7 @@ import torch
 from torch.nn import functional as F
 
 from dsn_sktime.analysis import count_parameters
-from dsn_sktime.benchmarking import cuda_speed
+from dsn_sktime.benchmarking import cuda_speed, limits
 from dsn_sktime.benchmarking.masked_dense import MaskedDenseNetwork, train_step
 from dsn_sktime.benchmarking.turns import median_seconds
 from dsn_sktime.kernels import sparse_conv1d
@@ -48,6 +48,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--rocket", action="store_true", help="compare predictions with sktime's ROCKETs as well"
     )
     command.add_argument(
+        "--limits",
+        action="store_true",
+        help="measure start-up and the memory of large panels as well, which takes minutes",
+    )
+    command.add_argument(
         "--device",
         choices=("cpu", "cuda"),
         default="cpu",
@@ -68,7 +73,9 @@ def _run(chosen: argparse.Namespace) -> None:
     result["figures"] = figures(chosen.repeats)
     if chosen.rocket:
         result["rockets"] = rockets()
-    for table in ("rows", "figures", "rockets"):
+    if chosen.limits:
+        result["limits"] = limits.measure()
+    for table in ("rows", "figures", "rockets", "limits"):
         if table in result:
             print(pd.DataFrame(result[table]).round(2).to_string(index=False))
     if chosen.json:
