@@ -283,3 +283,16 @@ def test_equal_generators_make_equal_networks():
 def test_a_network_of_nothing_is_refused(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, found 0"):
         DSNNetwork(**{"n_variates": 1, "n_classes": 2, name: 0})
+
+
+def test_a_batch_that_no_int32_can_count_is_refused():
+    network = DSNNetwork(1, 2, n_layers=1, n_filters=2, kernel_size=9).eval()
+    with torch.no_grad(), pytest.raises(ValueError, match=r"batch is too large .* Lower batch"):
+        network(torch.zeros(1).expand(2**16, 1, 2**15))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_one_time_step_cannot_be_trained_on(dtype):
+    network = DSNNetwork(1, 2, n_layers=1, n_filters=2, kernel_size=9).to(dtype)
+    with pytest.raises(ValueError, match="more than"):
+        network(torch.zeros(1, 1, 1, dtype=dtype))

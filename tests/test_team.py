@@ -235,6 +235,23 @@ def test_other_threads_do_not_see_a_number_that_is_set_in_one():
         assert pool.submit(team_size, 10**9).result() == torch.get_num_threads() != 5
 
 
+@pytest.mark.parametrize("n_granted", [0, 1])
+def test_where_no_more_threads_are_granted_the_others_do_the_work(n_granted, monkeypatch):
+    granted, start = iter(range(n_granted)), threading.Thread.start
+
+    def start_if_granted(thread):
+        if next(granted, None) is None:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threads, "_pools", {})
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(threading.Thread, "start", start_if_granted)
+    phases = Phases([5, 3], 3)
+    run_team(phases, 3)
+    phases.check()
+
+
 def test_threads_that_start_at_once_have_one_pool(monkeypatch):
     """Making the pool takes long here, so that they all meet in it."""
     barrier = threading.Barrier(4)

@@ -16,7 +16,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from dsn_sktime.kernels import passes
-from dsn_sktime.kernels.layout import Convolution, KernelIndex, TimeBatch, Weights, pitch
+from dsn_sktime.kernels.layout import (
+    Convolution,
+    KernelIndex,
+    TimeBatch,
+    Weights,
+    check_countable,
+    pitch,
+)
 from dsn_sktime.kernels.loops import n_panels, n_tiles
 from dsn_sktime.kernels.simd import LANES
 from dsn_sktime.kernels.team import counters
@@ -130,7 +137,17 @@ class Engine:
         Returns
         -------
         tensor of shape (B, c)
+
+        Raises
+        ------
+        ValueError
+            If the batch is one time step, which has no variance.
         """
+        if x.shape[0] * x.shape[2] == 1:
+            raise ValueError(
+                "BatchNorm needs more than one time step to train, found one series of one "
+                "step. Train on more series at a time."
+            )
         parameters = [tensor for layer in layers for tensor in layer.parameters]
         shape = self._shape(x, lengths)
         return _Logits.apply(self, shape, x, layers, head, *parameters, *head.parameters)
@@ -195,6 +212,7 @@ class _Shape:
         kernel_size: int,
         replicate: bool,
     ) -> None:
+        check_countable(len(lengths) * n_variates * n_steps)
         self.n_variates = n_variates
         self.batch = batch = TimeBatch(lengths, n_steps, LANES, kernel_size)
         self.conv = conv = Convolution.of(batch, kernel_size, replicate)

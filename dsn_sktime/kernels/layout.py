@@ -20,7 +20,15 @@ from functools import cached_property
 
 import numpy as np
 
-__all__ = ["MAX_GAP", "Convolution", "KernelIndex", "TimeBatch", "Weights", "pitch"]
+__all__ = [
+    "MAX_GAP",
+    "Convolution",
+    "KernelIndex",
+    "TimeBatch",
+    "Weights",
+    "check_countable",
+    "pitch",
+]
 
 # Steps between the two weights of a pair, at most. Of taps that are activated one in five,
 # four fifths find a partner; larger gaps save too few loads to pay for their code.
@@ -355,12 +363,17 @@ def _argsort(keys: np.ndarray, n_keys: int) -> np.ndarray:
 
 def _offsets(channel: np.ndarray, step: np.ndarray, row_pitch: int, lanes: int) -> np.ndarray:
     offsets = channel.astype(np.int64) * row_pitch + step.astype(np.int64) * lanes
-    if offsets.max() >= 2**31 - 1:
+    check_countable(int(offsets.max()))
+    return offsets.astype(np.int32)
+
+
+def check_countable(largest: int) -> None:
+    """Raise ValueError unless an int32 can count to the largest place in a matrix."""
+    if largest >= 2**31 - 1:
         raise ValueError(
             "a batch is too large for the sparse engine: channels times padded time steps "
             "times series must stay below 2**31. Lower batch_size or shorten the series."
         )
-    return offsets.astype(np.int32)
 
 
 def _n_blocks(n_read: int, kernel_size: int, lanes: int) -> int:

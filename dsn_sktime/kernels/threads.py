@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from threading import Barrier
 
@@ -45,13 +45,15 @@ def run_team(work: Callable[[int], None], n_threads: int) -> None:
     """Call ``work(thread)`` for each ``thread < n_threads``, at the same time.
 
     The call for thread 0 must be able to do all of the work, should the others come late:
-    those that have not begun when it returns are never called.
+    those that have not begun when it returns are never called. Where the system grants no
+    more threads, there are fewer of them.
     """
     others: list[Future] = []
     try:
         # Within, or an interrupt here would let go of memory that others still work on.
-        for thread in range(1, n_threads):
-            others.append(_pool().submit(work, thread))
+        with suppress(RuntimeError):  # "can't start new thread"
+            for thread in range(1, n_threads):
+                others.append(_pool().submit(work, thread))
         work(0)
     finally:
         for other in others:
@@ -76,6 +78,8 @@ def _started_pool() -> ThreadPoolExecutor:
     n = os.cpu_count() or 1
     pool = ThreadPoolExecutor(n, "dsn-kernel")
     everyone = Barrier(n)
-    for started in [pool.submit(everyone.wait) for _ in range(n)]:
-        started.result()
+    try:
+        wait([pool.submit(everyone.wait) for _ in range(n)])
+    except RuntimeError:  # The system grants no more threads; those there are must not wait.
+        everyone.abort()
     return pool
