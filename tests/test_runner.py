@@ -264,6 +264,15 @@ def test_killed_and_started_again_it_loses_only_the_job_in_flight(
     assert not Path(f"{path}.claims").exists()
 
 
+def test_the_claim_of_a_killed_process_does_not_stay(folder, path, tmp_path, monkeypatch):
+    monkeypatch.setenv("FIT_LOG", str(tmp_path / "fits"))
+    claims = Path(f"{path}.claims")
+    claims.mkdir()
+    (claims / "of-a-job-that-has-ended.lock").touch()
+    assert run(folder, path, "-e", "archive:logged") == 0
+    assert not claims.exists()
+
+
 def test_two_processes_share_the_jobs(folder, path, tmp_path):
     log = tmp_path / "fits"
     processes = [start(folder, path, log) for _ in range(2)]

@@ -241,6 +241,12 @@ class Runner:
         for _, lock in self._running.values():
             _release(lock)
         self._running.clear()
+        # What a process left that was killed between its line and its claim's release.
+        for left in self._claims.glob("*.lock"):
+            with suppress(Timeout):  # another process runs that job
+                lock = FileLock(left)
+                lock.acquire(blocking=False)
+                _release(lock)
         with suppress(OSError):  # others have claims, or there were none
             self._claims.rmdir()
 

@@ -148,6 +148,7 @@ def figures(n_repeats: int) -> list[dict[str, Any]]:
         for name, value in (
             ("forward convolution / matrix product, rate", _rate(n_repeats)),
             ("step at S = 0.9 / at S = 0.8", _steps_ratio(_LONG, 0.9, _LONG, 0.8, n_repeats)),
+            ("step at S = 0.99 / at S = 0.8", _steps_ratio(_LONG, 0.99, _LONG, 0.8, n_repeats)),
             (
                 f"step at L = {length} / {length // 2}",
                 _steps_ratio(_LONG, 0.8, halved, 0.8, n_repeats),
