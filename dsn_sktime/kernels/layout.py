@@ -391,16 +391,13 @@ def _reads(row: np.ndarray, channel: np.ndarray, step: np.ndarray) -> tuple[np.n
     first, gap : int64 arrays of shape (n_reads,)
         First weight of each read, and the steps to its partner, 0 if it has none.
     """
-    gap = np.diff(step, append=0).astype(np.int64)
-    is_near = (gap > 0) & (gap <= MAX_GAP)
-    is_near[:-1] &= (np.diff(row) == 0) & (np.diff(channel) == 0)
-    is_near[-1] = False
-    # Weights that are near to the next one make runs; within each, every second is a first.
-    place = np.arange(len(step))
-    starts_run = np.concatenate([[True], ~is_near[:-1]])
-    in_run = place - np.maximum.accumulate(np.where(starts_run, place, 0))
+    gap = step[1:] - step[:-1]
+    is_near = (gap <= MAX_GAP) & (row[1:] == row[:-1]) & (channel[1:] == channel[:-1])
+    # Neighbours that are near make runs; within each, every second weight is a first one.
+    starts = np.flatnonzero(np.concatenate([[True], ~is_near]))
+    in_run = np.arange(len(step)) - np.repeat(starts, np.diff(starts, append=len(step)))
     first = np.flatnonzero(in_run % 2 == 0)
-    return first, np.where(is_near, gap, 0)[first]
+    return first, np.append(gap * is_near, 0)[first]
 
 
 def _with_partners(first: np.ndarray, has_partner: np.ndarray) -> np.ndarray:
