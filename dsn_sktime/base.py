@@ -41,6 +41,8 @@ __all__ = ["BaseNetworkClassifier"]
 # than keep its memory small.
 _SERIES_PER_CHUNK = 16
 _STEPS_PER_CHUNK = 2**18
+# Raised when what checkpoints hold changes: old ones are then not found.
+_CHECKPOINT_FORMAT = 2
 
 # Parameters that do not change what is learned.
 _NEUTRAL_PARAMETERS = ("callbacks", "device", "n_jobs", "random_state", "verbose")
@@ -337,7 +339,7 @@ class BaseNetworkClassifier(SklearnCompatMixin, BaseClassifier):
         settings = self._settings()
         shaping = {name: settings[name] for name in settings if name not in _NEUTRAL_PARAMETERS}
         seed = settings["random_state"] if isinstance(self.random_state, Integral) else None
-        made_by = type(self).__name__, __version__
+        made_by = type(self).__name__, __version__, _CHECKPOINT_FORMAT
         digest = hashlib.sha256(repr((made_by, shaping, seed, more)).encode())
         digest.update(repr((panel.values.shape, y.tolist())).encode())
         digest.update(panel.values.numpy().reshape(-1).data)

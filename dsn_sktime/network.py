@@ -141,9 +141,10 @@ class DSNNetwork(nn.Module):
             )
         if not self.head.norm.training:
             return self._engine.predict(x, lengths, layers, head)
+        scores = self._engine.train(x, lengths, layers, head)
         for norm in self._norms():
             norm.num_batches_tracked.add_(1)
-        return self._engine.train(x, lengths, layers, head)
+        return scores
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the engine, which holds tables of addresses."""

@@ -359,7 +359,7 @@ def test_batch_norm_with_full_lengths_is_torchs(rng):
         assert relative_error(ours.state_dict()[name], tensor.numpy()) < 1e-6
 
 
-@pytest.mark.parametrize("lengths", [[5, 1, 3], [1, 1, 2], [1], [4]])
+@pytest.mark.parametrize("lengths", [[5, 1, 3], [1, 1, 2], [1, 1], [4]])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 def test_batch_norm_statistics_are_those_of_the_observed_steps(rng, lengths, dtype, tolerance):
     norm = trained_norm(2, dtype)
@@ -380,6 +380,16 @@ def test_batch_norm_statistics_are_those_of_the_observed_steps(rng, lengths, dty
     assert relative_error(norm.running_mean, running_mean) < 1e-6
     assert relative_error(norm.running_var, running_var) < 1e-6
     assert norm.num_batches_tracked == 1
+
+
+@pytest.mark.parametrize(("n_steps", "lengths"), [(1, None), (1, [1]), (4, [1])])
+def test_batch_norm_cannot_be_trained_on_one_time_step(n_steps, lengths):
+    norm = MaskedBatchNorm1d(2)
+    before = {name: tensor.clone() for name, tensor in norm.state_dict().items()}
+    with pytest.raises(ValueError, match="more than"):
+        norm(torch.zeros(1, 2, n_steps), None if lengths is None else torch.tensor(lengths))
+    norm.eval()(torch.zeros(1, 2, 1))
+    assert all(torch.equal(norm.state_dict()[name], before[name]) for name in before)
 
 
 def test_batch_norm_in_eval_mode_uses_the_running_statistics(rng):

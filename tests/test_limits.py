@@ -67,12 +67,13 @@ def test_predict_and_fit_hold_one_copy_of_a_panel():
 
 @needs_marks
 def test_peak_memory_is_told_from_what_was_there():
-    held = bytearray(50 * 2**20)
+    # Larger than what the heap may have kept of former tests.
+    held = bytearray(b"1") * (90 * 2**20)
     with PeakMemory() as peak:
-        more = bytearray(b"1") * (30 * 2**20)
+        more = bytearray(b"1") * (80 * 2**20)
     assert len(held) > len(more)
-    assert 29 < peak.risen < 40
-    assert peak.megabytes > 80
+    assert 79 < peak.risen < 90
+    assert peak.megabytes > 170
 
 
 def test_limits_are_measured_in_other_processes(monkeypatch):
@@ -81,5 +82,7 @@ def test_limits_are_measured_in_other_processes(monkeypatch):
     assert [row["figure"].split()[0] for row in rows] == ["start-up", "memory", "memory"]
     assert "40 series of 10 steps" in rows[1]["figure"]
     assert rows[0]["value"] > 0
-    assert all(isinstance(row["value"], float) for row in rows)
-    assert not any(math.isinf(row["value"]) for row in rows)
+    if Path("/proc/self/clear_refs").exists():
+        assert all(math.isfinite(row["value"]) for row in rows)
+    else:
+        assert [row["value"] for row in rows[1:]] == [None, None]

@@ -296,3 +296,5 @@ def test_one_time_step_cannot_be_trained_on(dtype):
     network = DSNNetwork(1, 2, n_layers=1, n_filters=2, kernel_size=9).to(dtype)
     with pytest.raises(ValueError, match="more than"):
         network(torch.zeros(1, 1, 1, dtype=dtype))
+    with pytest.raises(ValueError, match="more than one time step"):
+        network(torch.zeros(1, 1, 5, dtype=dtype), torch.tensor([1]))

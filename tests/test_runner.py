@@ -266,11 +266,13 @@ def test_killed_and_started_again_it_loses_only_the_job_in_flight(
 
 def test_the_claim_of_a_killed_process_does_not_stay(folder, path, tmp_path, monkeypatch):
     monkeypatch.setenv("FIT_LOG", str(tmp_path / "fits"))
+    assert run(folder, path, "-e", "archive:logged") == 0
     claims = Path(f"{path}.claims")
     claims.mkdir()
-    (claims / "of-a-job-that-has-ended.lock").touch()
+    (claims / f"{results.read(path)['job'][1]}.lock").touch()
+    (claims / "of-a-job-that-another-runs.lock").touch()
     assert run(folder, path, "-e", "archive:logged") == 0
-    assert not claims.exists()
+    assert [left.stem for left in claims.iterdir()] == ["of-a-job-that-another-runs"]
 
 
 def test_two_processes_share_the_jobs(folder, path, tmp_path):

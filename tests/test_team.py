@@ -235,21 +235,31 @@ def test_other_threads_do_not_see_a_number_that_is_set_in_one():
         assert pool.submit(team_size, 10**9).result() == torch.get_num_threads() != 5
 
 
-@pytest.mark.parametrize("n_granted", [0, 1])
-def test_where_no_more_threads_are_granted_the_others_do_the_work(n_granted, monkeypatch):
-    granted, start = iter(range(n_granted)), threading.Thread.start
+@pytest.mark.parametrize("n_granted", [0, 1, 2])
+def test_where_fewer_threads_are_granted_these_do_the_work(n_granted, monkeypatch):
+    before, start = threading.active_count(), threading.Thread.start
 
     def start_if_granted(thread):
-        if next(granted, None) is None:
+        if threading.active_count() >= before + n_granted:
             raise RuntimeError("can't start new thread")
         start(thread)
 
     monkeypatch.setattr(threads, "_pools", {})
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
     monkeypatch.setattr(threading.Thread, "start", start_if_granted)
-    phases = Phases([5, 3], 3)
-    run_team(phases, 3)
-    phases.check()
+    called: list[int] = []
+    for _ in range(3):
+        phases = Phases([5, 3], 4)
+        run_team(lambda thread, phases=phases: called.append(thread) or phases(thread), 4)
+        phases.check()
+    assert threading.active_count() == before + n_granted
+    # Nothing is left behind that would be called later.
+    n_called, pool = len(called), threads._pool()
+    if n_granted == 0:
+        assert (pool, called) == (None, [0, 0, 0])
+    else:
+        list(pool.map(time.sleep, [0.01] * n_granted))
+        assert len(called) == n_called
 
 
 def test_threads_that_start_at_once_have_one_pool(monkeypatch):

@@ -6,6 +6,7 @@ would count for nothing.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import Any
@@ -32,7 +33,7 @@ def fit_seconds():
 first = fit_seconds()
 print(first - fit_seconds())
 """
-_MEMORY = "from dsn_sktime.benchmarking import limits; limits.print_memory({}, {})"
+_MEMORY = "from dsn_sktime.benchmarking import limits; limits._print_memory({}, {})"
 _N_STARTS = 3
 
 
@@ -49,15 +50,16 @@ def measure(n_series: int = 100_000, n_steps: int = 500) -> list[dict[str, Any]]
     list of dict
         Rows with "figure" and "value": seconds that the first fit of a process takes longer
         than its second, the least of three, torch and sktime imported before; and the highest
-        memory over what the process held before, in units of the panel as float32.
+        memory over what the process held before, in units of the panel as float32, None
+        where it cannot be told.
     """
     starts = [float(_run(_START_UP)) for _ in range(_N_STARTS)]
-    predicted, fitted = _run(_MEMORY.format(n_series, n_steps)).split()
+    predicted, fitted = json.loads(_run(_MEMORY.format(n_series, n_steps)))
     panel = f"{n_series:,} series of {n_steps} steps"
     return [
         {"figure": "start-up of a first fit, s", "value": min(starts)},
-        {"figure": f"memory to predict {panel}, float32 copies", "value": float(predicted)},
-        {"figure": "memory to fit a tenth of them, float32 copies", "value": float(fitted)},
+        {"figure": f"memory to predict {panel}, float32 copies", "value": predicted},
+        {"figure": "memory to fit a tenth of them, float32 copies", "value": fitted},
     ]
 
 
@@ -66,8 +68,8 @@ def _run(program: str) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def print_memory(n_series: int, n_steps: int) -> None:
-    """Print the memory that predicting and fitting take, NaN where it cannot be told."""
+def _print_memory(n_series: int, n_steps: int) -> None:
+    """Print the memory that predicting and fitting take, as JSON."""
     # Slow to import, and needed in a process of its own only.
     from dsn_sktime import DSNClassifier
 
@@ -79,6 +81,8 @@ def print_memory(n_series: int, n_steps: int) -> None:
         classifier.predict(X)
     with PeakMemory() as fitting:
         DSNClassifier(n_epochs=1, random_state=0).fit(X[:few], y[:few])
-    for peak, panel in ((predicting, X), (fitting, X[:few])):
-        risen = float("nan") if peak.risen is None else peak.risen
-        print(risen * 2**20 / (4 * panel.size))
+    print(json.dumps([_copies(predicting, X), _copies(fitting, X[:few])]))
+
+
+def _copies(peak: PeakMemory, panel: np.ndarray) -> float | None:
+    return None if peak.risen is None else peak.risen * 2**20 / (4 * panel.size)

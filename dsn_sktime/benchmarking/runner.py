@@ -241,14 +241,18 @@ class Runner:
         for _, lock in self._running.values():
             _release(lock)
         self._running.clear()
-        # What a process left that was killed between its line and its claim's release.
-        for left in self._claims.glob("*.lock"):
-            with suppress(Timeout):  # another process runs that job
-                lock = FileLock(left)
-                lock.acquire(blocking=False)
-                _release(lock)
         with suppress(OSError):  # others have claims, or there were none
+            self._release_left_behind()
             self._claims.rmdir()
+
+    def _release_left_behind(self) -> None:
+        """Clear what a process left that was killed between a job's line and its release."""
+        for left in self._claims.glob("*.lock"):
+            if left.stem in self._statuses():
+                lock = FileLock(left)
+                with suppress(Timeout):  # another process runs the job again
+                    lock.acquire(blocking=False)
+                    _release(lock)
 
 
 def _read(path: Path) -> list[tuple[str, str]]:

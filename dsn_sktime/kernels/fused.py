@@ -143,13 +143,13 @@ class Engine:
         ValueError
             If the batch is one time step, which has no variance.
         """
-        if x.shape[0] * x.shape[2] == 1:
+        shape = self._shape(x, lengths)
+        if shape.batch.n_observed == 1:
             raise ValueError(
                 "BatchNorm needs more than one time step to train, found one series of one "
                 "step. Train on more series at a time."
             )
         parameters = [tensor for layer in layers for tensor in layer.parameters]
-        shape = self._shape(x, lengths)
         return _Logits.apply(self, shape, x, layers, head, *parameters, *head.parameters)
 
     def predict(
@@ -216,6 +216,7 @@ class _Shape:
         self.n_variates = n_variates
         self.batch = batch = TimeBatch(lengths, n_steps, LANES, kernel_size)
         self.conv = conv = Convolution.of(batch, kernel_size, replicate)
+        check_countable(conv.gradient_pitch)
         series, step = batch.cells()
         first = series * n_variates * n_steps + step
         self.source = np.where(batch.is_observed(series, step), first, -1).astype(np.int32)

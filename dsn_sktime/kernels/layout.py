@@ -15,6 +15,7 @@ after, which belong to the neighbouring segments, or to the padding of the convo
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -288,9 +289,15 @@ class KernelIndex:
     index : int array of shape (n,)
         Sorted positions in the flattened kernels.
     shape : (C_out, C_in, k)
+
+    Raises
+    ------
+    ValueError
+        If there are more positions than an int32 can count.
     """
 
     def __init__(self, index: np.ndarray, shape: tuple[int, int, int]) -> None:
+        check_countable(math.prod(shape))
         self.shape = shape
         # A copy: the layer's index changes in place.
         self._index = index.astype(np.int32)
@@ -368,11 +375,12 @@ def _offsets(channel: np.ndarray, step: np.ndarray, row_pitch: int, lanes: int) 
 
 
 def check_countable(largest: int) -> None:
-    """Raise ValueError unless an int32 can count to the largest place in a matrix."""
+    """Raise ValueError unless an int32 can count to the largest place in an array."""
     if largest >= 2**31 - 1:
         raise ValueError(
             "a batch is too large for the sparse engine: channels times padded time steps "
-            "times series must stay below 2**31. Lower batch_size or shorten the series."
+            "times series, and the weights of dense kernels, must stay below 2**31. Lower "
+            "batch_size or shorten the series."
         )
 
 

@@ -678,9 +678,10 @@ def convolve(x, offsets, values, counts, n_groups, n_steps, kernel_size, out, te
         group, step, end = loops.part_of_group(part, per_group, n_steps)
         loops.convolve_tile(
             x.ctypes.data + 4 * (group * (n_steps + kernel_size - 1) + step) * LANES,
-            offsets.ctypes.data,
-            values.ctypes.data,
-            counts.ctypes.data,
+            # Signed, as what the loop moves them on by: numba would make floats of both.
+            np.int64(offsets.ctypes.data),
+            np.int64(values.ctypes.data),
+            np.int64(counts.ctypes.data),
             counts.shape[0],
             end - step,
             out.ctypes.data + 4 * (group * n_steps + step) * LANES,

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Barrier
 
@@ -23,7 +23,7 @@ _WORTH_A_THREAD = 10_000_000
 
 _n_threads: ContextVar[int | None] = ContextVar("n_threads", default=None)
 # By process: a forked child has the parent's pool, but none of its threads.
-_pools: dict[int, ThreadPoolExecutor] = {}
+_pools: dict[int, ThreadPoolExecutor | None] = {}
 
 
 @contextmanager
@@ -51,9 +51,10 @@ def run_team(work: Callable[[int], None], n_threads: int) -> None:
     others: list[Future] = []
     try:
         # Within, or an interrupt here would let go of memory that others still work on.
-        with suppress(RuntimeError):  # "can't start new thread"
+        pool = _pool() if n_threads > 1 else None
+        if pool is not None:
             for thread in range(1, n_threads):
-                others.append(_pool().submit(work, thread))
+                others.append(pool.submit(work, thread))
         work(0)
     finally:
         for other in others:
@@ -65,7 +66,7 @@ def run_team(work: Callable[[int], None], n_threads: int) -> None:
             other.result()
 
 
-def _pool() -> ThreadPoolExecutor:
+def _pool() -> ThreadPoolExecutor | None:
     process = os.getpid()
     if process not in _pools:
         # Threads that meet here all take the pool of the first.
@@ -73,13 +74,19 @@ def _pool() -> ThreadPoolExecutor:
     return _pools[process]
 
 
-def _started_pool() -> ThreadPoolExecutor:
-    """Return a pool whose threads run: the first calls would wait for them to start."""
-    n = os.cpu_count() or 1
-    pool = ThreadPoolExecutor(n, "dsn-kernel")
-    everyone = Barrier(n)
-    try:
-        wait([pool.submit(everyone.wait) for _ in range(n)])
-    except RuntimeError:  # The system grants no more threads; those there are must not wait.
-        everyone.abort()
-    return pool
+def _started_pool() -> ThreadPoolExecutor | None:
+    """Return a pool all of whose threads run: the first calls would wait for them to start.
+
+    It has as many threads as the system grants, or is None: a call that is submitted to a
+    pool that cannot start its thread would be left behind.
+    """
+    for n in range(os.cpu_count() or 1, 0, -1):
+        pool, everyone = ThreadPoolExecutor(n, "dsn-kernel"), Barrier(n)
+        try:
+            wait([pool.submit(everyone.wait) for _ in range(n)])
+        except RuntimeError:  # "can't start new thread"
+            everyone.abort()
+            pool.shutdown(cancel_futures=True)
+        else:
+            return pool
+    return None

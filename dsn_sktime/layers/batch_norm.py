@@ -45,16 +45,28 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
         -------
         float tensor of shape (B, C, L)
             Values in the padding are finite but mean nothing.
+
+        Raises
+        ------
+        ValueError
+            If a training batch is one time step, which has no variance.
         """
-        if lengths is None or not self.training:
+        if not self.training:
+            return super().forward(x)
+        count = x.shape[0] * x.shape[2] if lengths is None else int(lengths.sum())
+        if count == 1:
+            raise ValueError(
+                "BatchNorm needs more than one time step to train, found one series of one "
+                "step. Train on more series at a time."
+            )
+        if lengths is None:
             return super().forward(x)
         observed = observed_steps(lengths, x.shape[2])
-        count = lengths.sum()
         # Cut out, not weighted by zero: the padding may hold NaN, and 0 * NaN is NaN.
         mean = x.where(observed, 0).sum((0, 2)) / count
         centred = (x - mean[:, None]).where(observed, 0)
         variance = centred.square().sum((0, 2)) / count
-        self.update_running(mean, variance, int(count))
+        self.update_running(mean, variance, count)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return centred * scale[:, None] + self.bias[:, None]
 

@@ -58,6 +58,8 @@ class Trainer:
         training series), "lr", "seconds".
     best_epoch : int
         Epoch of the model, -1 before the first.
+    optimizer : Adam
+        Its ``lr`` is set before each epoch.
     should_stop : bool
         A callback that sets it ends training after the current epoch.
     graphs : Graphs or None
