@@ -150,8 +150,10 @@ class Case:
 def cases(draw: st.DrawFn) -> Case:
     kernel_size = draw(st.integers(1, 41))
     n_series = draw(st.sampled_from(BATCH_SIZES))
-    n_steps = draw(st.integers(1, max(1, min(90, 3000 // n_series))))
-    lengths = st.integers(1, n_steps)
+    # One step of one series cannot be trained on.
+    least = 2 if n_series == 1 else 1
+    n_steps = draw(st.integers(least, max(least, min(90, 3000 // n_series))))
+    lengths = st.integers(least, n_steps)
     return Case(
         kernel_size,
         draw(st.integers(1, min(4, kernel_size))),
@@ -176,7 +178,7 @@ def every_case(test: Callable) -> Callable:
     special = [
         {"sparsity": 1.0},  # a single activated weight
         {"sparsity": 0.99, "filters": 4, "kernel_size": 41, "n_groups": 4},  # groups without any
-        {"kernel_size": 1, "n_groups": 1, "lengths": (1,)},
+        {"kernel_size": 1, "n_groups": 1, "lengths": (2,)},
         {"kernel_size": 41, "lengths": (1, 1, 1), "padding": "zeros"},  # longer than the series
         {"kernel_size": 40, "lengths": (7, 1, 40), "filters": 9},
         {"kernel_size": 39, "lengths": (40,) * 64, "filters": 9, "sparsity": 0.8},

@@ -222,6 +222,15 @@ def test_prediction_is_that_of_float64(case):
     assert error(found, expected) < TOLERANCE
 
 
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("kernel_size", [1, 41])
+def test_one_time_step_can_be_predicted(kernel_size, padding):
+    case = Case(kernel_size=kernel_size, n_groups=1, lengths=(1,), padding=padding)
+    with torch.no_grad():
+        expected = case.scores_of(case.wide().eval())
+        assert error(case.network.eval()(case.x, None), expected) < TOLERANCE
+
+
 # Memory
 
 
