@@ -33,11 +33,24 @@ def batch_lengths(draw: st.DrawFn) -> tuple[np.ndarray, int]:
     return np.array(lengths), n_steps
 
 
-@given(n=st.integers(0, 10_000))
-def test_rows_are_an_odd_number_of_cache_lines_apart(n):
-    assert n <= pitch(n) < n + 2 * LINE
-    assert pitch(n) % LINE == 0
-    assert pitch(n) // LINE % 2 == 1
+@given(n=st.integers(0, 10_000), n_together=st.integers(1, 2_000))
+def test_rows_in_use_together_share_the_cache(n, n_together):
+    """Each row's first columns continue those of the row before, modulo 4096 bytes."""
+    ahead = -(-n_together // LINE) % 64
+    assert n <= pitch(n, n_together) < n + 65 * LINE
+    assert pitch(n, n_together) % LINE == 0
+    assert pitch(n, n_together) // LINE % 64 == ahead
+
+
+@given(n_steps=st.integers(1, 600), n_groups=st.integers(1, 20))
+def test_no_set_of_the_cache_takes_more_lines_of_a_block_than_it_holds(n_steps, n_groups):
+    """With the default kernels and AVX2: 16 channels of 54 vectors in 64 sets of 8 lines."""
+    lines_per_step, lanes, kernel_size = 0.5, 8, 39
+    conv = Convolution(n_groups, n_steps, lanes, lanes * n_groups, kernel_size, replicate=True)
+    for row_pitch in (conv.input_pitch, conv.gradient_pitch):
+        first = np.arange(16)[:, None] * (row_pitch // LINE)
+        lines = first + np.arange(lines_per_step * (16 + kernel_size - 1))
+        assert np.bincount(lines.astype(int).ravel() % 64).max() <= 8
 
 
 @drawn

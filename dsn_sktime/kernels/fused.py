@@ -22,7 +22,6 @@ from dsn_sktime.kernels.layout import (
     TimeBatch,
     Weights,
     check_countable,
-    pitch,
 )
 from dsn_sktime.kernels.loops import n_panels, n_tiles
 from dsn_sktime.kernels.simd import LANES
@@ -159,15 +158,15 @@ class Engine:
 
         Arguments and result are those of :meth:`train`.
         """
-        return self._step(self._shape(x, lengths), x, layers, head, training=False).logits
+        step = self._step(self._shape(x, lengths), x, layers, head, training=False)
+        step.run(passes.predict, self.eps)
+        return step.logits
 
     def _step(
         self, shape: _Shape, x: Tensor, layers: Sequence[Layer], head: Head, training: bool
     ) -> _Step:
         plan = self._plan(shape, layers, head, training)
-        step = _Step(plan, shape, x.detach().contiguous(), layers, head)
-        step.run(passes.forward, self.eps, self.momentum)
-        return step
+        return _Step(plan, shape, x.detach().contiguous(), layers, head)
 
     def _shape(self, x: Tensor, lengths: Tensor | None) -> _Shape:
         n_series, n_variates, n_steps = x.shape
@@ -257,7 +256,7 @@ class _Shape:
         record["last_columns"] = _address(self.last_columns)
         record["n_fill"], record["n_back"] = len(self.fill[0]), len(self.back[0])
         record["n_groups"], record["n_steps"] = batch.n_groups, batch.segment_steps
-        record["n_columns"], record["pitch"] = batch.n_columns, pitch(batch.n_columns)
+        record["n_columns"], record["pitch"] = batch.n_columns, conv.output_pitch
         record["n_observed"], record["n_series"] = batch.n_observed, batch.n_series
         record["kernel_size"], record["n_before"] = conv.kernel_size, conv.n_before
         record["n_series_groups"] = conv.n_series_groups
@@ -319,7 +318,6 @@ class _Plan:
         self.kernels = [layer.kernels for layer in layers]
         self.conv = conv
         self.training = training
-        self.n_columns = conv.n_groups * conv.segment_steps * LANES
         self.layers, self.batch = np.zeros(len(layers), passes.LAYER), np.zeros(1, passes.BATCH)
         # 1 for each address in these that counts from the start of a step's memory.
         self._relative = np.zeros_like(self.layers), np.zeros_like(self.batch)
@@ -335,7 +333,7 @@ class _Plan:
         self.sizes = [0 if one is None else one.numel() for one in parameters]
         self.offsets = 4 * np.cumsum([0, *self.sizes[:-1]])
         of_layers = sum(kernels.shape[0] * kernels.shape[1] for kernels in self.kernels)
-        self.cost = (of_layers + sum(one.n_activated for one in self.kernels)) * self.n_columns
+        self.cost = (of_layers + sum(one.n_activated for one in self.kernels)) * conv.n_columns
 
     def _keep(self, array: np.ndarray) -> int:
         self._arrays.append(array)
@@ -359,16 +357,16 @@ class _Plan:
         record[f"{kind}blocks" if kind else "n_blocks"] = weights.n_blocks
 
     def _place_matrices(self, number: int, layer: Layer) -> None:
-        conv, columns = self.conv, pitch(self.n_columns)
+        conv, columns = self.conv, self.conv.output_pitch
         n_out, n_in, _ = layer.kernels.shape
         n_values = layer.kernels.n_activated
         self._place(number, "ordered", n_values, shared=f"ordered{n_values}")
         self._place(number, "mean", n_out)
         self._place(number, "scale", n_out)
         if not self.training:
-            # A layer's input is no longer read when the next layer's is written.
-            self._place(number, "z", n_in, conv.input_pitch, shared=f"z{n_in}")
-            self._place(number, "y", n_out, columns, shared="y")
+            # One layer's input is read while the next one's is written.
+            shared = f"z{n_in} {number % 2}"
+            self._place(number, "z", n_in, conv.input_pitch, shared=shared)
             return
         self._place(number, "z", n_in, conv.input_pitch)
         self._place(number, "y", n_out, columns)
@@ -392,7 +390,7 @@ class _Plan:
         self.layers[number][name], self._relative[0][number][name] = place, 1
 
     def _place_head(self, n_variates: int, head: Head) -> None:
-        n_classes, columns = len(head.classes), pitch(self.n_columns)
+        n_classes, columns = len(head.classes), self.conv.output_pitch
         widest = max(n_variates, *(kernels.shape[0] for kernels in self.kernels))
         self.batch["n_classes"], self.batch["n_pool"] = n_classes, head.n_pool
         self.batch["training"] = self.training
@@ -528,6 +526,7 @@ class _Logits(torch.autograd.Function):
     ) -> Tensor:
         """Return logits of shape (B, c)."""
         step = engine._step(shape, x, layers, head, training=True)
+        step.run(passes.forward, engine.eps, engine.momentum)
         logits = step.logits
         # What is saved this way, unlike what is on ctx, is let go after the backward pass.
         # The gradient by the first 1x1 convolution is read from the batch again.

@@ -35,8 +35,9 @@ __all__ = [
 # four fifths find a partner; larger gaps save too few loads to pay for their code.
 MAX_GAP = 6
 
-# float32 in a cache line.
+# float32 in a cache line, and lines in 4096 bytes: a way of the first-level cache.
 _LINE = 16
+_WAY = 64
 
 # Input that one block of channels may take in the first-level cache, in bytes: most of the
 # 32 KB that it has at least. And the steps of a tile, at most.
@@ -52,13 +53,22 @@ _MOST_SEGMENTS = 16
 _N_REMEMBERED = 8
 
 
-def pitch(n_columns: int) -> int:
-    """Round up to whole cache lines, and to an odd number of them.
+def pitch(n_columns: int, n_together: int) -> int:
+    """Return the columns from one row of a matrix to the next: so many, or a few more.
 
-    Rows an even number of lines apart share the sets of the first-level cache: at a power
-    of two they all fall into the same one.
+    The first-level cache finds a line by its address modulo 4096 bytes, and holds eight lines
+    of each remainder at most. Where a few columns of many rows are in use at a time, those of
+    one row are to continue those of the row before, modulo 4096. Rows a multiple of 4096
+    bytes apart, or nearly, would throw each other out.
+
+    Parameters
+    ----------
+    n_columns : int
+    n_together : int
+        Columns of each row that are in use at a time.
     """
-    return (-(-n_columns // _LINE) | 1) * _LINE
+    n_lines, ahead = -(-n_columns // _LINE), -(-n_together // _LINE)
+    return (n_lines + (ahead - n_lines) % _WAY) * _LINE
 
 
 class TimeBatch:
@@ -214,6 +224,11 @@ class Convolution:
         return self.kernel_size - 1 - self.n_before
 
     @property
+    def n_columns(self) -> int:
+        """Columns of the output."""
+        return self.n_groups * self.segment_steps * self.lanes
+
+    @property
     def padded_columns(self) -> int:
         """Columns of a padded matrix."""
         return self.n_groups * (self.segment_steps + self.kernel_size - 1) * self.lanes
@@ -221,7 +236,7 @@ class Convolution:
     @property
     def input_pitch(self) -> int:
         """Columns from one row of the padded input to the next."""
-        return pitch(self.padded_columns)
+        return pitch(self.padded_columns, self._tile_columns)
 
     @property
     def n_series_groups(self) -> int:
@@ -237,7 +252,17 @@ class Convolution:
     def gradient_pitch(self) -> int:
         """Columns from one row of the output's gradient to the next."""
         n_sums = self.n_series_groups * self.kernel_size * self.lanes if self.replicate else 0
-        return pitch(self.sums_column + n_sums)
+        return pitch(self.sums_column + n_sums, self._tile_columns)
+
+    @property
+    def output_pitch(self) -> int:
+        """Columns from one row of the output to the next."""
+        return pitch(self.n_columns, _TILE_STEPS * self.lanes)
+
+    @property
+    def _tile_columns(self) -> int:
+        """Columns that a tile of the output is computed from."""
+        return (_TILE_STEPS + self.kernel_size - 1) * self.lanes
 
 
 @dataclass(frozen=True)

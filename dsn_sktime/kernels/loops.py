@@ -22,6 +22,7 @@ from dsn_sktime.kernels.simd import (
     dot_products,
     multiply_rows,
     multiply_tile,
+    prefetch,
 )
 from dsn_sktime.kernels.views import floats, ints
 
@@ -30,6 +31,7 @@ __all__ = [
     "PANEL_COLUMNS",
     "PRODUCT_COLUMNS",
     "activate",
+    "activate_in_place",
     "adam_step",
     "adam_steps",
     "average",
@@ -45,6 +47,7 @@ __all__ = [
     "part_of_group",
     "pool",
     "pool_gradient",
+    "prefetch_row",
     "row_products",
     "suffix_sums",
     "through_relu",
@@ -60,11 +63,16 @@ MATHS = {"reassoc", "nsz", "contract"}
 PANEL_COLUMNS = 96
 _PANEL_STEPS = PANEL_COLUMNS // LANES
 
-# Columns that are summed before the next weights get their turn: 8 KB of the output's
-# gradient stay in the first-level cache.
-DOT_COLUMNS = 2048
-# The same for products of rows, several of which are read at once.
+# Columns that are summed before the next weights and rows get their turn: what many rows read
+# of some fifty channels stays in the second-level cache.
+DOT_COLUMNS = 1024
+# The same for products of rows, which are to stay in the first-level cache.
 PRODUCT_COLUMNS = 512
+
+# Rows of a panel or tile lie a page apart, so the processor does not foresee the next one: it
+# is asked for so many rows ahead. Bytes of a cache line.
+_ROWS_AHEAD = 4
+_LINE = 64
 
 # Weights whose bias corrections are looked up in a row.
 _N_LOOKED_UP = 256
@@ -90,6 +98,13 @@ def part_of_group(part, per_group, n_steps):
 
 
 @compiled()
+def prefetch_row(row, n):
+    """Ask for ``n`` float32 from an address on."""
+    for line in range(0, 4 * n, _LINE):
+        prefetch(row + line)
+
+
+@compiled()
 def convolve_tile(x, offsets, values, counts, n_blocks, n_vectors, out, out_pitch, n_rows):
     """``out[row, p] = sum of value * x[offset + p]`` over the weights of each row.
 
@@ -107,6 +122,8 @@ def convolve_tile(x, offsets, values, counts, n_blocks, n_vectors, out, out_pitc
     """
     for block in range(n_blocks):
         for row in range(n_rows):
+            if block == 0 and row + _ROWS_AHEAD < n_rows:
+                prefetch_row(out + 4 * (row + _ROWS_AHEAD) * out_pitch, n_vectors * LANES)
             offsets, values = accumulate_tile(
                 n_vectors,
                 x,
@@ -193,10 +210,31 @@ def activate(y, y_pitch, observed, mean, scale, bias, first, last, out, out_pitc
     for row in range(first, last):
         values = floats(y + 4 * row * y_pitch, n)
         activated = floats(out + 4 * (row - first) * out_pitch, n)
+        if row + _ROWS_AHEAD < last:
+            prefetch_row(y + 4 * (row + _ROWS_AHEAD) * y_pitch, n)
         for p in range(n):
             value = (values[p] - mean[row]) * scale[row] + bias[row]
             # Not max(): NaN is to stay what it is.
             activated[p] = (zero if value <= zero else value) * observed[p]
+
+
+@compiled(MATHS)
+def activate_in_place(y, pitch, observed, mean, scale, bias):
+    """Do as :func:`activate` with all rows of a tile, over what stands there.
+
+    Parameters
+    ----------
+    y : address
+        Where the tile starts in row 0.
+    observed : array of shape (n,)
+    mean, scale, bias : arrays of shape (n_rows,)
+    """
+    zero = np.float32(0)
+    for row in range(mean.size):
+        values = floats(y + 4 * row * pitch, observed.size)
+        for p in range(observed.size):
+            value = (values[p] - mean[row]) * scale[row] + bias[row]
+            values[p] = (zero if value <= zero else value) * observed[p]
 
 
 @compiled()
@@ -377,39 +415,46 @@ def suffix_sums(row, sums_column, source):
 
 
 @compiled()
-def weight_gradient(x, offsets, begin, end, y, n_groups, group_columns, x_stride, y_stride, out):
-    """``out[w] = sum over columns of y[column] * x[offsets[w] + column]``, begin <= w < end.
+def weight_gradient(
+    x, offsets, starts, y, y_pitch, n_groups, group_columns, x_stride, y_stride, out
+):
+    """``out[w] = sum over columns of y[row of w, column] * x[offsets[w] + column]``.
 
     Parameters
     ----------
     x : address
         Of the first row's first column.
     offsets : address of int32
+    starts : int64 array of shape (n_rows + 1,)
+        First weight of each row, and the end of the last one's.
     y : address
-        Of the gradient of the first group's first step, in the row of these weights.
+        Of the gradient of the first group's first step, in the first of the rows.
+    y_pitch : int
+        Columns from one row to the next.
     n_groups, group_columns : int
     x_stride, y_stride : int
         Columns from one group to the next.
     out : address of float32
     """
-    sums = floats(out, end)
-    sums[begin:end] = 0
+    sums = floats(out, starts[-1])
+    sums[starts[0] :] = 0
     size = min(group_columns, DOT_COLUMNS)
     at_once = max(1, DOT_COLUMNS // group_columns)
     for group in range(0, n_groups, at_once):
         for column in range(0, group_columns, size):
-            for weight in range(begin, end, MAX_DOTS):
-                dot_products(
-                    min(MAX_DOTS, end - weight),
-                    x + 4 * (group * x_stride + column),
-                    offsets + 4 * weight,
-                    y + 4 * (group * y_stride + column),
-                    min(size, group_columns - column),
-                    min(at_once, n_groups - group),
-                    x_stride,
-                    y_stride,
-                    out + 4 * weight,
-                )
+            for row in range(len(starts) - 1):
+                for weight in range(starts[row], starts[row + 1], MAX_DOTS):
+                    dot_products(
+                        min(MAX_DOTS, starts[row + 1] - weight),
+                        x + 4 * (group * x_stride + column),
+                        offsets + 4 * weight,
+                        y + 4 * (row * y_pitch + group * y_stride + column),
+                        min(size, group_columns - column),
+                        min(at_once, n_groups - group),
+                        x_stride,
+                        y_stride,
+                        out + 4 * weight,
+                    )
 
 
 @compiled()

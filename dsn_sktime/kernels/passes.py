@@ -15,7 +15,7 @@ import numpy as np
 from dsn_sktime.kernels import loops
 from dsn_sktime.kernels.jit import compiled
 from dsn_sktime.kernels.loops import PANEL_COLUMNS, PRODUCT_COLUMNS
-from dsn_sktime.kernels.simd import LANES, TILE_ROWS
+from dsn_sktime.kernels.simd import LANES, MAX_VECTORS, TILE_ROWS
 from dsn_sktime.kernels.team import share
 from dsn_sktime.kernels.views import float_matrix, floats, ints, longs
 
@@ -140,11 +140,10 @@ BATCH = _record(
 N_PHASES = 5
 
 # Columns from one packed row to the next, an odd number of cache lines.
-_PACKED_PITCH = PANEL_COLUMNS + 16
+_PACKED_PITCH = max(PANEL_COLUMNS, MAX_VECTORS * LANES) + 16
 _PRODUCT_PITCH = PRODUCT_COLUMNS + 16
 
 # Rows of a part.
-_FEW_ROWS = 4
 _ROWS = 12
 # Weights of one.
 _N_ORDERED = 4096
@@ -245,38 +244,41 @@ def _fill_rows(layer, batch, part):
 
 
 @compiled()
-def _convolve(layer, batch, part):
+def _convolve(layer, batch, group, step, n_vectors, out, out_pitch):
     """Convolve one tile, for all output channels."""
-    per_group = loops.n_tiles(batch.n_steps)
-    group, step, end = loops.part_of_group(part, per_group, batch.n_steps)
-    column = (group * batch.n_steps + step) * LANES
     loops.convolve_tile(
         layer.z + 4 * _padded_column(batch, group, step, 0),
         layer.offsets,
         layer.ordered,
         layer.counts,
         layer.n_blocks,
-        end - step,
-        layer.y + 4 * column,
-        batch.pitch,
+        n_vectors,
+        out,
+        out_pitch,
         layer.n_out,
     )
-    if batch.training:
-        loops.tile_moments(
-            layer.y + 4 * column,
-            batch.pitch,
-            floats(batch.observed + 4 * column, (end - step) * LANES),
-            layer.n_out,
-            float_matrix(layer.moments + 8 * part * layer.n_out, layer.n_out, 2),
-        )
+
+
+@compiled()
+def _output_tile(layer, batch, part):
+    """Compute one tile of a convolution, and its moments for BatchNorm."""
+    per_group = loops.n_tiles(batch.n_steps)
+    group, step, end = loops.part_of_group(part, per_group, batch.n_steps)
+    column = (group * batch.n_steps + step) * LANES
+    out = layer.y + 4 * column
+    _convolve(layer, batch, group, step, end - step, out, batch.pitch)
+    loops.tile_moments(
+        out,
+        batch.pitch,
+        floats(batch.observed + 4 * column, (end - step) * LANES),
+        layer.n_out,
+        float_matrix(layer.moments + 8 * part * layer.n_out, layer.n_out, 2),
+    )
 
 
 @compiled()
 def _statistics(layer, batch, eps, momentum, part):
-    """Merge the moments of the tiles to the statistics of some rows, and the running ones.
-
-    At prediction the running ones are the statistics.
-    """
+    """Merge the moments of the tiles to the statistics of some rows, and the running ones."""
     n_all = batch.n_groups * loops.n_tiles(batch.n_steps)
     counts = floats(batch.counts, n_all)
     moments = floats(layer.moments, n_all * layer.n_out * 2).reshape((n_all, layer.n_out, 2))
@@ -287,14 +289,23 @@ def _statistics(layer, batch, eps, momentum, part):
     running_variance = floats(layer.running_variance, layer.n_out)
     unbiased = batch.n_observed / max(batch.n_observed - 1, 1)
     for row in range(part * _ROWS, min((part + 1) * _ROWS, layer.n_out)):
-        centre, spread = float(running_mean[row]), float(running_variance[row])
-        if batch.training:
-            centre, spread = loops.merge_moments(moments, counts, row)
-            variance[row] = spread
-            running_mean[row] += momentum * (centre - running_mean[row])
-            running_variance[row] += momentum * (spread * unbiased - running_variance[row])
-        mean[row] = centre
+        centre, spread = loops.merge_moments(moments, counts, row)
+        mean[row], variance[row] = centre, spread
         scale[row] = weight[row] / np.sqrt(spread + eps)
+        running_mean[row] += momentum * (centre - running_mean[row])
+        running_variance[row] += momentum * (spread * unbiased - running_variance[row])
+
+
+@compiled()
+def _running_statistics(layer, eps):
+    """Let the running statistics be those of a layer."""
+    weight = floats(layer.weight, layer.n_out)
+    mean, scale = floats(layer.mean, layer.n_out), floats(layer.scale, layer.n_out)
+    running_mean = floats(layer.running_mean, layer.n_out)
+    running_variance = floats(layer.running_variance, layer.n_out)
+    for row in range(layer.n_out):
+        mean[row] = running_mean[row]
+        scale[row] = weight[row] / np.sqrt(running_variance[row] + eps)
 
 
 @compiled()
@@ -369,13 +380,77 @@ def forward(layers, batches, eps, momentum, team, thread):
         for part in share(team, phase + 1, _n_parts(layer.n_in, _ROWS)):
             _fill_rows(layer, batch, part)
         for part in share(team, phase + 2, n_tiles):
-            _convolve(layer, batch, part)
+            _output_tile(layer, batch, part)
         for part in share(team, phase + 3, _n_parts(layer.n_out, _ROWS)):
             _statistics(layer, batch, eps, momentum, part)
     for part in share(team, N_PHASES * len(layers), n_panels):
         _score_panel(layers, batch, scratch, part)
     for part in share(team, N_PHASES * len(layers) + 1, batch.n_classes):
         _class_logits(batch, eps, momentum, part)
+
+
+@compiled()
+def _next_input_tile(layers, batch, number, scratch, part):
+    """Take one tile from a layer's input to the next one's, or to the scores.
+
+    What lies between, the output of the convolution, never leaves the cache.
+    """
+    layer, after = layers[number], number + 1
+    per_group = loops.n_tiles(batch.n_steps)
+    group, step, end = loops.part_of_group(part, per_group, batch.n_steps)
+    column, n_vectors = (group * batch.n_steps + step) * LANES, end - step
+    _convolve(layer, batch, group, step, n_vectors, scratch, _PACKED_PITCH)
+    loops.activate_in_place(
+        scratch,
+        _PACKED_PITCH,
+        floats(batch.observed + 4 * column, n_vectors * LANES),
+        floats(layer.mean, layer.n_out),
+        floats(layer.scale, layer.n_out),
+        floats(layer.bias, layer.n_out),
+    )
+    matrix, n_rows = batch.classes, batch.n_classes
+    out, out_pitch = batch.scores + 4 * column, batch.pitch
+    if after < len(layers):
+        following = layers[after]
+        matrix, n_rows = following.bottleneck, following.n_in
+        out = following.z + 4 * _padded_column(batch, group, step, batch.n_before)
+        out_pitch = following.z_pitch
+    loops.multiply_panel(
+        matrix, layer.n_out, 1, scratch, _PACKED_PITCH, layer.n_out, n_vectors,
+        out, out_pitch, n_rows,
+    )  # fmt: skip
+
+
+@compiled()
+def predict(layers, batches, eps, team, thread):
+    """Compute the logits of a batch of series, BatchNorm with its running statistics.
+
+    Parameters
+    ----------
+    layers, batches, eps, team, thread
+        As in :func:`forward`.
+    """
+    batch = batches[0]
+    scratch = batch.scratch + 4 * thread * batch.scratch_size
+    n_tiles = batch.n_groups * loops.n_tiles(batch.n_steps)
+    n_panels = batch.n_groups * loops.n_panels(batch.n_steps)
+    for part in share(team, 0, n_panels):
+        _input_panel(layers, batch, 0, scratch, part)
+    for number in range(len(layers)):
+        layer, phase = layers[number], 2 * number + 1
+        n_filled = _n_parts(layer.n_in, _ROWS)
+        n_ordered = _n_parts(layer.n_values, _N_ORDERED)
+        for part in share(team, phase, n_filled + n_ordered + 1):
+            if part < n_filled:
+                _fill_rows(layer, batch, part)
+            elif part < n_filled + n_ordered:
+                _order_values(layer, layer.order, part - n_filled)
+            else:
+                _running_statistics(layer, eps)
+        for part in share(team, phase + 1, n_tiles):
+            _next_input_tile(layers, batch, number, scratch, part)
+    for part in share(team, 2 * len(layers) + 1, batch.n_classes):
+        _class_logits(batch, eps, 0.0, part)
 
 
 @compiled()
@@ -427,6 +502,9 @@ def _output_panel(layer, batch, upstream, n_next, matrix, part):
     sums = float_matrix(layer.panel_sums + 8 * part * layer.n_out, layer.n_out, 2)
     for first in range(0, layer.n_out, TILE_ROWS):
         last = min(first + TILE_ROWS, layer.n_out)
+        for ahead in range(last, min(last + TILE_ROWS, layer.n_out)):
+            loops.prefetch_row(dy + 4 * ahead * layer.dy_pitch, n)
+            loops.prefetch_row(layer.y + 4 * (ahead * batch.pitch + column), n)
         loops.multiply_panel(
             matrix + 4 * first,
             1,
@@ -517,7 +595,8 @@ def _output_rows(layer, batch, part):
     mean, scale = floats(layer.mean, layer.n_out), floats(layer.scale, layer.n_out)
     slope, offset = floats(layer.slope, layer.n_out), floats(layer.offset, layer.n_out)
     to, source = ints(batch.back_to, batch.n_back), ints(batch.back_from, batch.n_back)
-    for row in range(part * _FEW_ROWS, min((part + 1) * _FEW_ROWS, layer.n_out)):
+    first, last = part * _ROWS, min((part + 1) * _ROWS, layer.n_out)
+    for row in range(first, last):
         dy = layer.dy + 4 * row * layer.dy_pitch
         for group in range(batch.n_groups):
             column = group * group_columns
@@ -536,18 +615,18 @@ def _output_rows(layer, batch, part):
             n, kernel_size = batch.n_series_groups, batch.kernel_size
             sums_from = ints(batch.sums_from, n * kernel_size * LANES)
             loops.suffix_sums(whole, batch.sums_column, sums_from.reshape((n, kernel_size, LANES)))
-        loops.weight_gradient(
-            layer.z,
-            layer.weight_offsets,
-            starts[row],
-            starts[row + 1],
-            dy + 4 * inside,
-            batch.n_groups,
-            group_columns,
-            stride,
-            stride,
-            layer.values_gradient,
-        )
+    loops.weight_gradient(
+        layer.z,
+        layer.weight_offsets,
+        starts[first : last + 1],
+        layer.dy + 4 * (first * layer.dy_pitch + inside),
+        layer.dy_pitch,
+        batch.n_groups,
+        group_columns,
+        stride,
+        stride,
+        layer.values_gradient,
+    )
 
 
 @compiled()
@@ -614,7 +693,7 @@ def _weights_gradient(layer, batch, eps, team, phase):
             _batch_norm_sums(layer, batch, eps, part)
         else:
             _order_values(layer, layer.back_order, part - n_merged)
-    for part in share(team, phase + 1, _n_parts(layer.n_out, _FEW_ROWS)):
+    for part in share(team, phase + 1, _n_parts(layer.n_out, _ROWS)):
         _output_rows(layer, batch, part)
 
 
@@ -704,13 +783,15 @@ def gradient_by_values(x, offsets, starts, dy, n_groups, n_steps, kernel_size, o
         Gradient by the output, 0 in columns that no series has.
     out : array of shape (n,)
     """
-    for row in share(team, 0, len(starts) - 1):
+    n_rows = len(starts) - 1
+    for part in share(team, 0, _n_parts(n_rows, _ROWS)):
+        first, last = part * _ROWS, min((part + 1) * _ROWS, n_rows)
         loops.weight_gradient(
             x.ctypes.data,
             offsets.ctypes.data,
-            starts[row],
-            starts[row + 1],
-            dy.ctypes.data + 4 * row * dy.shape[1],
+            starts[first : last + 1],
+            dy.ctypes.data + 4 * first * dy.shape[1],
+            dy.shape[1],
             n_groups,
             n_steps * LANES,
             (n_steps + kernel_size - 1) * LANES,

@@ -29,6 +29,7 @@ __all__ = [
     "dot_products",
     "multiply_rows",
     "multiply_tile",
+    "prefetch",
 ]
 
 _FEATURES = binding.get_host_cpu_features()
@@ -239,6 +240,22 @@ def accumulate_tile(
         return context.make_tuple(builder, result, addresses)
 
     return signature, emit_code
+
+
+@intrinsic
+def prefetch(typing_context: Any, address: Any) -> Any:
+    """Ask for the cache line of an address that will soon be read, or written."""
+
+    def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, _INT32, _INT32, _INT32])
+        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        # To be read, kept in all caches, data.
+        how = [ir.Constant(_INT32, number) for number in (0, 3, 1)]
+        builder.call(prefetch, [builder.inttoptr(arguments[0], byte), *how])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), emit_code
 
 
 @intrinsic

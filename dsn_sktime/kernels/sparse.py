@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from dsn_sktime.kernels import loops, passes
 from dsn_sktime.kernels.fused import Engine, Head, Layer, Norm
-from dsn_sktime.kernels.layout import KernelIndex, TimeBatch, Weights, pitch
+from dsn_sktime.kernels.layout import Convolution, KernelIndex, TimeBatch, Weights
 from dsn_sktime.kernels.simd import LANES
 from dsn_sktime.kernels.team import counters
 from dsn_sktime.kernels.threads import run_team, team_size
@@ -62,7 +62,8 @@ def _correlate(x: Tensor, values: Tensor, weights: Weights, n_out: int, kernel_s
     """Sum steps ahead of each step times their values: (B, C, L + k - 1) to (B, n_out, L)."""
     n_series, _, n_padded = x.shape
     batch = _whole_batch(n_series, n_padded - kernel_size + 1, kernel_size)
-    z, y = _padded(x, batch, kernel_size), empty_matrix(n_out, pitch(batch.n_columns))
+    z = _padded(x, batch, kernel_size)
+    y = empty_matrix(n_out, _shapes(batch, kernel_size).output_pitch)
     offsets, ordered = weights.offsets(z.shape[1], LANES), values.detach().numpy()[weights.order]
     shape = batch.n_groups, batch.segment_steps, kernel_size
     team = counters(1)
@@ -77,6 +78,11 @@ def _whole_batch(n_series: int, n_steps: int, kernel_size: int) -> TimeBatch:
     return TimeBatch(np.full(n_series, n_steps), n_steps, LANES, kernel_size)
 
 
+def _shapes(batch: TimeBatch, kernel_size: int) -> Convolution:
+    """Return the shapes of a convolution whose halo lies behind the steps."""
+    return Convolution.of(batch, kernel_size, replicate=True)
+
+
 def _padded(x: Tensor, batch: TimeBatch, kernel_size: int) -> np.ndarray:
     """Rearrange (B, C, L + k - 1) to a time-batch matrix whose halos are the steps after."""
     n_series, n_channels, n_steps = x.shape
@@ -85,7 +91,7 @@ def _padded(x: Tensor, batch: TimeBatch, kernel_size: int) -> np.ndarray:
     rows = x.detach().transpose(0, 1).reshape(n_channels, n_series * n_steps)
     # A column of zeros at the end, which -1 stands for.
     padded = torch.nn.functional.pad(rows, (0, 1)).numpy()
-    z = empty_matrix(n_channels, pitch(len(source)))
+    z = empty_matrix(n_channels, _shapes(batch, kernel_size).input_pitch)
     z[:, : len(source)] = padded[:, source]
     return z
 
