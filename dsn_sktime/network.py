@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dsn_sktime.kernels import sparse, uses_sparse_kernels
-from dsn_sktime.layers import ClassHead, MaskedBatchNorm1d, SparseConv1d, SparseModule
+from dsn_sktime.layers import ClassHead, SparseConv1d, SparseModule
 from dsn_sktime.layers.lengths import check_batch, observed_steps
 
 __all__ = ["DSNNetwork"]
@@ -86,7 +87,7 @@ class DSNNetwork(nn.Module):
             for layer in range(n_layers)
         )
         self.head = ClassHead(n_channels, n_classes, n_pool, generator)
-        self._engine: sparse.Engine | None = None
+        self._fused: _FusedNetwork | None = None
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Score each class.
@@ -110,8 +111,10 @@ class DSNNetwork(nn.Module):
             As :meth:`dsn_sktime.layers.SparseConv1d.forward`.
         """
         check_batch(x, lengths, self.n_variates, self.head.classes.weight.dtype)
-        if self._is_fused(x):
-            return self._fused(x, lengths)
+        if uses_sparse_kernels(x):
+            fused = self._current_fused()
+            if fused.does(x):
+                return fused.scores(x, lengths)
         if lengths is not None:
             # NaN in the padding of the input would reach the first 1x1 convolution's
             # weights on the way back: its gradient there is 0, and 0 * NaN is NaN.
@@ -120,35 +123,15 @@ class DSNNetwork(nn.Module):
             x = layer(x, lengths)
         return self.head(x, lengths)
 
-    def _is_fused(self, x: Tensor) -> bool:
-        # The engine has gradients by parameters only, and none with running statistics.
-        if not uses_sparse_kernels(x) or (x.requires_grad and torch.is_grad_enabled()):
-            return False
-        norms = {norm.training for norm in self._norms()}
-        return norms == {True} or (norms == {False} and not torch.is_grad_enabled())
-
-    def _norms(self) -> list[MaskedBatchNorm1d]:
-        return [*(module.norm for module in self.sparse_modules()), self.head.norm]
-
-    def _fused(self, x: Tensor, lengths: Tensor | None) -> Tensor:
-        """Score each class on the sparse engine."""
-        modules, head = self.sparse_modules(), self.head.fused()
-        layers = [module.fused() for module in modules]
-        if self._engine is None:
-            conv, norm = modules[0].conv, self.head.norm
-            self._engine = sparse.Engine(
-                conv.groups.kernel_size, conv.padding == "replicate", norm.eps, norm.momentum
-            )
-        if not self.head.norm.training:
-            return self._engine.predict(x, lengths, layers, head)
-        scores = self._engine.train(x, lengths, layers, head)
-        for norm in self._norms():
-            norm.num_batches_tracked.add_(1)
-        return scores
+    def _current_fused(self) -> _FusedNetwork:
+        fused = self._fused
+        if fused is None or not fused.is_current():
+            fused = self._fused = _FusedNetwork(self)
+        return fused
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the engine, which holds tables of addresses."""
-        return {**vars(self), "_engine": None}
+        return {**vars(self), "_fused": None}
 
     def sparse_modules(self) -> list[SparseModule]:
         """Return the dynamic sparse layers, from input to output."""
@@ -157,3 +140,55 @@ class DSNNetwork(nn.Module):
     def sparse_convs(self) -> list[SparseConv1d]:
         """Return the sparse convolutions, from input to output."""
         return [module.conv for module in self.sparse_modules()]
+
+
+class _FusedNetwork:
+    """A network on the sparse engine, as long as its modules hold the same tensors."""
+
+    def __init__(self, network: DSNNetwork) -> None:
+        # To ask each module for its tensors would take longer than a small prediction.
+        self._holders = [
+            held
+            for module in network.modules()
+            for held in (module._parameters, module._buffers, module._modules)
+        ]
+        self._held = self._contents()
+        modules, head = network.sparse_modules(), network.head
+        self._norms = [*(module.norm for module in modules), head.norm]
+        self._counts = [norm.num_batches_tracked for norm in self._norms]
+        conv, norm = modules[0].conv, head.norm
+        self._engine = sparse.Engine(
+            [module.fused() for module in modules],
+            head.fused(),
+            conv.groups.kernel_size,
+            conv.padding == "replicate",
+            norm.eps,
+            norm.momentum,
+        )
+
+    def _contents(self) -> list[object]:
+        return [one for held in self._holders for one in held.values()]
+
+    def is_current(self) -> bool:
+        """Tell whether no module or tensor of the network has been replaced."""
+        found = self._contents()
+        return len(found) == len(self._held) and all(map(operator.is_, found, self._held))
+
+    def does(self, x: Tensor) -> bool:
+        """Tell whether the engine has all that is asked for, gradients included.
+
+        It has those by parameters only, and none with running statistics.
+        """
+        if x.requires_grad and torch.is_grad_enabled():
+            return False
+        training = {norm.training for norm in self._norms}
+        return training == {True} or (training == {False} and not torch.is_grad_enabled())
+
+    def scores(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        """Score each class; see :meth:`DSNNetwork.forward`."""
+        if not self._norms[0].training:
+            return self._engine.predict(x, lengths)
+        scores = self._engine.train(x, lengths)
+        for count in self._counts:
+            count.add_(1)
+        return scores

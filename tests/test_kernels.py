@@ -27,8 +27,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dsn_sktime import network as network_module
-from dsn_sktime.kernels import dispatch, fused, kernel_threads, passes, uses_sparse_kernels
+from dsn_sktime.kernels import alone, dispatch, fused, kernel_threads, plan, uses_sparse_kernels
 from dsn_sktime.kernels import sparse as engine
+from dsn_sktime.kernels import step as step_module
+from dsn_sktime.kernels.plan import Plan
+from dsn_sktime.kernels.step import Step
 from dsn_sktime.layers import PADDINGS, SparseConv1d
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.training.adam import Adam, _bias_corrections
@@ -239,20 +242,22 @@ class GuardedEngine:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.memory = Memory()
-        self._steps: list[tuple[np.ndarray, fused._Plan, int]] = []
-        for module in (fused, engine):
+        self._steps: list[Step] = []
+        for module in (step_module, engine):
             patch.setattr(module, "empty_matrix", self.memory.empty)
-        patch.setattr(fused, "_empty", lambda *shape: torch.from_numpy(self.memory.empty(*shape)))
+        patch.setattr(
+            step_module, "_empty", lambda *shape: torch.from_numpy(self.memory.empty(*shape))
+        )
         # Zones between the matrices that lie in one piece of memory, too.
-        patch.setattr(fused, "_GAP", 64)
-        patch.setattr(fused, "_Memory", NotingMemory)
-        begin = fused._Step.__init__
+        patch.setattr(plan, "_GAP", 64)
+        patch.setattr(plan, "Memory", NotingMemory)
+        make = Step.__init__
 
-        def noted(step: fused._Step, plan: fused._Plan, *arguments: object) -> None:
-            begin(step, plan, *arguments)
-            self._steps.append((step.memory, plan, step.n_threads))
+        def noted(step: Step, plan: Plan, n_threads: int) -> None:
+            make(step, plan, n_threads)
+            self._steps.append(step)
 
-        patch.setattr(fused._Step, "__init__", noted)
+        patch.setattr(Step, "__init__", noted)
 
     def put(self, network: nn.Module) -> nn.Module:
         """Copy a network to guarded memory."""
@@ -268,16 +273,17 @@ class GuardedEngine:
     def check(self) -> None:
         assert self._steps
         assert self.memory.is_intact()
-        for memory, plan, n_threads in self._steps:
-            is_between = np.ones(memory.size, dtype=bool)
-            scratch = int(plan.batch["scratch"][0]) // 4, n_threads * plan.scratch_size
-            for start, size in (*plan._memory.places, scratch):
+        for step in self._steps:
+            is_between = np.ones(step.memory.size, dtype=bool)
+            n_scratch = step.n_threads * step.plan.scratch_size
+            scratch = int(step.plan.batch["scratch"][0]) // 4, n_scratch
+            for start, size in (*step.plan._memory.places, scratch):
                 is_between[start : start + size] = False
             assert is_between.any()
-            assert is_untouched(memory[is_between])
+            assert is_untouched(step.memory[is_between])
 
 
-class NotingMemory(fused._Memory):
+class NotingMemory(plan.Memory):
     """Notes first float32 and number of each matrix."""
 
     def __init__(self) -> None:
@@ -515,7 +521,7 @@ def test_what_another_thread_forgets_is_not_missed(case, upstream, remembered):
     expected = step(copy.deepcopy(case.network), x, None, upstream)
     network = copy.deepcopy(case.network)
     network(x)  # makes the engine
-    setattr(network._engine, remembered, Forgetful())
+    setattr(network._fused._engine, remembered, Forgetful())
     found = step(network, x, None, upstream)
     for name, exact in expected.items():
         assert torch.equal(found[name], exact), name
@@ -526,8 +532,8 @@ def test_batches_of_many_shapes_leave_few_behind(case):
     with torch.no_grad():
         for n_steps in range(1, 30):
             network(torch.zeros(2, 3, n_steps))
-    assert len(network._engine._shapes) <= fused._N_PLANS
-    assert len(network._engine._plans) <= fused._N_PLANS
+    assert len(network._fused._engine._shapes) <= fused._N_PLANS
+    assert len(network._fused._engine._plans) <= fused._N_PLANS
 
 
 # Adam
@@ -593,7 +599,7 @@ def test_float64_is_not_rounded_on_the_way(padding, lengths):
 
 @pytest.mark.parametrize(("dtype", "is_sparse"), [(torch.float32, True), (torch.float64, False)])
 def test_only_float32_runs_on_the_sparse_kernels(case, monkeypatch, dtype, is_sparse):
-    called = noted(monkeypatch, passes, ("convolve", "gradient_by_values"))
+    called = noted(monkeypatch, alone, ("convolve", "gradient_by_values"))
     conv = case.conv.to(dtype)
     x = torch.ones(2, conv.groups.in_channels, 5, dtype=dtype, requires_grad=True)
     conv(x).sum().backward()

@@ -13,8 +13,8 @@ from cases import drawn, seeds
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsn_sktime.kernels import fused
 from dsn_sktime.kernels.layout import MAX_GAP, Convolution, KernelIndex, TimeBatch, pitch
+from dsn_sktime.kernels.plan import Shape
 from dsn_sktime.kernels.simd import LANES
 
 LINE = 16
@@ -126,7 +126,7 @@ def test_halos_hold_the_steps_of_neighbouring_segments_or_the_padding(
     shape, kernel_size, replicate
 ):
     lengths, n_steps = shape
-    tables = fused._Shape(lengths, n_steps, 1, kernel_size, replicate)
+    tables = Shape(lengths, n_steps, 1, kernel_size, replicate)
     conv, padding = tables.conv, "replicate" if replicate else "zeros"
     before = 0 if replicate else (kernel_size - 1) // 2
     assert (conv.n_before, conv.n_after) == (before, kernel_size - 1 - before)
@@ -144,7 +144,7 @@ def test_halos_hold_the_steps_of_neighbouring_segments_or_the_padding(
 @given(shape=batch_lengths(), kernel_size=kernel_sizes, replicate=st.booleans())
 def test_halos_of_the_gradient_hold_zeros_outside_the_series(shape, kernel_size, replicate):
     lengths, n_steps = shape
-    tables = fused._Shape(lengths, n_steps, 1, kernel_size, replicate)
+    tables = Shape(lengths, n_steps, 1, kernel_size, replicate)
     before, after = tables.conv.n_after, tables.conv.n_before
     row = filled(tables, tables.back, before, after)
     check_cells(tables, row, before, after, lambda b, t: code(b, t) if 0 <= t < lengths[b] else 0)
@@ -155,7 +155,7 @@ def code(b: int, t: int) -> float:
     return 1000.0 * (b + 1) + t
 
 
-def filled(tables: fused._Shape, halo: tuple, before: int, after: int) -> np.ndarray:
+def filled(tables: Shape, halo: tuple, before: int, after: int) -> np.ndarray:
     """Write each observed step into its column, NaN elsewhere, and fill the halos."""
     batch = tables.batch
     row = np.full(batch.n_groups * (before + batch.segment_steps + after) * LANES, np.nan)
@@ -171,7 +171,7 @@ def filled(tables: fused._Shape, halo: tuple, before: int, after: int) -> np.nda
     return row
 
 
-def check_cells(tables: fused._Shape, row, before: int, after: int, expected) -> None:
+def check_cells(tables: Shape, row, before: int, after: int, expected) -> None:
     batch = tables.batch
     per_group = before + batch.segment_steps + after
     for column, value in enumerate(row):
@@ -186,7 +186,7 @@ def check_cells(tables: fused._Shape, row, before: int, after: int, expected) ->
 @given(shape=batch_lengths(), kernel_size=kernel_sizes, replicate=st.booleans())
 def test_tables_of_the_ends_of_series(shape, kernel_size, replicate):
     lengths, n_steps = shape
-    tables = fused._Shape(lengths, n_steps, 1, kernel_size, replicate)
+    tables = Shape(lengths, n_steps, 1, kernel_size, replicate)
     batch, conv = tables.batch, tables.conv
     series, step = batch.cells()
     padded_series, padded_step = batch.cells(conv.n_after, conv.n_before)

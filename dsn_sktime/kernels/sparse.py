@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from dsn_sktime.kernels import loops, passes
-from dsn_sktime.kernels.fused import Engine, Head, Layer, Norm
+from dsn_sktime.kernels import alone, loops
+from dsn_sktime.kernels.fused import Engine, Head, Kernels, Layer, Norm
 from dsn_sktime.kernels.layout import Convolution, KernelIndex, TimeBatch, Weights
 from dsn_sktime.kernels.simd import LANES
 from dsn_sktime.kernels.team import counters
 from dsn_sktime.kernels.threads import run_team, team_size
 from dsn_sktime.kernels.workspace import empty_matrix
 
-__all__ = ["Engine", "Head", "Layer", "Norm", "SparseConvolution", "adam_step"]
+__all__ = ["Engine", "Head", "Kernels", "Layer", "Norm", "SparseConvolution", "adam_step"]
 
 
 class SparseConvolution(torch.autograd.Function):
@@ -68,7 +68,7 @@ def _correlate(x: Tensor, values: Tensor, weights: Weights, n_out: int, kernel_s
     shape = batch.n_groups, batch.segment_steps, kernel_size
     team = counters(1)
     run_team(
-        lambda _: passes.convolve(z, offsets, ordered, weights.counts, *shape, y, team),
+        lambda _: alone.convolve(z, offsets, ordered, weights.counts, *shape, y, team),
         team_size(len(ordered) * batch.n_columns),
     )
     return _series(torch.from_numpy(y), batch)
@@ -112,7 +112,7 @@ def _values_gradient(x: Tensor, gradient: Tensor, kernels: KernelIndex) -> Tenso
     shape = batch.n_groups, batch.segment_steps, kernel_size
     team = counters(1)
     run_team(
-        lambda _: passes.gradient_by_values(z, offsets, starts, dy, *shape, out, team),
+        lambda _: alone.gradient_by_values(z, offsets, starts, dy, *shape, out, team),
         team_size(len(out) * batch.n_columns),
     )
     return torch.from_numpy(out)

@@ -65,14 +65,5 @@ class SparseModule(nn.Module):
 
     def fused(self) -> sparse.Layer:
         """Return the layer as the sparse engine takes it."""
-        return sparse.Layer(
-            self.conv.kernel_index(),
-            self._matrix,
-            self.conv.values,
-            self.norm.fused(),
-            self.conv.on_dense_gradient,
-        )
-
-    @property
-    def _matrix(self) -> Tensor | None:
-        return None if self.bottleneck is None else self.bottleneck.weight
+        matrix = None if self.bottleneck is None else self.bottleneck.weight
+        return sparse.Layer(self.conv, matrix, self.conv.values, self.norm.fused())

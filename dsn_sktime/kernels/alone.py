@@ -1,0 +1,76 @@
+"""The sparse convolution and its gradients on their own, as compiled functions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dsn_sktime.kernels import loops
+from dsn_sktime.kernels.jit import compiled
+from dsn_sktime.kernels.parts import ROWS, n_parts
+from dsn_sktime.kernels.simd import LANES
+from dsn_sktime.kernels.team import share
+
+__all__ = ["convolve", "gradient_by_values"]
+
+
+@compiled()
+def convolve(x, offsets, values, counts, n_groups, n_steps, kernel_size, out, team):
+    """Convolve a padded matrix, on its own.
+
+    Parameters
+    ----------
+    x : array of shape (C_in, x_pitch)
+        Padded matrix, all of its halo after the steps.
+    offsets, values, counts : arrays
+        As in :class:`~dsn_sktime.kernels.layout.Weights`.
+    n_groups, n_steps, kernel_size : int
+    out : array of shape (C_out, pitch)
+    team : int64 array
+        Counters of one phase.
+    """
+    per_group = loops.n_tiles(n_steps)
+    for part in share(team, 0, n_groups * per_group):
+        group, step, end = loops.part_of_group(part, per_group, n_steps)
+        loops.convolve_tile(
+            x.ctypes.data + 4 * (group * (n_steps + kernel_size - 1) + step) * LANES,
+            # Signed, as what the loop moves them on by: numba would make floats of both.
+            np.int64(offsets.ctypes.data),
+            np.int64(values.ctypes.data),
+            np.int64(counts.ctypes.data),
+            counts.shape[0],
+            end - step,
+            out.ctypes.data + 4 * (group * n_steps + step) * LANES,
+            out.shape[1],
+            out.shape[0],
+        )
+
+
+@compiled()
+def gradient_by_values(x, offsets, starts, dy, n_groups, n_steps, kernel_size, out, team):
+    """Take the gradient by the values of a convolution, on its own.
+
+    Parameters
+    ----------
+    x, offsets, n_groups, n_steps, kernel_size, team
+        As in :func:`convolve`.
+    starts : int64 array of shape (C_out + 1,)
+        First weight of each output channel, and the end.
+    dy : array of shape (C_out, pitch)
+        Gradient by the output, 0 in columns that no series has.
+    out : array of shape (n,)
+    """
+    n_rows = len(starts) - 1
+    for part in share(team, 0, n_parts(n_rows, ROWS)):
+        first, last = part * ROWS, min((part + 1) * ROWS, n_rows)
+        loops.weight_gradient(
+            x.ctypes.data,
+            offsets.ctypes.data,
+            starts[first : last + 1],
+            dy.ctypes.data + 4 * first * dy.shape[1],
+            dy.shape[1],
+            n_groups,
+            n_steps * LANES,
+            (n_steps + kernel_size - 1) * LANES,
+            n_steps * LANES,
+            out.ctypes.data,
+        )
