@@ -412,6 +412,56 @@ def test_two_backward_passes_give_the_same(case, upstream):
         logits.backward(upstream)
 
 
+def test_a_graph_that_is_kept_is_not_disturbed_by_later_steps(case, upstream):
+    parameters = list(case.network.parameters())
+    logits = case.network(case.x, case.lengths_or_none)
+    first = torch.autograd.grad(logits, parameters, upstream, retain_graph=True)
+    step(copy.copy(case.network), case.normal(*case.x.shape), case.lengths_or_none, upstream)
+    second = torch.autograd.grad(logits, parameters, upstream)
+    assert all(map(torch.equal, first, second))
+
+
+def test_a_step_lets_go_of_its_memory_for_the_next_one(case, upstream, monkeypatch):
+    """Even where the losses are kept; of many that were under way at once, few are kept."""
+    made = noted(monkeypatch, Step, ("__init__",))
+    kept = []
+    for _ in range(5):
+        kept.append(case.network(case.x, None))
+        kept[-1].backward(upstream)
+    assert len(made) == 1
+    for _ in range(2):
+        at_once = [case.network(case.x, None) for _ in range(6)]
+        assert len(made) > 1
+        torch.cat(at_once).sum().backward()
+        del at_once
+        gc.collect()
+        ((_, idle),) = case.network._fused._engine._plans.values()
+        assert len(idle) == fused._N_IDLE
+
+
+@pytest.mark.parametrize("how", ["parameter", "buffer", "module", "load_state_dict", "to"])
+def test_tensors_that_take_the_place_of_others_are_used(case, upstream, how):
+    network, other = case.network, copy.deepcopy(case.network)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(1.5)
+        other.layers[0].norm.running_mean.add_(1)
+    step(network, case.x, case.lengths_or_none, upstream)
+    if how == "parameter":
+        network.head.classes.weight = other.head.classes.weight
+    elif how == "buffer":
+        network.layers[0].norm.running_mean = other.layers[0].norm.running_mean
+    elif how == "module":
+        network.layers[1] = other.layers[1]
+    elif how == "load_state_dict":
+        network.head.load_state_dict(other.head.state_dict(), assign=True)
+    else:
+        network.double().float()
+    expected = results(case, copy.deepcopy(network), case.x)
+    for name, found in results(case, network, case.x).items():
+        assert torch.equal(found, expected[name]), name
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
 def test_several_forward_passes_before_the_first_backward_pass(case, upstream, order):
     """Of one shape, one with other lengths, one with another number of steps."""

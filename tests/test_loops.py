@@ -11,7 +11,7 @@ import pytest
 import torch
 from cases import drawn, seeds
 from guards import Memory, address, only
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
@@ -110,51 +110,52 @@ def test_convolve_tile(n_rows, n_vectors, beyond, seed):
 
 
 @drawn
-@given(
-    n_columns=st.one_of(vectors, st.sampled_from([1024, 1040, 2064]).map(lambda n: n // LANES)),
-    n_groups=st.integers(1, 5),
-    gaps=st.tuples(after, after),
-    seed=seeds,
-)
-# Several groups at once, and groups of several stretches of columns.
-@example(n_columns=1, n_groups=200, gaps=(3, 0), seed=0)
-@example(n_columns=300, n_groups=3, gaps=(0, 5), seed=1)
-def test_weight_gradient(n_columns, n_groups, gaps, seed):
+@given(n_vectors=vectors, n_groups=st.integers(1, 5), gaps=st.tuples(after, after), seed=seeds)
+def test_weight_gradient(n_vectors, n_groups, gaps, seed):
     rng, memory = np.random.default_rng(seed), Memory()
-    n = n_columns * LANES
+    n = n_vectors * LANES
     n_weights = int(rng.integers(1, 60))
     offsets = Memory.integers(rng.integers(0, 300, n_weights), np.int32)
-    starts = np.sort(rng.integers(0, n_weights + 1, int(rng.integers(2, 6))))
-    begin, end, n_rows = starts[0], starts[-1], len(starts) - 1
+    begin = int(rng.integers(0, n_weights))
+    end = int(rng.integers(begin, n_weights + 1))
     x_stride, y_stride = n + gaps[0], n + gaps[1]
     x = memory.normal(rng, (n_groups - 1) * x_stride + int(offsets.max()) + n)
-    y = memory.empty(n_rows, (n_groups - 1) * y_stride + n + gaps[0])
+    y = memory.empty((n_groups - 1) * y_stride + n)
     out = memory.empty(n_weights)
-    row_of = np.repeat(np.arange(n_rows), np.diff(starts))
-    expected = np.zeros(end - begin)
+    out[begin:end] = rng.normal(size=end - begin)
+    expected = out.astype(np.float64)
     for group in range(n_groups):
         here = slice(group * y_stride, group * y_stride + n)
-        y[:, here] = rng.normal(size=(n_rows, n))
+        y[here] = rng.normal(size=n)
         wide = x[group * x_stride :].astype(np.float64)
-        for weight, row in zip(range(begin, end), row_of, strict=True):
-            window = wide[offsets[weight] : offsets[weight] + n]
-            expected[weight - begin] += window @ y[row, here].astype(np.float64)
+        windows = np.array([wide[offset : offset + n] for offset in offsets])
+        expected += windows @ y[here].astype(np.float64)
     loops.weight_gradient(
         address(x),
         address(offsets),
-        starts,
+        begin,
+        end,
         address(y),
-        y.shape[1],
-        n_groups,
         n,
+        n_groups,
         x_stride,
         y_stride,
         address(out),
     )
     # The products' sum is about the root of their number.
-    assert error(out[begin:end], expected, math.sqrt(n * n_groups)) < TOLERANCE
+    assert error(out[begin:end], expected[begin:end], math.sqrt(n * n_groups)) < TOLERANCE
     assert same(out, only(out, slice(begin, end)))
     assert memory.is_intact()
+
+
+@given(n_vectors=st.integers(1, 1000), n_groups=st.integers(1, 50))
+def test_stretches_cover_each_column_once(n_vectors, n_groups):
+    columns = n_vectors * LANES
+    n, n_at_once = loops.stretch(columns)
+    assert n % LANES == 0
+    assert n * min(n_at_once, n_groups) <= loops.DOT_COLUMNS
+    # Several groups at a time only where each is done whole.
+    assert n_at_once == 1 or n == columns
 
 
 # Matrix products

@@ -31,7 +31,8 @@ def median_seconds(
     n_repeats : int
         Timed turns of each.
     n_in_a_row : int
-        Calls of a turn: each finds its own data in the caches, as in training.
+        Timed calls of a turn. One goes before them, so that each finds its own data in the
+        caches, not the other's: training and prediction make thousands of calls in a row.
     synchronize : callable, optional
         Waits until a device has done all that was launched on it.
 
@@ -43,6 +44,7 @@ def median_seconds(
     times: tuple[list[float], list[float]] = ([], [])
     for turn in range(n_repeats + _N_UNTIMED):
         for run, kept in zip((one, other), times, strict=True):
+            run()
             synchronize()
             started = time.perf_counter()
             for _ in range(n_in_a_row):

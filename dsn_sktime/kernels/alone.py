@@ -58,19 +58,23 @@ def gradient_by_values(x, offsets, starts, dy, n_groups, n_steps, kernel_size, o
     dy : array of shape (C_out, pitch)
         Gradient by the output, 0 in columns that no series has.
     out : array of shape (n,)
+        0; what is there is added to.
     """
-    n_rows = len(starts) - 1
+    n_rows, columns, stride = len(starts) - 1, n_steps * LANES, (n_steps + kernel_size - 1) * LANES
+    n, n_at_once = loops.stretch(columns)
     for part in share(team, 0, n_parts(n_rows, ROWS)):
-        first, last = part * ROWS, min((part + 1) * ROWS, n_rows)
-        loops.weight_gradient(
-            x.ctypes.data,
-            offsets.ctypes.data,
-            starts[first : last + 1],
-            dy.ctypes.data + 4 * first * dy.shape[1],
-            dy.shape[1],
-            n_groups,
-            n_steps * LANES,
-            (n_steps + kernel_size - 1) * LANES,
-            n_steps * LANES,
-            out.ctypes.data,
-        )
+        for group in range(0, n_groups, n_at_once):
+            for column in range(0, columns, n):
+                for row in range(part * ROWS, min((part + 1) * ROWS, n_rows)):
+                    loops.weight_gradient(
+                        x.ctypes.data + 4 * (group * stride + column),
+                        offsets.ctypes.data,
+                        starts[row],
+                        starts[row + 1],
+                        dy.ctypes.data + 4 * (row * dy.shape[1] + group * columns + column),
+                        min(n, columns - column),
+                        min(n_at_once, n_groups - group),
+                        stride,
+                        columns,
+                        out.ctypes.data,
+                    )

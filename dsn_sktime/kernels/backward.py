@@ -157,47 +157,68 @@ def _batch_norm_sums(layer, batch, eps, part):
 
 
 @compiled()
+def _through_batch_norm(layer, batch, row, group, column, n):
+    """Finish the gradient by some columns of an output channel."""
+    stride = batch.n_steps + batch.kernel_size - 1
+    inside = group * stride + batch.kernel_size - 1 - batch.n_before
+    outside = group * batch.n_steps * LANES + column
+    loops.batch_norm_gradient(
+        floats(layer.dy + 4 * (row * layer.dy_pitch + inside * LANES + column), n),
+        floats(layer.y + 4 * (row * batch.pitch + outside), n),
+        floats(batch.observed + 4 * outside, n),
+        floats(layer.mean, layer.n_out)[row],
+        floats(layer.scale, layer.n_out)[row],
+        floats(layer.slope, layer.n_out)[row],
+        floats(layer.offset, layer.n_out)[row],
+    )
+
+
+@compiled()
+def _fill_gradient(layer, batch, row):
+    """Fill the halos of an output channel's gradient, and take its suffix sums."""
+    whole = floats(layer.dy + 4 * row * layer.dy_pitch, layer.dy_pitch)
+    to, source = ints(batch.back_to, batch.n_back), ints(batch.back_from, batch.n_back)
+    loops.fill(whole, to, source)
+    if batch.replicate:
+        n, kernel_size = batch.n_series_groups, batch.kernel_size
+        sums_from = ints(batch.sums_from, n * kernel_size * LANES)
+        loops.suffix_sums(whole, batch.sums_column, sums_from.reshape((n, kernel_size, LANES)))
+
+
+@compiled()
 def _output_rows(layer, batch, part):
-    """Finish the gradient by some output channels, and take that by their weights."""
-    group_columns = batch.n_steps * LANES
-    stride = (batch.n_steps + batch.kernel_size - 1) * LANES
+    """Finish the gradient by some output channels, and take that by their weights.
+
+    A stretch of columns at a time: it is still in the cache for the weights.
+    """
+    columns, stride = batch.n_steps * LANES, (batch.n_steps + batch.kernel_size - 1) * LANES
     inside = (batch.kernel_size - 1 - batch.n_before) * LANES
     starts = longs(layer.weight_starts, layer.n_out + 1)
-    mean, scale = floats(layer.mean, layer.n_out), floats(layer.scale, layer.n_out)
-    slope, offset = floats(layer.slope, layer.n_out), floats(layer.offset, layer.n_out)
-    to, source = ints(batch.back_to, batch.n_back), ints(batch.back_from, batch.n_back)
     first, last = part * ROWS, min((part + 1) * ROWS, layer.n_out)
+    floats(layer.values_gradient, layer.n_values)[starts[first] : starts[last]] = 0
+    n, n_groups = loops.stretch(columns)
+    for group in range(0, batch.n_groups, n_groups):
+        n_here = min(n_groups, batch.n_groups - group)
+        for column in range(0, columns, n):
+            size = min(n, columns - column)
+            for row in range(first, last):
+                for each in range(group, group + n_here):
+                    _through_batch_norm(layer, batch, row, each, column, size)
+                at = group * stride + column
+                loops.weight_gradient(
+                    layer.z + 4 * at,
+                    layer.weight_offsets,
+                    starts[row],
+                    starts[row + 1],
+                    layer.dy + 4 * (row * layer.dy_pitch + inside + at),
+                    size,
+                    n_here,
+                    stride,
+                    stride,
+                    layer.values_gradient,
+                )
     for row in range(first, last):
-        dy = layer.dy + 4 * row * layer.dy_pitch
-        for group in range(batch.n_groups):
-            column = group * group_columns
-            loops.batch_norm_gradient(
-                floats(dy + 4 * (group * stride + inside), group_columns),
-                floats(layer.y + 4 * (row * batch.pitch + column), group_columns),
-                floats(batch.observed + 4 * column, group_columns),
-                mean[row],
-                scale[row],
-                slope[row],
-                offset[row],
-            )
-        whole = floats(dy, layer.dy_pitch)
-        loops.fill(whole, to, source)
-        if batch.replicate:
-            n, kernel_size = batch.n_series_groups, batch.kernel_size
-            sums_from = ints(batch.sums_from, n * kernel_size * LANES)
-            loops.suffix_sums(whole, batch.sums_column, sums_from.reshape((n, kernel_size, LANES)))
-    loops.weight_gradient(
-        layer.z,
-        layer.weight_offsets,
-        starts[first : last + 1],
-        layer.dy + 4 * (first * layer.dy_pitch + inside),
-        layer.dy_pitch,
-        batch.n_groups,
-        group_columns,
-        stride,
-        stride,
-        layer.values_gradient,
-    )
+        _fill_gradient(layer, batch, row)
 
 
 @compiled()

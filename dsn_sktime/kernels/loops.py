@@ -49,6 +49,7 @@ __all__ = [
     "pool_gradient",
     "prefetch_row",
     "row_products",
+    "stretch",
     "suffix_sums",
     "through_relu",
     "tile_moments",
@@ -415,46 +416,40 @@ def suffix_sums(row, sums_column, source):
 
 
 @compiled()
-def weight_gradient(
-    x, offsets, starts, y, y_pitch, n_groups, group_columns, x_stride, y_stride, out
-):
-    """``out[w] = sum over columns of y[row of w, column] * x[offsets[w] + column]``.
+def stretch(group_columns):
+    """Return columns of each group, and groups, whose products are summed at a time."""
+    return min(group_columns, DOT_COLUMNS), max(1, DOT_COLUMNS // group_columns)
+
+
+@compiled()
+def weight_gradient(x, offsets, begin, end, y, n, n_groups, x_stride, y_stride, out):
+    """``out[w] += sum over columns of y[column] * x[offsets[w] + column]``, begin <= w < end.
 
     Parameters
     ----------
     x : address
         Of the first row's first column.
     offsets : address of int32
-    starts : int64 array of shape (n_rows + 1,)
-        First weight of each row, and the end of the last one's.
     y : address
-        Of the gradient of the first group's first step, in the first of the rows.
-    y_pitch : int
-        Columns from one row to the next.
-    n_groups, group_columns : int
+        Of the first column, in the row of these weights.
+    n, n_groups : int
+        Columns of each group, and groups.
     x_stride, y_stride : int
         Columns from one group to the next.
     out : address of float32
     """
-    sums = floats(out, starts[-1])
-    sums[starts[0] :] = 0
-    size = min(group_columns, DOT_COLUMNS)
-    at_once = max(1, DOT_COLUMNS // group_columns)
-    for group in range(0, n_groups, at_once):
-        for column in range(0, group_columns, size):
-            for row in range(len(starts) - 1):
-                for weight in range(starts[row], starts[row + 1], MAX_DOTS):
-                    dot_products(
-                        min(MAX_DOTS, starts[row + 1] - weight),
-                        x + 4 * (group * x_stride + column),
-                        offsets + 4 * weight,
-                        y + 4 * (row * y_pitch + group * y_stride + column),
-                        min(size, group_columns - column),
-                        min(at_once, n_groups - group),
-                        x_stride,
-                        y_stride,
-                        out + 4 * weight,
-                    )
+    for weight in range(begin, end, MAX_DOTS):
+        dot_products(
+            min(MAX_DOTS, end - weight),
+            x,
+            offsets + 4 * weight,
+            y,
+            n,
+            n_groups,
+            x_stride,
+            y_stride,
+            out + 4 * weight,
+        )
 
 
 @compiled()

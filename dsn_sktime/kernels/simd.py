@@ -90,11 +90,49 @@ def _multiply_add(builder: ir.IRBuilder) -> ir.Function:
     return cgutils.get_or_insert_function(builder.module, signature, name)
 
 
-def _sum_lanes(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:
-    signature = ir.FunctionType(_FLOAT, [_FLOAT, _VECTOR])
-    name = f"llvm.vector.reduce.fadd.v{LANES}f32"
-    reduce = cgutils.get_or_insert_function(builder.module, signature, name)
-    return builder.call(reduce, [ir.Constant(_FLOAT, 0.0), vector], fastmath=("reassoc",))
+def _add_shuffled(
+    builder: ir.IRBuilder, one: ir.Value, other: ir.Value, first: list[int], second: list[int]
+) -> ir.Value:
+    """Add two selections of the lanes of two vectors."""
+    kind = ir.VectorType(_INT32, len(first))
+    return builder.fadd(
+        *(builder.shuffle_vector(one, other, ir.Constant(kind, lanes)) for lanes in (first, second))
+    )
+
+
+def _sum_each(builder: ir.IRBuilder, vectors: list[ir.Value]) -> ir.Value:
+    """Sum the lanes of each of up to LANES vectors; return the sums as one vector.
+
+    Two vectors become one whose lanes are sums of two lanes of the one and the other by
+    turns, until one is left: a third of what it takes to sum vector by vector.
+    """
+    n, block, width = len(vectors), 1, LANES
+    while len(vectors) > 1:
+        pairs = zip(vectors[::2], [*vectors[1::2], _ZERO], strict=False)
+        # Blocks of lanes, from the one vector and the other by turns.
+        lanes = [(p // block, p % block) for p in range(width)]
+        first = [width * (b % 2) + (b - b % 2) * block + p for b, p in lanes]
+        second = [place + block for place in first]
+        vectors = [_add_shuffled(builder, one, other, first, second) for one, other in pairs]
+        block *= 2
+    (total,) = vectors
+    while width > block:
+        width //= 2
+        halves = list(range(width)), list(range(width, 2 * width))
+        total = _add_shuffled(builder, total, total, *halves)
+    return builder.shuffle_vector(
+        total, total, ir.Constant(ir.VectorType(_INT32, n), list(range(n)))
+    )
+
+
+def _add_sums(builder: ir.IRBuilder, vectors: list[ir.Value], out: ir.Value) -> None:
+    """Add the sum of each vector to a number of its own, one after the other in memory."""
+    for first in range(0, len(vectors), LANES):
+        sums = _sum_each(builder, vectors[first : first + LANES])
+        place = builder.bitcast(builder.gep(out, [_int(first)]), sums.type.as_pointer())
+        before = builder.load(place)
+        before.align = 4
+        builder.store(builder.fadd(before, sums), place).align = 4
 
 
 def _switch(
@@ -155,10 +193,6 @@ def _switch_tile(
     rows_before = builder.sub(n_rows, _int(1))
     case = builder.add(builder.mul(rows_before, _int(TILE_VECTORS)), n_vectors)
     _switch(builder, case, TILE_ROWS * TILE_VECTORS, emit)
-
-
-def _add_to(builder: ir.IRBuilder, place: ir.Value, value: ir.Value) -> None:
-    builder.store(builder.fadd(builder.load(place), value), place)
 
 
 @intrinsic
@@ -308,8 +342,7 @@ def dot_products(
                 return _loop(builder, n, LANES, sums, one_vector)
 
             sums = _loop(builder, n_groups, 1, [_ZERO] * size, one_group)
-            for w, total in enumerate(sums):
-                _add_to(builder, builder.gep(out, [_int(w)]), _sum_lanes(builder, total))
+            _add_sums(builder, sums, out)
 
         _switch(builder, n_dots, MAX_DOTS, emit)
         return context.get_dummy_value()
@@ -417,11 +450,10 @@ def multiply_rows(
                     new += [builder.call(multiply_add, [shared, one, total]) for one, total in row]
                 return new
 
-            sums = iter(_loop(builder, n, LANES, [_ZERO] * (rows * columns), one_vector))
+            sums = _loop(builder, n, LANES, [_ZERO] * (rows * columns), one_vector)
             for i in range(rows):
                 line = builder.gep(out, [builder.mul(_int(i), out_stride)])
-                for j in range(columns):
-                    _add_to(builder, builder.gep(line, [_int(j)]), _sum_lanes(builder, next(sums)))
+                _add_sums(builder, sums[columns * i : columns * (i + 1)], line)
 
         _switch_tile(builder, n_left, n_right, emit)
         return context.get_dummy_value()

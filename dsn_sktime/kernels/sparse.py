@@ -108,7 +108,7 @@ def _values_gradient(x: Tensor, gradient: Tensor, kernels: KernelIndex) -> Tenso
     batch = _whole_batch(len(x), gradient.shape[2], kernel_size)
     z, dy = _padded(x, batch, kernel_size), _padded(gradient, batch, 1)
     offsets, starts = kernels.offsets(z.shape[1], LANES), kernels.starts()
-    out = np.empty(len(offsets), dtype=np.float32)
+    out = np.zeros(len(offsets), dtype=np.float32)
     shape = batch.n_groups, batch.segment_steps, kernel_size
     team = counters(1)
     run_team(
