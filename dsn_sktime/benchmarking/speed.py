@@ -146,7 +146,10 @@ def figures(n_repeats: int) -> list[dict[str, Any]]:
     return [
         {"figure": name, "value": value}
         for name, value in (
-            ("forward convolution / matrix product, rate", _rate(n_repeats)),
+            ("forward convolution / matrix product, rate", _convolution_rate(n_repeats)),
+            ("prediction / matrix product, rate", _network_rate(_prediction, 1, n_repeats)),
+            # The gradients by what is multiplied are as much again each.
+            ("training step / matrix product, rate", _network_rate(_training, 3, n_repeats)),
             ("step at S = 0.9 / at S = 0.8", _steps_ratio(_LONG, 0.9, _LONG, 0.8, n_repeats)),
             ("step at S = 0.99 / at S = 0.8", _steps_ratio(_LONG, 0.99, _LONG, 0.8, n_repeats)),
             (
@@ -158,22 +161,38 @@ def figures(n_repeats: int) -> list[dict[str, Any]]:
     ]
 
 
-def _rate(n_repeats: int) -> float:
+def _convolution_rate(n_repeats: int) -> float:
     """Return the rate of multiply-adds of a layer's convolution, by a matrix product's."""
     conv = _networks(_LONG)[0].sparse_convs()[1]
     x = torch.randn(_LONG[0], conv.groups.in_channels, _LONG[2] + conv.groups.kernel_size - 1)
-    left, right = torch.randn(512, 512), torch.randn(512, 512)
     values, shape = conv.values.detach(), conv.groups.shape
 
     def convolve() -> None:
         with torch.no_grad():
             sparse_conv1d(x, values, conv.index, shape, conv.kernel_index)
 
+    return _rate(convolve, len(values) * _LONG[0] * _LONG[2], n_repeats)
+
+
+def _network_rate(prepare: Callable, n_passes: int, n_repeats: int) -> float:
+    """Return the rate of a network's multiply-adds, those of its convolutions alone."""
+    network = _networks(_LONG)[0]
+    matrices = [one for one in network.parameters() if one.ndim == 2]
+    weights = sum(one.numel() for one in matrices) + sum(
+        conv.values.numel() for conv in network.sparse_convs()
+    )
+    return _rate(prepare(_LONG)[0], n_passes * weights * _LONG[0] * _LONG[2], n_repeats)
+
+
+def _rate(run: Callable[[], object], n_multiply_adds: int, n_repeats: int) -> float:
+    """Return the rate of multiply-adds on one thread, by that of a matrix product."""
+    n = 512
+    left, right = torch.randn(n, n), torch.randn(n, n)
     with compute_threads(1):
         ours, products = median_seconds(
-            convolve, lambda: torch.mm(left, right), n_repeats, _STEPS_IN_A_ROW
+            run, lambda: torch.mm(left, right), n_repeats, _STEPS_IN_A_ROW
         )
-    return len(values) * _LONG[0] * _LONG[2] / ours / (512**3 / products)
+    return n_multiply_adds / ours / (n**3 / products)
 
 
 def _steps_ratio(
