@@ -37,7 +37,7 @@ def test_speed_prints_a_table_and_writes_json(monkeypatch, tmp_path, capsys):
     assert all(row["ratio"] == row["dense_ms"] / row["sparse_ms"] for row in rows)
     assert {(row["B"], row["m"], row["L"]) for row in rows} == {(2, 1, 8), (3, 2, 10)}
     figures = json.loads(file.read_text())["figures"]
-    assert len(figures) == 5
+    assert len(figures) == 8
     assert all(row["value"] > 0 for row in figures)
 
 

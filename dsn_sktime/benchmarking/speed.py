@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from dsn_sktime.analysis import count_parameters
+from dsn_sktime.analysis import count_flops, count_parameters
 from dsn_sktime.benchmarking import cuda_speed, limits
 from dsn_sktime.benchmarking.masked_dense import MaskedDenseNetwork, train_step
 from dsn_sktime.benchmarking.turns import median_seconds
@@ -143,13 +143,20 @@ def figures(n_repeats: int) -> list[dict[str, Any]]:
     """
     length = _LONG[2]
     halved = (*_LONG[:2], length // 2)
+    counted = count_flops(_networks(_LONG)[0], length)
+    predict, dense_predict = _prediction(_LONG)
+    step, _ = _training(_LONG)
     return [
         {"figure": name, "value": value}
         for name, value in (
             ("forward convolution / matrix product, rate", _convolution_rate(n_repeats)),
-            ("prediction / matrix product, rate", _network_rate(_prediction, 1, n_repeats)),
-            # The gradients by what is multiplied are as much again each.
-            ("training step / matrix product, rate", _network_rate(_training, 3, n_repeats)),
+            ("prediction / matrix product, rate", _rate(predict, counted.activated, n_repeats)),
+            (
+                "masked dense prediction / matrix product, rate",
+                _rate(dense_predict, counted.dense, n_repeats),
+            ),
+            # The gradients by the two factors of a product are as much again each.
+            ("training step / matrix product, rate", _rate(step, 3 * counted.activated, n_repeats)),
             ("step at S = 0.9 / at S = 0.8", _steps_ratio(_LONG, 0.9, _LONG, 0.8, n_repeats)),
             ("step at S = 0.99 / at S = 0.8", _steps_ratio(_LONG, 0.99, _LONG, 0.8, n_repeats)),
             (
@@ -171,28 +178,21 @@ def _convolution_rate(n_repeats: int) -> float:
         with torch.no_grad():
             sparse_conv1d(x, values, conv.index, shape, conv.kernel_index)
 
-    return _rate(convolve, len(values) * _LONG[0] * _LONG[2], n_repeats)
+    return _rate(convolve, len(values) * _LONG[2], n_repeats)
 
 
-def _network_rate(prepare: Callable, n_passes: int, n_repeats: int) -> float:
-    """Return the rate of a network's multiply-adds, those of its convolutions alone."""
-    network = _networks(_LONG)[0]
-    matrices = [one for one in network.parameters() if one.ndim == 2]
-    weights = sum(one.numel() for one in matrices) + sum(
-        conv.values.numel() for conv in network.sparse_convs()
-    )
-    return _rate(prepare(_LONG)[0], n_passes * weights * _LONG[0] * _LONG[2], n_repeats)
+def _rate(run: Callable[[], object], n_each: int, n_repeats: int) -> float:
+    """Return the rate of multiply-adds on one thread, by that of a matrix product.
 
-
-def _rate(run: Callable[[], object], n_multiply_adds: int, n_repeats: int) -> float:
-    """Return the rate of multiply-adds on one thread, by that of a matrix product."""
+    ``n_each`` are those of one of the series.
+    """
     n = 512
     left, right = torch.randn(n, n), torch.randn(n, n)
     with compute_threads(1):
         ours, products = median_seconds(
             run, lambda: torch.mm(left, right), n_repeats, _STEPS_IN_A_ROW
         )
-    return n_multiply_adds / ours / (n**3 / products)
+    return _LONG[0] * n_each / ours / (n**3 / products)
 
 
 def _steps_ratio(
