@@ -143,11 +143,14 @@ class DSNNetwork(nn.Module):
 
 
 class _FusedNetwork:
-    """A network on the sparse engine, as long as its modules hold the same tensors."""
+    """A network on the sparse engine, as long as its modules hold the same tensors.
+
+    What a module computes anew at each look, as a parametrization does, is never the same.
+    """
 
     def __init__(self, network: DSNNetwork) -> None:
         # To ask each module for its tensors would take longer than a small prediction.
-        self._holders = [
+        self._holders: list[dict[str, Any]] = [
             held
             for module in network.modules()
             for held in (module._parameters, module._buffers, module._modules)
@@ -165,6 +168,8 @@ class _FusedNetwork:
             norm.eps,
             norm.momentum,
         )
+        known = {id(one) for one in self._held}
+        self._is_held = all(one is None or id(one) in known for one in self._engine.tensors)
 
     def _contents(self) -> list[object]:
         return [one for held in self._holders for one in held.values()]
@@ -172,17 +177,21 @@ class _FusedNetwork:
     def is_current(self) -> bool:
         """Tell whether no module or tensor of the network has been replaced."""
         found = self._contents()
-        return len(found) == len(self._held) and all(map(operator.is_, found, self._held))
+        is_same = len(found) == len(self._held) and all(map(operator.is_, found, self._held))
+        return self._is_held and is_same
 
     def does(self, x: Tensor) -> bool:
         """Tell whether the engine has all that is asked for, gradients included.
 
-        It has those by parameters only, and none with running statistics.
+        It has those by parameters only, and none with running statistics; and it was made
+        for one way to normalise.
         """
-        if x.requires_grad and torch.is_grad_enabled():
+        engine, with_gradients = self._engine, torch.is_grad_enabled()
+        if x.requires_grad and with_gradients:
             return False
-        training = {norm.training for norm in self._norms}
-        return training == {True} or (training == {False} and not torch.is_grad_enabled())
+        ways = {(norm.eps, norm.momentum, norm.training) for norm in self._norms}
+        as_made = engine.eps, engine.momentum
+        return ways == {(*as_made, True)} or (ways == {(*as_made, False)} and not with_gradients)
 
     def scores(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Score each class; see :meth:`DSNNetwork.forward`."""

@@ -183,6 +183,8 @@ def every_case(test: Callable) -> Callable:
         {"kernel_size": 40, "lengths": (7, 1, 40), "filters": 9},
         {"kernel_size": 39, "lengths": (40,) * 64, "filters": 9, "sparsity": 0.8},
         {"kernel_size": 39, "lengths": (500,), "variates": 1, "sparsity": 0.8},  # many segments
+        # Groups of several stretches of columns.
+        {"kernel_size": 39, "lengths": (300,) * 15 + (170,), "variates": 1, "sparsity": 0.8},
         # The paper's channels: several parts of rows, several blocks of input channels.
         {
             "kernel_size": 39,

@@ -416,7 +416,8 @@ def test_a_graph_that_is_kept_is_not_disturbed_by_later_steps(case, upstream):
     parameters = list(case.network.parameters())
     logits = case.network(case.x, case.lengths_or_none)
     first = torch.autograd.grad(logits, parameters, upstream, retain_graph=True)
-    step(copy.copy(case.network), case.normal(*case.x.shape), case.lengths_or_none, upstream)
+    other = case.network(case.normal(*case.x.shape), case.lengths_or_none)
+    torch.autograd.grad(other, parameters, upstream)
     second = torch.autograd.grad(logits, parameters, upstream)
     assert all(map(torch.equal, first, second))
 
@@ -437,6 +438,68 @@ def test_a_step_lets_go_of_its_memory_for_the_next_one(case, upstream, monkeypat
         gc.collect()
         ((_, idle),) = case.network._fused._engine._plans.values()
         assert len(idle) == fused._N_IDLE
+
+
+def test_networks_that_are_done_hold_little_memory(upstream):
+    case = Case(9, 2, 3, 3, 0.6, (2000,) * 64)
+    case.network(case.x).sum().backward()
+    with torch.no_grad():
+        case.network.eval()(case.x)
+    gc.collect()
+    plans = case.network._fused._engine._plans.values()
+    assert all(step.memory.size <= fused._IDLE_SIZE for _, idle in plans for step in idle)
+    assert any(plan.memory_size(1) > fused._IDLE_SIZE for plan, _ in plans)
+
+
+def test_a_parameters_memory_may_be_another_before_the_backward_pass(case, upstream):
+    expected = expected_step(case, upstream)
+    logits = case.network(case.x, case.lengths_or_none)
+    for parameter in case.network.parameters():
+        before = parameter.data
+        parameter.data = before.clone()
+        shape = before.shape
+        del before
+        reused(lambda shape=shape: torch.empty(shape))
+    logits.backward(upstream)
+    check_gradients(case.network, expected)
+
+
+def test_hooks_that_copy_what_is_saved_are_refused(case, upstream):
+    with torch.autograd.graph.saved_tensors_hooks(torch.clone, lambda saved: saved):
+        logits = case.network(case.x, case.lengths_or_none)
+    case.network(case.x, case.lengths_or_none)
+    with pytest.raises(RuntimeError, match="without hooks on saved tensors"):
+        logits.backward(upstream)
+
+
+def test_what_is_computed_at_each_look_is_looked_at(case):
+    """As by torch's parametrizations: no tensor of these stays the same."""
+
+    class Scaled(nn.Module):
+        def forward(self, weight: Tensor) -> Tensor:
+            return factor * weight
+
+    factor, network = 1.0, case.network.eval()
+    nn.utils.parametrize.register_parametrization(network.head.classes, "weight", Scaled())
+    with torch.no_grad():
+        network(case.x)
+        factor = 2.0
+        found = network(case.x)
+        with masked_dense():
+            assert error(found, network(case.x)) < TOLERANCE
+    network.train()(case.x).sum().backward()
+    assert network.head.classes.parametrizations.weight.original.grad is not None
+
+
+def test_another_way_to_normalise_is_used(case):
+    network = case.network.eval()
+    with torch.no_grad():
+        network(case.x)
+        for norm in (network.layers[0].norm, network.head.norm):
+            norm.eps = 0.5
+            found = network(case.x)
+            with masked_dense():
+                assert error(found, network(case.x)) < TOLERANCE
 
 
 @pytest.mark.parametrize("how", ["parameter", "buffer", "module", "load_state_dict", "to"])

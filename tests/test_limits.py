@@ -24,9 +24,9 @@ def test_a_fit_in_a_new_process_compiles_nothing_and_imports_no_compiler():
 
         X = np.random.default_rng(0).normal(size=(8, 1, 20))
         DSNClassifier(n_epochs=2, n_layers=2).fit(X, [0, 1] * 4).predict(X)
-        from dsn_sktime.kernels import forward, loops
+        from dsn_sktime.kernels import backward, forward, loops
 
-        compiled = [one for module in (loops, forward) for one in vars(module).values()]
+        compiled = [one for module in (loops, forward, backward) for one in vars(module).values()]
         stats = [one.stats for one in compiled if hasattr(one, "stats")]
         print(sum(sum(one.cache_hits.values()) for one in stats) > 2)
         print(sum(sum(one.cache_misses.values()) for one in stats))

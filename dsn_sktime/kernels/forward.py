@@ -3,8 +3,9 @@
 Every thread of a team calls the same function; :func:`~dsn_sktime.kernels.team.share` deals
 out the parts of each phase.
 
-BatchNorm and ReLU are not stored. Whoever reads a layer's activations, forward the next 1x1
-convolution and backward its gradients, computes them from the convolution's output again.
+In training BatchNorm and ReLU are not stored. Whoever reads a layer's activations, forward the
+next 1x1 convolution and backward its gradients, computes them from the convolution's output
+again. A prediction knows the statistics beforehand, and stores not even that output.
 """
 
 from __future__ import annotations

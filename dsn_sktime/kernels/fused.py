@@ -1,4 +1,4 @@
-"""A whole network as two compiled calls: forward, and backward through autograd."""
+"""A whole network as compiled calls: forward, backward through autograd, and predict."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from torch.autograd.function import once_differentiable
 
 from dsn_sktime.kernels.backward import backward
 from dsn_sktime.kernels.forward import forward, predict
-from dsn_sktime.kernels.plan import Head, Kernels, Layer, Norm, Plan, Shape
+from dsn_sktime.kernels.plan import Head, Layer, Norm, Plan, Shape, address
 from dsn_sktime.kernels.step import Step, pointers
 from dsn_sktime.kernels.threads import team_size
 
-__all__ = ["Engine", "Head", "Kernels", "Layer", "Norm"]
+__all__ = ["Engine", "Head", "Layer", "Norm"]
 
 _N_PLANS = 8
-# Steps of a plan that are kept until they are needed again.
+# Steps of a plan that are kept until they are needed again, and the float32 that each may
+# hold: larger ones take so long that to make them anew costs nothing.
 _N_IDLE = 2
+_IDLE_SIZE = 2**21
 
 
 class Engine:
@@ -39,6 +41,11 @@ class Engine:
         Whether convolutions continue a series by its last step, or surround it by zeros.
     eps, momentum : float
         BatchNorm's.
+
+    Attributes
+    ----------
+    tensors : list of tensor or None
+        Parameters and running statistics that it reads.
     """
 
     def __init__(
@@ -56,7 +63,7 @@ class Engine:
         self.replicate = replicate
         self.eps = eps
         self.momentum = momentum
-        self._tensors = [one for layer in layers for one in layer.tensors] + [*head.tensors]
+        self.tensors = [one for layer in layers for one in layer.tensors] + [*head.tensors]
         self._parameters = [one for layer in layers for one in layer.parameters]
         self._parameters += head.parameters
         self._shapes: dict[tuple[int, int], Shape] = {}
@@ -93,15 +100,18 @@ class Engine:
         Arguments and result are those of :meth:`train`.
         """
         shape, x = self._shape(x, lengths), x.detach().contiguous()
-        step, idle = self._step(shape, training=False)
-        logits = step.begin(shape, x, pointers(self._tensors))
+        step, idle = self._step(shape, training=False, keeps=[False] * len(self.layers))
+        logits = step.begin(shape, x, pointers(self.tensors))
         step.run(predict, self.eps)
         _put_back(step, idle)
         return logits
 
-    def _step(self, shape: Shape, training: bool) -> tuple[Step, list[Step]]:
-        """Return a step that is free, and where it is to be put back."""
-        plan, idle = self._plan(shape, training)
+    def _step(self, shape: Shape, training: bool, keeps: list[bool]) -> tuple[Step, list[Step]]:
+        """Return a step that is free, and where it is to be put back.
+
+        ``keeps`` tells of each layer whether its dense gradient is wanted.
+        """
+        plan, idle = self._plan(shape, training, keeps)
         n_threads = team_size(plan.cost)
         try:
             # Another thread may take the last one.
@@ -124,9 +134,8 @@ class Engine:
             shape = self._shapes[key] = Shape(np.full(n_series, n_steps), n_steps, *settings)
         return shape
 
-    def _plan(self, shape: Shape, training: bool) -> tuple[Plan, list[Step]]:
+    def _plan(self, shape: Shape, training: bool, keeps: list[bool]) -> tuple[Plan, list[Step]]:
         kernels = [layer.kernels.kernel_index() for layer in self.layers]
-        keeps = [layer.kernels.on_dense_gradient is not None for layer in self.layers]
         key = shape.batch.key, training, *keeps
         found = self._plans.get(key)
         # Another topology has another index.
@@ -144,7 +153,7 @@ def _make_room(remembered: dict) -> None:
 
 
 def _put_back(step: Step, idle: list[Step]) -> None:
-    if len(idle) < _N_IDLE:
+    if len(idle) < _N_IDLE and step.memory.size <= _IDLE_SIZE:
         idle.append(step)
 
 
@@ -156,17 +165,20 @@ class _Logits(torch.autograd.Function):
         ctx: Any, engine: Engine, shape: Shape, x: Tensor, *parameters: Tensor | None
     ) -> Tensor:
         """Return logits of shape (B, c)."""
-        step, idle = engine._step(shape, training=True)
+        callbacks = [layer.kernels.on_dense_gradient for layer in engine.layers]
+        keeps = [callback is not None for callback in callbacks]
+        step, idle = engine._step(shape, training=True, keeps=keeps)
         x = x.detach().contiguous()
-        logits = step.begin(shape, x, pointers(engine._tensors))
+        logits = step.begin(shape, x, pointers(engine.tensors))
         step.run(forward, engine.eps, engine.momentum)
         # What is saved this way, unlike what is on ctx, is let go after the backward pass, and
         # with it the step. The gradient by the first 1x1 convolution reads the batch again.
         memory = step.memory[:]
         weakref.finalize(memory, _put_back, step, idle).atexit = False
-        ctx.save_for_backward(torch.from_numpy(memory), x, *parameters)
-        ctx.step, ctx.eps = weakref.ref(step), engine.eps
-        ctx.callbacks = [layer.kernels.on_dense_gradient for layer in engine.layers]
+        # Detached, a parameter keeps the memory that the step has the address of.
+        kept = [None if one is None else one.detach() for one in parameters]
+        ctx.save_for_backward(torch.from_numpy(memory), x, *kept)
+        ctx.step, ctx.eps, ctx.callbacks = weakref.ref(step), engine.eps, callbacks
         return logits
 
     @staticmethod
@@ -175,7 +187,12 @@ class _Logits(torch.autograd.Function):
         """Return the gradients by the tensors that :meth:`forward` took."""
         # They hold the step's memory and the batch; this raises where they have been let go.
         saved, step = ctx.saved_tensors, ctx.step()
-        gradients = step.backward(backward, upstream.contiguous(), ctx.eps)
+        if step is None or saved[0].data_ptr() != address(step.memory):
+            raise RuntimeError(
+                "the sparse engine's backward pass needs the memory of its forward pass, found a "
+                "copy of it. Train without checkpointing and without hooks on saved tensors."
+            )
+        gradients = step.gradients(backward, upstream.contiguous(), ctx.eps)
         for number, callback in enumerate(ctx.callbacks):
             if callback is not None:
                 callback(step.dense_gradient(number))

@@ -50,16 +50,14 @@ _HALO_COST = 0.06
 _LEAST_STEPS = 8
 _MOST_SEGMENTS = 16
 
-_N_REMEMBERED = 8
-
 
 def pitch(n_columns: int, n_together: int) -> int:
-    """Return the columns from one row of a matrix to the next: so many, or a few more.
+    """Return the columns from one row of a matrix to the next: up to 63 cache lines more.
 
-    The first-level cache finds a line by its address modulo 4096 bytes, and holds eight lines
-    of each remainder at most. Where a few columns of many rows are in use at a time, those of
-    one row are to continue those of the row before, modulo 4096. Rows a multiple of 4096
-    bytes apart, or nearly, would throw each other out.
+    The first-level cache finds a line by its address modulo 4096 bytes, and holds eight or
+    twelve lines of each remainder. Where a few columns of many rows are in use at a time,
+    those of one row are to continue those of the row before, modulo 4096. Rows a multiple of
+    4096 bytes apart, or nearly, would throw each other out.
 
     Parameters
     ----------

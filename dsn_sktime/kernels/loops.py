@@ -70,10 +70,10 @@ DOT_COLUMNS = 1024
 # The same for products of rows, which are to stay in the first-level cache.
 PRODUCT_COLUMNS = 512
 
-# Rows of a panel or tile lie a page apart, so the processor does not foresee the next one: it
-# is asked for so many rows ahead. Bytes of a cache line.
+# Rows of a panel or tile lie far apart, so the processor does not foresee the next one: it is
+# asked for so many rows ahead. Bytes of a cache line.
 _ROWS_AHEAD = 4
-_LINE = 64
+_LINE_BYTES = 64
 
 # Weights whose bias corrections are looked up in a row.
 _N_LOOKED_UP = 256
@@ -100,9 +100,9 @@ def part_of_group(part, per_group, n_steps):
 
 @compiled()
 def prefetch_row(row, n):
-    """Ask for ``n`` float32 from an address on."""
-    for line in range(0, 4 * n, _LINE):
-        prefetch(row + line)
+    """Ask for the cache lines that hold ``n`` float32 from an address on."""
+    for line in range(row & -_LINE_BYTES, row + 4 * n, _LINE_BYTES):
+        prefetch(line)
 
 
 @compiled()
@@ -220,7 +220,7 @@ def activate(y, y_pitch, observed, mean, scale, bias, first, last, out, out_pitc
 
 
 @compiled(MATHS)
-def activate_in_place(y, pitch, observed, mean, scale, bias):
+def activate_in_place(y, y_pitch, observed, mean, scale, bias):
     """Do as :func:`activate` with all rows of a tile, over what stands there.
 
     Parameters
@@ -232,7 +232,7 @@ def activate_in_place(y, pitch, observed, mean, scale, bias):
     """
     zero = np.float32(0)
     for row in range(mean.size):
-        values = floats(y + 4 * row * pitch, observed.size)
+        values = floats(y + 4 * row * y_pitch, observed.size)
         for p in range(observed.size):
             value = (values[p] - mean[row]) * scale[row] + bias[row]
             values[p] = (zero if value <= zero else value) * observed[p]
@@ -417,7 +417,13 @@ def suffix_sums(row, sums_column, source):
 
 @compiled()
 def stretch(group_columns):
-    """Return columns of each group, and groups, whose products are summed at a time."""
+    """Return how much is summed before other weights and rows get their turn.
+
+    Returns
+    -------
+    n, n_groups : int
+        Columns of each group, and groups: several only where each is done whole.
+    """
     return min(group_columns, DOT_COLUMNS), max(1, DOT_COLUMNS // group_columns)
 
 

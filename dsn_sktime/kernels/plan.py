@@ -113,7 +113,31 @@ class Head(NamedTuple):
 
 
 class Shape:
-    """Tables of a batch of series: which columns are observed, what stands in the halos."""
+    """Tables of a batch of series: which columns are observed, what stands in the halos.
+
+    Parameters
+    ----------
+    lengths : int64 array of shape (B,)
+        Time steps of each series, which must not change.
+    n_steps, n_variates : int
+        Of the padded batch.
+    kernel_size : int
+    replicate : bool
+        Whether convolutions continue a series by its last step, or surround it by zeros.
+
+    Attributes
+    ----------
+    n_variates : int
+    batch : TimeBatch
+    conv : Convolution
+    row : int64 array
+        What the table of a batch says of them; 0 in its other fields.
+
+    Raises
+    ------
+    ValueError
+        If a length lies outside 1..n_steps, or columns are more than an int32 can count.
+    """
 
     def __init__(
         self,
@@ -235,6 +259,10 @@ class Plan:
 
     Attributes
     ----------
+    kernels : sequence of KernelIndex
+    conv : Convolution
+    layers, batch : arrays of LAYER and BATCH
+        The tables, without what :meth:`tables` leaves out.
     cost : int
         Multiply-adds of a forward pass.
     scratch_size : int
@@ -334,14 +362,12 @@ class Plan:
         self.batch["n_classes"], self.batch["n_pool"] = n_classes, head.n_pool
         self.batch["training"] = self.training
         self.batch["scratch_size"] = self.scratch_size = scratch_columns(widest)
-        sizes = {
-            "scores": (n_classes, columns),
-            "score_gradient": (n_classes, columns),
-            "pooled": (n_classes, self.conv.n_series, head.n_pool),
-            "pooled_gradient": (n_classes, self.conv.n_series, head.n_pool),
-            "head_moments": (n_classes, 2),
-            "scratch": (0,),
-        }
+        scores, pooled = (n_classes, columns), (n_classes, self.conv.n_series, head.n_pool)
+        sizes = {"scores": scores, "pooled": pooled, "head_moments": (n_classes, 2)}
+        if self.training:
+            sizes |= {"score_gradient": scores, "pooled_gradient": pooled}
+        # The last one: how much it is depends on the threads.
+        sizes["scratch"] = (0,)
         for name, size in sizes.items():
             self.batch[name], self._relative[1][name] = self._memory.place(*size), 1
 

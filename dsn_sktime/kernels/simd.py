@@ -283,10 +283,10 @@ def prefetch(typing_context: Any, address: Any) -> Any:
     def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         byte = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, _INT32, _INT32, _INT32])
-        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
         # To be read, kept in all caches, data.
         how = [ir.Constant(_INT32, number) for number in (0, 3, 1)]
-        builder.call(prefetch, [builder.inttoptr(arguments[0], byte), *how])
+        builder.call(function, [builder.inttoptr(arguments[0], byte), *how])
         return context.get_dummy_value()
 
     return types.void(types.int64), emit_code

@@ -14,14 +14,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from dsn_sktime.kernels import alone, loops
-from dsn_sktime.kernels.fused import Engine, Head, Kernels, Layer, Norm
+from dsn_sktime.kernels.fused import Engine, Head, Layer, Norm
 from dsn_sktime.kernels.layout import Convolution, KernelIndex, TimeBatch, Weights
 from dsn_sktime.kernels.simd import LANES
 from dsn_sktime.kernels.team import counters
 from dsn_sktime.kernels.threads import run_team, team_size
 from dsn_sktime.kernels.workspace import empty_matrix
 
-__all__ = ["Engine", "Head", "Kernels", "Layer", "Norm", "SparseConvolution", "adam_step"]
+__all__ = ["Engine", "Head", "Layer", "Norm", "SparseConvolution", "adam_step"]
 
 
 class SparseConvolution(torch.autograd.Function):

@@ -60,7 +60,12 @@ class Step:
 
     Attributes
     ----------
+    plan : Plan
+    n_threads : int
     memory : float32 array
+        All matrices of the step.
+    layers, batch : arrays of LAYER and BATCH
+        The plan's tables, with this memory's addresses.
     """
 
     def __init__(self, plan: Plan, n_threads: int) -> None:
@@ -103,12 +108,20 @@ class Step:
         return logits
 
     def run(self, function: Callable, *settings: float) -> None:
-        """Call a compiled function on a team of threads."""
+        """Call a compiled function on a team of threads.
+
+        Parameters
+        ----------
+        function : compiled function
+            A pass, which takes the tables, the settings, the team and a thread's number.
+        *settings : float
+            BatchNorm's.
+        """
         layers, batch = self.layers, self.batch
         team = counters(N_PHASES * len(layers) + 2)
         run_team(lambda thread: function(layers, batch, *settings, team, thread), self.n_threads)
 
-    def backward(self, function: Callable, upstream: Tensor, eps: float) -> list[Tensor | None]:
+    def gradients(self, function: Callable, upstream: Tensor, eps: float) -> list[Tensor | None]:
         """Return the gradients by the parameters of layers and head, as vectors.
 
         Parameters
