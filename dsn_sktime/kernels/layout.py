@@ -69,6 +69,11 @@ def pitch(n_columns: int, n_together: int) -> int:
     return (n_lines + (ahead - n_lines) % _WAY) * _LINE
 
 
+def _tile_columns(kernel_size: int, lanes: int) -> int:
+    """Return the columns that a tile of the output is computed from."""
+    return (_TILE_STEPS + kernel_size - 1) * lanes
+
+
 class TimeBatch:
     """Shape of a batch of series as time-batch matrices.
 
@@ -234,7 +239,7 @@ class Convolution:
     @property
     def input_pitch(self) -> int:
         """Columns from one row of the padded input to the next."""
-        return pitch(self.padded_columns, self._tile_columns)
+        return pitch(self.padded_columns, _tile_columns(self.kernel_size, self.lanes))
 
     @property
     def n_series_groups(self) -> int:
@@ -250,17 +255,12 @@ class Convolution:
     def gradient_pitch(self) -> int:
         """Columns from one row of the output's gradient to the next."""
         n_sums = self.n_series_groups * self.kernel_size * self.lanes if self.replicate else 0
-        return pitch(self.sums_column + n_sums, self._tile_columns)
+        return pitch(self.sums_column + n_sums, _tile_columns(self.kernel_size, self.lanes))
 
     @property
     def output_pitch(self) -> int:
         """Columns from one row of the output to the next."""
         return pitch(self.n_columns, _TILE_STEPS * self.lanes)
-
-    @property
-    def _tile_columns(self) -> int:
-        """Columns that a tile of the output is computed from."""
-        return (_TILE_STEPS + self.kernel_size - 1) * self.lanes
 
 
 @dataclass(frozen=True)
@@ -408,7 +408,7 @@ def check_countable(largest: int) -> None:
 
 
 def _n_blocks(n_read: int, kernel_size: int, lanes: int) -> int:
-    tile = 4 * lanes * (_TILE_STEPS + kernel_size - 1)
+    tile = 4 * _tile_columns(kernel_size, lanes)
     return -(-n_read // max(1, _CACHE_BYTES // tile))
 
 

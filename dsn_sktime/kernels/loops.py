@@ -194,6 +194,14 @@ def merge_moments(moments, counts, row):
 
 
 @compiled(MATHS)
+def _activated(value, mean, scale, bias, observed):
+    zero = np.float32(0)
+    before = (value - mean) * scale + bias
+    # Not max(): NaN is to stay what it is.
+    return (zero if before <= zero else before) * observed
+
+
+@compiled(MATHS)
 def activate(y, y_pitch, observed, mean, scale, bias, first, last, out, out_pitch):
     """``out = relu((y - mean) * scale + bias) * observed`` for the rows ``first..last-1``.
 
@@ -207,16 +215,13 @@ def activate(y, y_pitch, observed, mean, scale, bias, first, last, out, out_pitc
         Of the panel's first row, which is row ``first``.
     """
     n = observed.size
-    zero = np.float32(0)
     for row in range(first, last):
         values = floats(y + 4 * row * y_pitch, n)
         activated = floats(out + 4 * (row - first) * out_pitch, n)
         if row + _ROWS_AHEAD < last:
             prefetch_row(y + 4 * (row + _ROWS_AHEAD) * y_pitch, n)
         for p in range(n):
-            value = (values[p] - mean[row]) * scale[row] + bias[row]
-            # Not max(): NaN is to stay what it is.
-            activated[p] = (zero if value <= zero else value) * observed[p]
+            activated[p] = _activated(values[p], mean[row], scale[row], bias[row], observed[p])
 
 
 @compiled(MATHS)
@@ -230,12 +235,10 @@ def activate_in_place(y, y_pitch, observed, mean, scale, bias):
     observed : array of shape (n,)
     mean, scale, bias : arrays of shape (n_rows,)
     """
-    zero = np.float32(0)
     for row in range(mean.size):
         values = floats(y + 4 * row * y_pitch, observed.size)
         for p in range(observed.size):
-            value = (values[p] - mean[row]) * scale[row] + bias[row]
-            values[p] = (zero if value <= zero else value) * observed[p]
+            values[p] = _activated(values[p], mean[row], scale[row], bias[row], observed[p])
 
 
 @compiled()
