@@ -13,7 +13,8 @@ from sktime.datatypes import convert_to
 
 from dsn_sktime.estimators.inputs import read_labels
 from dsn_sktime.estimators.network_estimator import NetworkEstimator
-from dsn_sktime.estimators.parameters import check_class_weight
+from dsn_sktime.estimators.parameters import brief_repr, check_class_weight
+from dsn_sktime.runtime import default_switches
 
 __all__ = ["NetworkClassifier"]
 
@@ -44,15 +45,28 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
     def _class_weights(self, y: np.ndarray) -> np.ndarray:
         if not isinstance(self.class_weight, dict):
             return compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-        # Not left to scikit-learn, which looks up the label "1" as the integer 1.
+        # Not left to scikit-learn, which looks up the label "1" as the integer 1. A fold of
+        # a cross-validation may lack some of the labels.
         classes = self.classes_.tolist()
-        unknown = [label for label in self.class_weight if label not in classes]
-        if unknown:
+        if self.class_weight and not set(self.class_weight) & set(classes):
             raise ValueError(
-                f"class_weight must have labels of y, {classes}, found {unknown}. Remove "
-                "them; a label left out has weight 1."
+                f"class_weight must have labels of y, {brief_repr(classes)}, found only "
+                f"{brief_repr(list(self.class_weight))}. A label left out has weight 1."
             )
         return np.array([self.class_weight.get(label, 1.0) for label in classes])
+
+    @default_switches()
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Predict the class probabilities of each series.
+
+        Parameters and errors are those of :meth:`predict`.
+
+        Returns
+        -------
+        array of shape (n, c)
+            Columns in the order of ``classes_``.
+        """
+        return super().predict_proba(X)
 
     def _predict_proba(self, X: np.ndarray | list) -> np.ndarray:
         return self._outputs(X).softmax(2).mean(0).numpy()

@@ -7,7 +7,7 @@ import hashlib
 import inspect
 from collections.abc import Callable
 from math import inf
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -26,10 +26,12 @@ from dsn_sktime.estimators.parameters import (
     check_n_jobs,
     check_number,
     check_seed,
+    is_text,
+    resolve_device,
 )
 from dsn_sktime.estimators.sklearn_compat import SklearnCompatMixin
 from dsn_sktime.panel import Panel
-from dsn_sktime.runtime import compute_threads, n_threads, resolve_device
+from dsn_sktime.runtime import compute_threads, default_switches, n_threads
 from dsn_sktime.training import Callback, Checkpoint, ProgressBar, Trainer
 from dsn_sktime.training.recipe import Schedule
 
@@ -101,7 +103,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         check_seed(self.random_state)
         check_integer("n_epochs", self.n_epochs, 1)
         check_integer("n_estimators", self.n_estimators, 1)
-        if self.batch_size != "auto":
+        if not is_text(self.batch_size, "auto"):
             # BatchNorm has no variance to divide by in a batch of one.
             check_integer("batch_size", self.batch_size, 2, or_else=" or 'auto'")
         check_number("lr", self.lr, "(0, inf)", lambda lr: 0 < lr < inf)
@@ -126,6 +128,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         """Return the target in a container of sktime; raise if it does not suit the series."""
         raise NotImplementedError
 
+    @default_switches()
     def make_network(self, n_variates: int, n_steps: int, n_outputs: int) -> nn.Module:
         """Return a new, untrained network of this estimator's sizes.
 
@@ -160,6 +163,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         seed = copy.deepcopy(self)._draw_seeds(1)[0]
         return self._build_network(**shape, generator=_generator(seed))
 
+    @default_switches()
     def fit(self, X: Any, y: Any) -> Self:
         """Fit the estimator.
 
@@ -199,6 +203,28 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             self.__dict__.update(before)
             raise
 
+    @default_switches()
+    def predict(self, X: Any) -> Any:
+        """Predict the target of each series.
+
+        Parameters
+        ----------
+        X : array of shape (n, m, L) or any other sktime panel container
+            Series with the variates of those in :meth:`fit`, of any length.
+
+        Returns
+        -------
+        array of shape (n,)
+
+        Raises
+        ------
+        ValueError, TypeError
+            If ``X`` is not as it should be.
+        NotFittedError
+            If the estimator is not fitted.
+        """
+        return super().predict(X)
+
     def _internal_convert(self, X: Any, y: Any = None) -> Any:
         # sktime calls this in fit, whose series are read already, and in predict.
         return super()._internal_convert(read_series(X) if y is None else X, y)
@@ -230,6 +256,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         self.n_variates_ = panel.n_variates
         self._remember(trained)
 
+    @default_switches()  # again, as this may be another thread or process
     def _train(
         self,
         panel: Panel,
@@ -295,14 +322,11 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         return check_random_state(rng).randint(2**31 - 1, size=n)
 
     def _settings(self) -> dict[str, Any]:
-        """Return the parameters, with Python's numbers for numpy's.
+        """Return the parameters, with Python's numbers for all others.
 
         Grids are often numpy arrays; checkpoints hold Python's numbers only.
         """
-        return {
-            name: value.item() if isinstance(value, np.generic) else value
-            for name, value in self.get_params(deep=False).items()
-        }
+        return {name: _as_python(value) for name, value in self.get_params(deep=False).items()}
 
     def _arguments_for(self, function: Callable[..., Any]) -> dict[str, Any]:
         """Return the parameters that a network or a recipe takes by the same name."""
@@ -337,6 +361,12 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         if "network_" in state:
             state["network_"] = state["networks_"][0]
         return state
+
+
+def _as_python(value: Any) -> Any:
+    if isinstance(value, bool | str) or not isinstance(value, Real | np.generic):
+        return value
+    return int(value) if isinstance(value, Integral) else float(value)
 
 
 def _generator(seed: int) -> torch.Generator:
