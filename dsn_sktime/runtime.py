@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from math import inf
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from joblib import effective_n_jobs
 
 from dsn_sktime.kernels import kernel_threads
 
-__all__ = ["compute_threads", "default_switches", "n_threads"]
+__all__ = ["compute_threads", "default_switches", "memory_size", "n_threads"]
 
 _lock = threading.Lock()
 _here = threading.local()
@@ -107,3 +108,13 @@ def _creates_on_cpu() -> bool:
         return torch.empty(0).device.type == "cpu"
     except Exception:
         return False
+
+
+def memory_size(device: torch.device) -> float:
+    """Return the bytes of memory that a device has in all, infinity if unknown."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[1]
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # on Windows
+        return inf

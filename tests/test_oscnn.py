@@ -569,7 +569,7 @@ def assert_refused(
         ("layer_budgets", (1024, 0), ValueError, ["layer_budgets[1]", "found 0"]),
         ("layer_budgets", (10.0, 99), TypeError, ["layer_budgets[0]", "found 10.0"]),
         ("callbacks", [print], TypeError, ["Callback", "Derive"]),
-        ("class_weight", {"c": 2.0}, ValueError, ["labels of y", "found ['c']"]),
+        ("class_weight", {"c": 2.0}, ValueError, ["labels of y", "found only ['c']"]),
     ],
 )
 def test_parameters_that_are_refused(

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from dsn_sktime.estimators.network_classifier import NetworkClassifier
-from dsn_sktime.estimators.network_estimator import _Trained
+from dsn_sktime.estimators.network_estimator import Sizes, _Trained
 from dsn_sktime.estimators.parameters import check_choice, check_integer, check_number
 from dsn_sktime.layers import PADDINGS
 from dsn_sktime.network import DSNNetwork
@@ -281,17 +281,35 @@ class DSNClassifier(NetworkClassifier):
         check_choice("growth", self.growth, GROWTHS)
         check_choice("topology_init", self.topology_init, TOPOLOGY_INITS)
         check_choice("padding", self.padding, PADDINGS)
-        # The kernel groups of the layers after the first; they know their own limits.
-        self._kernel_groups(self.n_bottleneck or self.n_filters)
 
     def _check_shape(self, n_variates: int, n_steps: int, n_outputs: int) -> None:
-        if n_variates == 1:
-            self._kernel_groups(1)
+        # Kernel groups know their own limits. The first layer reads univariate series as
+        # they are, every other one what a 1x1 convolution leaves.
+        for in_channels in (self._width, 1 if n_variates == 1 else self._width):
+            KernelGroups(
+                in_channels,
+                self.n_filters * self.n_kernel_groups,
+                self.kernel_size,
+                self.n_kernel_groups,
+                self.sparsity,
+            )
 
-    def _kernel_groups(self, in_channels: int) -> KernelGroups:
-        out_channels = self.n_filters * self.n_kernel_groups
-        return KernelGroups(
-            in_channels, out_channels, self.kernel_size, self.n_kernel_groups, self.sparsity
+    @property
+    def _width(self) -> int:
+        return self.n_bottleneck or self.n_filters
+
+    def _sizes(self, n_variates: int, n_steps: int, n_outputs: int) -> Sizes:
+        channels, width = self.n_filters * self.n_kernel_groups, self._width
+        first = width if n_variates > 1 else 1
+        n_more = self.n_layers - 1
+        # Half of the kernels' positions at the least lie in an exploration region.
+        positions = channels * self.kernel_size * (first + n_more * width) / 2
+        from_series = n_variates * width if n_variates > 1 else 0
+        return Sizes(
+            layers=self.n_layers,
+            sparse_weights=(1 - self.sparsity) * positions,
+            dense_weights=from_series + channels * (n_more * width + n_outputs),
+            activations=n_steps * channels + self.n_pool * (channels + n_outputs),
         )
 
     def _build_network(

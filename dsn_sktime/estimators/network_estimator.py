@@ -31,7 +31,7 @@ from dsn_sktime.estimators.parameters import (
 )
 from dsn_sktime.estimators.sklearn_compat import SklearnCompatMixin
 from dsn_sktime.panel import Panel
-from dsn_sktime.runtime import compute_threads, default_switches, n_threads
+from dsn_sktime.runtime import compute_threads, default_switches, memory_size, n_threads
 from dsn_sktime.training import Callback, Checkpoint, ProgressBar, Trainer
 from dsn_sktime.training.recipe import Schedule
 
@@ -49,6 +49,23 @@ _CHECKPOINT_FORMAT = 3
 _NEUTRAL_PARAMETERS = ("callbacks", "device", "n_jobs", "random_state", "verbose")
 
 
+# Bytes at the least: of an activated weight its value and int64 position, and in training
+# the best epoch's, a gradient, two moments and a step count; dense weights lack positions.
+# A layer's modules, tensors and their optimizer states are Python objects.
+_KEPT_BYTES = {"sparse_weights": 12, "dense_weights": 4, "layers": 2**13}
+_TRAINED_BYTES = {"sparse_weights": 40, "dense_weights": 24, "layers": 2**15}
+
+
+class Sizes(NamedTuple):
+    """Sizes of a network, to estimate its memory before anything is allocated."""
+
+    layers: int
+    sparse_weights: float
+    dense_weights: int
+    # Values of one series that one training step holds at a time, at the least.
+    activations: int
+
+
 class _Trained(NamedTuple):
     network: nn.Module
     history: list[dict[str, Any]]
@@ -62,8 +79,8 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     ensembles, names of checkpoints, predictions in batches, pickling. A subclass derives
     from this class first and from sktime's base class of its task second. One for a *task*
     writes ``_read_target`` and an ``_fit`` that encodes the target and calls
-    ``_fit_networks``. One for a *network* writes ``_check_shape``, ``_build_network`` and
-    ``_recipe``, and extends ``_check_parameters``.
+    ``_fit_networks``. One for a *network* writes ``_check_shape``, ``_sizes``,
+    ``_build_network`` and ``_recipe``, and extends ``_check_parameters``.
     """
 
     _tags = {
@@ -115,6 +132,9 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         """Raise if no network with these parameters can read series of this shape."""
         raise NotImplementedError
 
+    def _sizes(self, n_variates: int, n_steps: int, n_outputs: int) -> Sizes:
+        raise NotImplementedError
+
     def _build_network(
         self, n_variates: int, n_steps: int, n_outputs: int, generator: torch.Generator
     ) -> nn.Module:
@@ -123,6 +143,31 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
 
     def _recipe(self, n_series: int) -> Schedule:
         raise NotImplementedError
+
+    def _check_memory(self, n_series: int, *shape: int) -> None:
+        """Raise if a parameter above its default asks for more memory than there is."""
+        available, needed = memory_size(resolve_device(self.device)), self._bytes(n_series, *shape)
+        if needed <= available:
+            return
+        # The parameter to name is the one whose default would save most.
+        given = self.get_params(deep=False)
+        saving = {
+            name: needed - type(self)(**{**given, name: default})._bytes(n_series, *shape)
+            for name, default in self.get_param_defaults().items()
+        }
+        name = max(saving, key=lambda name: saving[name])
+        if saving[name] > 0:
+            raise ValueError(
+                f"{name}={given[name]!r} takes {needed / 2**30:,.0f} GiB of memory at the least, "
+                f"found {available / 2**30:,.0f} GiB here. Lower {name}."
+            )
+
+    def _bytes(self, n_series: int, *shape: int) -> float:
+        sizes = self._sizes(*shape)
+        kept = sum(getattr(sizes, name) * n_bytes for name, n_bytes in _KEPT_BYTES.items())
+        trained = sum(getattr(sizes, name) * n_bytes for name, n_bytes in _TRAINED_BYTES.items())
+        n_in_batch = min(self._batch_size(n_series), n_series)
+        return (self.n_estimators - 1) * kept + trained + 4 * n_in_batch * sizes.activations
 
     def _read_target(self, X: Any, y: Any) -> Any:
         """Return the target in a container of sktime; raise if it does not suit the series."""
@@ -158,6 +203,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         shape = {"n_variates": n_variates, "n_steps": n_steps, "n_outputs": n_outputs}
         for name, size in shape.items():
             check_integer(name, size, 1)
+        self._check_memory(1, *shape.values())
         self._check_shape(**shape)
         # A copy, so that a RandomState is not advanced.
         seed = copy.deepcopy(self)._draw_seeds(1)[0]
@@ -244,7 +290,9 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             What the trainer needs to know of the task; tensors are moved to the device.
         """
         panel = Panel.from_sktime(X)
-        self._check_shape(panel.n_variates, panel.values.shape[2], n_outputs)
+        shape = panel.n_variates, panel.values.shape[2], n_outputs
+        self._check_memory(len(panel), *shape)
+        self._check_shape(*shape)
         run_id = self._run_id(panel, targets)
         n_processes = 1 if self.n_jobs is None else min(self.n_estimators, n_threads(self.n_jobs))
         n_each = n_threads(self.n_jobs) // n_processes

@@ -50,6 +50,8 @@ def check_integer(name: str, value: Any, least: int, or_else: str = "") -> None:
         raise TypeError(message)
     if value < least:
         raise ValueError(message)
+    if int(value) >= 2**63:
+        raise ValueError(f"{name} must be below 2**63, found {brief_repr(value)}.")
 
 
 def check_number(name: str, value: Any, interval: str, holds: Callable[[Any], bool]) -> None:
