@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sktime.classification.base import BaseClassifier
 
-from dsn_sktime import DSNClassifier
 from dsn_sktime.analysis import count_flops, count_parameters
-from dsn_sktime.network import DSNNetwork
 
 __all__ = ["Costs", "costs"]
 
@@ -43,33 +40,13 @@ def costs(
         None if the classifier has no torch network.
     """
     shape = (n_variates, series_length, n_classes)
-    if isinstance(classifier, DSNClassifier):
-        return _of_dsn(classifier, *shape)
-    if _is_oscnn(classifier):
-        return _of_oscnn(classifier, *shape)
+    if hasattr(classifier, "make_network"):
+        return _of_ours(classifier, *shape)
     return _of_sktimes(classifier, *shape) if hasattr(classifier, "num_epochs") else None
 
 
-def _of_dsn(classifier: DSNClassifier, m: int, length: int, c: int) -> Costs:
-    own = classifier.get_params(deep=False)
-    taken = {name: own[name] for name in inspect.signature(DSNNetwork).parameters if name in own}
-    network = DSNNetwork(m, c, **taken)
-    n_networks = classifier.n_estimators
-    return Costs(
-        n_networks * count_parameters(network).activated,
-        n_networks * count_flops(network, length).activated,
-    )
-
-
-def _is_oscnn(classifier: BaseClassifier) -> bool:
-    return type(classifier).__name__ == "OSCNNClassifier"
-
-
-def _of_oscnn(classifier: BaseClassifier, m: int, length: int, c: int) -> Costs:
-    from dsn_sktime.oscnn import OSCNNNetwork
-
-    largest = min(max(length // 4, 1), classifier.max_kernel_size)
-    network = OSCNNNetwork(m, c, largest, classifier.layer_budgets)
+def _of_ours(classifier: Any, m: int, length: int, c: int) -> Costs:
+    network = classifier.make_network(m, length, c)
     n_networks = classifier.n_estimators
     return Costs(
         n_networks * count_parameters(network).activated,

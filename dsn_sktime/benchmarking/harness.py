@@ -28,7 +28,7 @@ from sktime.benchmarking.classification import ClassificationBenchmark
 from sktime.classification.base import BaseClassifier
 from threadpoolctl import threadpool_limits
 
-from dsn_sktime import __version__
+from dsn_sktime._version import __version__
 from dsn_sktime.benchmarking.costs import costs
 from dsn_sktime.benchmarking.datasets import Series, load
 from dsn_sktime.benchmarking.estimators import entry, make

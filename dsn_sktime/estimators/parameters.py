@@ -1,4 +1,4 @@
-"""Checks of the parameters that classifiers take: what was given, what would do."""
+"""Checks of parameters: each raises with the name, the value found and what is expected."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def check_callbacks(callbacks: object, random_state: object) -> None:
         if isinstance(callback, Checkpoint) and not isinstance(random_state, Integral):
             raise ValueError(
                 "random_state must be an integer where callbacks has a Checkpoint, found "
-                f"{random_state!r}: else a fit could not be told from others."
+                f"{random_state!r}: a checkpoint is identified by its seed."
             )
 
 
