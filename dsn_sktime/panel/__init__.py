@@ -5,9 +5,19 @@ labels into its order, ``Standardization.fit`` takes mean and deviation of each 
 ``Panel.from_raw`` copies the series to float32.
 """
 
-from dsn_sktime.panel.containers import RawPanel, read_panel
+from dsn_sktime.panel.containers import read_panel
 from dsn_sktime.panel.labels import read_labels
 from dsn_sktime.panel.panel import Panel
+from dsn_sktime.panel.raw_panel import RawPanel
 from dsn_sktime.panel.standardization import Standardization
+from dsn_sktime.panel.variates import match_variates, warn_about_axes
 
-__all__ = ["Panel", "RawPanel", "Standardization", "read_labels", "read_panel"]
+__all__ = [
+    "Panel",
+    "RawPanel",
+    "Standardization",
+    "match_variates",
+    "read_labels",
+    "read_panel",
+    "warn_about_axes",
+]

@@ -387,8 +387,8 @@ def _numbers(values: Any) -> np.ndarray:
         values = values.resolve_conj().resolve_neg().numpy()
     if isinstance(values, np.ma.MaskedArray):
         _check_real(values)
-        is_float = values.dtype.kind == "f"
-        return (values if is_float else values.astype(np.float64)).filled(np.nan)
+        dtype = values.dtype if values.dtype.kind == "f" else np.float64
+        return np.where(np.ma.getmaskarray(values), np.nan, values.data).astype(dtype)
     if isinstance(values, pd.DataFrame | pd.Series):
         dtypes = [values.dtype] if isinstance(values, pd.Series) else values.dtypes
         array = values.to_numpy()

@@ -36,17 +36,15 @@ class Panel:
     lengths: Tensor | None = None
 
     @classmethod
-    def from_raw(cls, raw: RawPanel, standardization: Standardization | None = None) -> Panel:
-        """Copy series to float32, standardized in float64 before.
+    def from_raw(cls, raw: RawPanel, standardization: Standardization) -> Panel:
+        """Copy series to float32, after standardization in float64.
 
-        Missing values become 0: the mean of a standardized variate, and else what they are
-        in the authors' code.
+        Missing values become 0, which is the mean of a standardized variate.
 
         Parameters
         ----------
         raw : RawPanel
-        standardization : Standardization or None, default=None
-            None leaves values as they are.
+        standardization : Standardization
 
         Raises
         ------
@@ -56,10 +54,9 @@ class Panel:
         lengths = raw.lengths
         values = np.zeros((len(raw), raw.n_variates, lengths.max()), dtype=np.float32)
         for rows, chunk in raw.chunks():
-            if standardization is not None:
-                standardization.apply(chunk)
+            standardization.apply(chunk)
             chunk[np.isnan(chunk)] = 0
-            _check_magnitude(chunk, raw, rows.start, standardization)
+            _check_magnitude(chunk, raw, rows.start)
             values[rows, :, : chunk.shape[2]] = chunk
         unequal = lengths.min() < lengths.max()
         return cls(torch.from_numpy(values), torch.from_numpy(lengths) if unequal else None)
@@ -90,21 +87,15 @@ class Panel:
         return Panel(self.values.to(device), lengths)
 
 
-def _check_magnitude(
-    chunk: np.ndarray, raw: RawPanel, start: int, standardization: Standardization | None
-) -> None:
+def _check_magnitude(chunk: np.ndarray, raw: RawPanel, start: int) -> None:
     too_large = ~(np.abs(chunk) <= _LARGEST)
     if not too_large.any():
         return
     row, variate, step = np.argwhere(too_large)[0]
-    given = f"{raw.series[start + row][variate, step]:g} in series {start + row}"
-    deviations = (
-        ""
-        if standardization is None
-        else f" ({chunk[row, variate, step]:.2g} standard deviations of the training series)"
-    )
+    given, scaled = raw.series[start + row][variate, step], chunk[row, variate, step]
+    after = "" if given == scaled else f", which is {scaled:g} on the scale of the training series"
     raise ValueError(
         f"X must have values that single precision can square and sum, up to {_LARGEST:g}, found "
-        f"{given}, variate {variate} (counted from 0){deviations}. Mark fill values as missing "
-        "(NaN), or rescale the variate."
+        f"{given:g} in series {start + row}, variate {variate} (counted from 0){after}. Mark fill "
+        "values as missing (NaN), or rescale the variate."
     )

@@ -71,7 +71,10 @@ class RawPanel:
             if isinstance(series, np.ndarray)
             else [one[columns] for one in series]
         )
-        return replace(self, series=taken)
+        names = self.variate_names
+        if names is not None:
+            names = tuple(names[column] for column in columns)
+        return replace(self, series=taken, variate_names=names)
 
     def chunks(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield float64 copies (k, m, length) of consecutive series, and their rows."""

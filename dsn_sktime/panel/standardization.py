@@ -32,6 +32,11 @@ class Standardization(NamedTuple):
     scale: np.ndarray
 
     @classmethod
+    def identity(cls, n_variates: int) -> Self:
+        """Return what leaves all values as they are."""
+        return cls(np.zeros(n_variates), np.ones(n_variates))
+
+    @classmethod
     def fit(cls, raw: RawPanel) -> Self:
         """Take the statistics of all observed steps of all series.
 
@@ -111,7 +116,7 @@ class Standardization(NamedTuple):
                     f"{found}. {remedy}"
                 )
             warnings.warn(
-                f"X has values that dwarf the others: {found}. {remedy}", UserWarning, stacklevel=4
+                f"X has values that dwarf the others: {found}. {remedy}", UserWarning, stacklevel=7
             )
 
 
