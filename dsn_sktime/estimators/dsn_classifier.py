@@ -34,6 +34,7 @@ _PAPER: dict[str, Any] = {
     "topology_init": "first",
     "padding": "replicate",
     "n_pool": 50,
+    "standardize": False,
     "class_weight": None,
     "n_estimators": 1,
     "callbacks": None,
@@ -100,6 +101,9 @@ class DSNClassifier(NetworkClassifier):
         "replicate" repeats the last time step on the right; "zeros" pads both sides.
     n_pool : int, default=50
         Bins of the average pooling over time before the class scores.
+    standardize : bool, default=True
+        Whether each variate is brought to mean 0 and standard deviation 1, both taken over all
+        time steps of all training series. Else series should be on a common scale of about 1.
     class_weight : None, "balanced" or dict of label to float, default=None
         Weight of each class in the loss, as in scikit-learn.
     n_estimators : int, default=1
@@ -133,6 +137,11 @@ class DSNClassifier(NetworkClassifier):
         Activated weights of the dynamic sparse layers of one network.
     n_variates_ : int
         Variates of the training series.
+    variate_names_ : tuple or None
+        Their names, where the training series were in frames. Later frames must have
+        the same, in any order.
+    mean_, scale_ : arrays of shape (n_variates_,)
+        What was subtracted from each variate, and what it was divided by then.
     classes_ : array of shape (c,)
         Sorted class labels.
     n_classes_ : int
@@ -145,8 +154,8 @@ class DSNClassifier(NetworkClassifier):
     Notes
     -----
     Series may differ in length, within a panel and between ``fit`` and ``predict``:
-    pooling is over each series' own length. Missing values are set to 0, as by the
-    authors. Series should be on a common scale of about 1, as the archive's are.
+    pooling is over each series' own length. Missing values are set to the mean of their
+    variate, or to 0, as by the authors, with ``standardize=False``.
 
     If ``y`` has a single class nothing is trained and that class is predicted always,
     which is sktime's convention; the attributes of the network are then not set.
@@ -199,6 +208,7 @@ class DSNClassifier(NetworkClassifier):
         topology_init: str = "first",
         padding: str = "replicate",
         n_pool: int = 50,
+        standardize: bool = True,
         class_weight: dict | str | None = None,
         n_estimators: int = 1,
         n_jobs: int | None = None,
@@ -223,6 +233,7 @@ class DSNClassifier(NetworkClassifier):
         self.topology_init = topology_init
         self.padding = padding
         self.n_pool = n_pool
+        self.standardize = standardize
         self.class_weight = class_weight
         self.n_estimators = n_estimators
         self.n_jobs = n_jobs

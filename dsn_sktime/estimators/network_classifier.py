@@ -9,11 +9,10 @@ import torch
 from sklearn.model_selection import check_cv
 from sklearn.utils.class_weight import compute_class_weight
 from sktime.classification.base import BaseClassifier
-from sktime.datatypes import convert_to
 
-from dsn_sktime.estimators.inputs import read_labels
 from dsn_sktime.estimators.network_estimator import NetworkEstimator
 from dsn_sktime.estimators.parameters import brief_repr, check_class_weight
+from dsn_sktime.panel import RawPanel, read_labels, read_panel
 from dsn_sktime.runtime import default_switches
 
 __all__ = ["NetworkClassifier"]
@@ -33,10 +32,10 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         super()._check_parameters()
         check_class_weight(self.class_weight)
 
-    def _read_target(self, X: Any, y: Any) -> Any:
-        return read_labels(X, y)
+    def _read_target(self, y: Any, raw: RawPanel) -> Any:
+        return read_labels(y, raw)
 
-    def _fit(self, X: np.ndarray | list, y: np.ndarray) -> NetworkClassifier:
+    def _fit(self, X: RawPanel, y: np.ndarray) -> NetworkClassifier:
         class_indices = torch.from_numpy(np.searchsorted(self.classes_, y))
         class_weight = torch.tensor(self._class_weights(y), dtype=torch.float32)
         self._fit_networks(X, class_indices, self.n_classes_, class_weight=class_weight)
@@ -68,7 +67,29 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         """
         return super().predict_proba(X)
 
-    def _predict_proba(self, X: np.ndarray | list) -> np.ndarray:
+    def _single_class_y_pred(self, X: RawPanel, method: str = "predict") -> np.ndarray:
+        if method == "predict":
+            return np.repeat(self.classes_, len(X))
+        return np.ones((len(X), 1))
+
+    @default_switches()
+    def score(self, X: Any, y: Any) -> float:
+        """Return the accuracy of the predicted labels.
+
+        Parameters
+        ----------
+        X, y
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        float
+        """
+        self.check_is_fitted()
+        raw = read_panel(X, getattr(self, "variate_names_", None))
+        return super().score(raw, self._read_target(y, raw))
+
+    def _predict_proba(self, X: RawPanel) -> np.ndarray:
         return self._outputs(X).softmax(2).mean(0).numpy()
 
     def fit_predict(self, X: Any, y: Any, cv: Any = None, change_state: bool = True) -> np.ndarray:
@@ -116,19 +137,19 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
 
     def _cross_fitted(self, X: Any, y: Any, cv: Any, change_state: bool) -> np.ndarray:
         # sktime's own fails on 3-D arrays and on string labels.
-        y = np.asarray(read_labels(X, y))
+        raw = self._read_training_series(X)
+        y = np.asarray(self._read_target(y, raw))
         if y.ndim != 1:
             raise ValueError(
                 f"y must be 1-D where cv is given, found shape {y.shape}. Call once per column."
             )
         classes = np.unique(y)
-        panel = X if isinstance(X, np.ndarray) else convert_to(X, "df-list", "Panel")
         probabilities = np.zeros((len(y), len(classes)))
         n_tests = np.zeros(len(y), dtype=int)
         for train, test in check_cv(cv, y, classifier=True).split(np.zeros(len(y)), y):
-            fold = self.clone().fit(_rows(panel, train), y[train])
+            fold = self.clone().fit(raw.take(train), y[train])
             columns = np.searchsorted(classes, fold.classes_)
-            probabilities[np.ix_(test, columns)] = fold.predict_proba(_rows(panel, test))
+            probabilities[np.ix_(test, columns)] = fold.predict_proba(raw.take(test))
             n_tests[test] += 1
         if (n_tests != 1).any():
             raise ValueError(
@@ -137,9 +158,5 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
                 f"{np.count_nonzero(n_tests > 1)} in several. Use KFold or StratifiedKFold."
             )
         if change_state:
-            self.fit(X, y)
+            self.fit(raw, y)
         return probabilities
-
-
-def _rows(panel: np.ndarray | list, rows: np.ndarray) -> np.ndarray | list:
-    return panel[rows] if isinstance(panel, np.ndarray) else [panel[row] for row in rows]

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf
 from numbers import Integral, Real
 from typing import Any, NamedTuple, Self
@@ -15,10 +16,10 @@ import torch
 from joblib import Parallel, delayed
 from sklearn.utils import check_random_state
 from sktime.base import BaseEstimator
+from sktime.datatypes._dtypekind import DtypeKind
 from torch import Tensor, nn
 
 from dsn_sktime._version import __version__
-from dsn_sktime.estimators.inputs import read_series
 from dsn_sktime.estimators.parameters import (
     check_callbacks,
     check_choice,
@@ -30,7 +31,14 @@ from dsn_sktime.estimators.parameters import (
     resolve_device,
 )
 from dsn_sktime.estimators.sklearn_compat import SklearnCompatMixin
-from dsn_sktime.panel import Panel
+from dsn_sktime.panel import (
+    Panel,
+    RawPanel,
+    Standardization,
+    match_variates,
+    read_panel,
+    warn_about_axes,
+)
 from dsn_sktime.runtime import compute_threads, default_switches, memory_size, n_threads
 from dsn_sktime.training import Callback, Checkpoint, ProgressBar, Trainer
 from dsn_sktime.training.recipe import Schedule
@@ -105,6 +113,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     batch_size: int | str
     lr: float
     lr_min: float
+    standardize: bool
     n_estimators: int
     n_jobs: int | None
     device: str
@@ -125,6 +134,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             check_integer("batch_size", self.batch_size, 2, or_else=" or 'auto'")
         check_number("lr", self.lr, "(0, inf)", lambda lr: 0 < lr < inf)
         check_number("lr_min", self.lr_min, f"[0, lr={self.lr!r}]", lambda lr: 0 <= lr <= self.lr)
+        check_choice("standardize", self.standardize, (True, False))
         check_choice("verbose", self.verbose, (0, 1))
         check_callbacks(self.callbacks, self.random_state)
 
@@ -169,8 +179,8 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         n_in_batch = min(self._batch_size(n_series), n_series)
         return (self.n_estimators - 1) * kept + trained + 4 * n_in_batch * sizes.activations
 
-    def _read_target(self, X: Any, y: Any) -> Any:
-        """Return the target in a container of sktime; raise if it does not suit the series."""
+    def _read_target(self, y: Any, raw: RawPanel) -> Any:
+        """Return the target in a container of sktime and in the order of the series."""
         raise NotImplementedError
 
     @default_switches()
@@ -215,11 +225,15 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array of shape (n, m, L) or any other sktime panel container
-            n series of m variates and L time steps; a 2-D array holds univariate
-            series. Series may differ in length. Missing values (NaN) are set to 0.
+        X : array of shape (n, m, L), list of arrays, frame or other container of series
+            n series of m variates and L time steps. A 2-D array or a frame with one index
+            level has a univariate series per row; a list has an array (variates, time
+            steps) or a frame (time steps, variates) per series, which may differ in length;
+            a frame with the index (series, time) has a column per variate. Missing values
+            are NaN or masked; trailing steps that are missing in every variate are padding.
         y : array-like of shape (n,)
-            Target of each series: a classifier's class labels.
+            Target of each series: a classifier's class labels. A Series whose index holds
+            the ids of the series is put into their order.
 
         Returns
         -------
@@ -238,12 +252,13 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         Only Ctrl-C leaves it unfitted.
         """
         self._check_parameters()
-        X = read_series(X)
-        y = self._read_target(X, y)
+        raw = self._read_training_series(X)
+        y = self._read_target(y, raw)
         before = dict(vars(self))
         try:
-            # sktime's fit resets the instance first and checks X and y afterwards.
-            return super().fit(X, y)
+            # sktime's fit resets the instance first and checks X and y afterwards. It fits
+            # one estimator per column of y, to labels that are in order by now.
+            return super().fit(replace(raw, ids=None), y)
         except Exception:
             self.__dict__.clear()
             self.__dict__.update(before)
@@ -271,25 +286,57 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         """
         return super().predict(X)
 
-    def _internal_convert(self, X: Any, y: Any = None) -> Any:
-        # sktime calls this in fit, whose series are read already, and in predict.
-        return super()._internal_convert(read_series(X) if y is None else X, y)
+    @staticmethod
+    def _read_training_series(X: Any) -> RawPanel:
+        if isinstance(X, RawPanel):
+            return X
+        raw = read_panel(X)
+        warn_about_axes(raw)
+        return raw
+
+    # Series are read once and by one function: what sktime would check and convert, in fit
+    # and in predict, is a RawPanel.
+
+    def _internal_convert(self, X: RawPanel, y: Any = None) -> Any:
+        return X if y is None else (X, y)
+
+    def _check_input(self, X: RawPanel, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return {
+            "mtype": "RawPanel",
+            "n_instances": len(X),
+            "is_univariate": X.n_variates == 1,
+            "is_equal_length": len(set(X.lengths)) == 1,
+            "has_nans": True,  # or not: both are allowed.
+            "feature_kind": [DtypeKind.FLOAT] * X.n_variates,
+        }
+
+    def _convert_X(self, X: RawPanel, X_mtype: str) -> RawPanel:  # noqa: N802
+        return X
+
+    def _check_convert_X_for_predict(self, X: Any) -> RawPanel:  # noqa: N802
+        names = getattr(self, "variate_names_", None)
+        raw = read_panel(X, names)
+        if not hasattr(self, "n_variates_"):  # A single class needs no network.
+            return raw
+        return match_variates(raw, self.n_variates_, names, type(self).__name__)
 
     def _fit_networks(
-        self, X: np.ndarray | list, targets: Tensor, n_outputs: int, **of_trainer: Any
+        self, raw: RawPanel, targets: Tensor, n_outputs: int, **of_trainer: Any
     ) -> None:
         """Train the networks and store them.
 
         Parameters
         ----------
-        X : array of shape (n, m, L) or list of n frames of shape (length, m)
+        raw : RawPanel
         targets : tensor of shape (n,)
             Encoded targets as the loss reads them.
         n_outputs : int
         **of_trainer
             What the trainer needs to know of the task; tensors are moved to the device.
         """
-        panel = Panel.from_sktime(X)
+        identity = Standardization.identity(raw.n_variates)
+        standardization = Standardization.fit(raw) if self.standardize else identity
+        panel = Panel.from_raw(raw, standardization)
         shape = panel.n_variates, panel.values.shape[2], n_outputs
         self._check_memory(len(panel), *shape)
         self._check_shape(*shape)
@@ -302,6 +349,8 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             for number, seed in enumerate(self._draw_seeds(self.n_estimators))
         )
         self.n_variates_ = panel.n_variates
+        self.variate_names_ = raw.variate_names
+        self.mean_, self.scale_ = standardization
         self._remember(trained)
 
     @default_switches()  # again, as this may be another thread or process
@@ -346,18 +395,20 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             self.network_ = self.networks_[0]
             self.best_epoch_ = best_epochs[0]
 
-    def _outputs(self, X: np.ndarray | list) -> Tensor:
+    def _outputs(self, raw: RawPanel) -> Tensor:
         """Return each network's output for each series: float64 (n_estimators, n, n_outputs)."""
-        panel = Panel.from_sktime(X)
-        if panel.n_variates != self.n_variates_:
-            raise ValueError(
-                f"X must have the {self.n_variates_} variates that this "
-                f"{type(self).__name__} was fitted with, found {panel.n_variates}. Arrays "
-                "have the axes (series, variates, time steps)."
-            )
+        panel = Panel.from_raw(raw, Standardization(self.mean_, self.scale_))
         size = min(_SERIES_PER_BATCH, max(1, _STEPS_PER_BATCH // panel.values.shape[2]))
         with compute_threads(n_threads(self.n_jobs)), torch.no_grad():
-            return torch.cat([self._batch_outputs(batch) for batch in panel.chunks(size)], dim=1)
+            outputs = torch.cat([self._batch_outputs(one) for one in panel.chunks(size)], dim=1)
+        overflown = ~outputs.isfinite().all(2).all(0)
+        if overflown.any():
+            raise FloatingPointError(
+                "X must have values for which the networks' outputs are finite, found others for "
+                f"series {int(overflown.nonzero()[0])} (counted from 0). Rescale it to the scale "
+                "of the training series, or fit again if its values are on that scale."
+            )
+        return outputs
 
     def _batch_outputs(self, batch: Panel) -> Tensor:
         batch = batch.to(next(self.networks_[0].parameters()).device)

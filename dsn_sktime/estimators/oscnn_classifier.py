@@ -49,6 +49,9 @@ class OSCNNClassifier(NetworkClassifier):
     layer_budgets : (int, int), default=(1024, 229376)
         Weights of the first layer per variate, and of the second layer. Each kernel size
         has as many filters as fit in; the third layer follows from the first.
+    standardize : bool, default=True
+        Whether each variate is brought to mean 0 and standard deviation 1, both taken over all
+        time steps of all training series. Else series should be on a common scale of about 1.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class in the loss: by label, or ``n / (c * n_class)``. A label
         left out of a dict has weight 1.
@@ -82,6 +85,11 @@ class OSCNNClassifier(NetworkClassifier):
         Epoch, from 0, with the lowest mean training loss; its state is the model.
     n_variates_ : int
         Variates of the training series.
+    variate_names_ : tuple or None
+        Their names, where the training series were in frames. Later frames must have
+        the same, in any order.
+    mean_, scale_ : arrays of shape (n_variates_,)
+        What was subtracted from each variate, and what it was divided by then.
     classes_ : array of shape (c,)
         Sorted class labels.
     n_classes_ : int
@@ -103,8 +111,8 @@ class OSCNNClassifier(NetworkClassifier):
 
     Series may differ in length, within a panel and between ``fit`` and ``predict``:
     each is surrounded by zeros from its own last time step on, and pooling is over its own
-    length. Missing values are set to 0, as by the authors. Series should be on a common
-    scale of about 1, as the archive's are.
+    length. Missing values are set to the mean of their variate, or to 0, as by the
+    authors, with ``standardize=False``.
 
     If ``y`` has a single class nothing is trained and that class is predicted always,
     which is sktime's convention; the attributes of the network are then not set.
@@ -148,6 +156,7 @@ class OSCNNClassifier(NetworkClassifier):
         patience: int = 50,
         max_kernel_size: int = 89,
         layer_budgets: tuple[int, int] = (1024, 229376),
+        standardize: bool = True,
         class_weight: dict | str | None = None,
         n_estimators: int = 1,
         n_jobs: int | None = None,
@@ -164,6 +173,7 @@ class OSCNNClassifier(NetworkClassifier):
         self.patience = patience
         self.max_kernel_size = max_kernel_size
         self.layer_budgets = layer_budgets
+        self.standardize = standardize
         self.class_weight = class_weight
         self.n_estimators = n_estimators
         self.n_jobs = n_jobs

@@ -1,0 +1,105 @@
+"""Class labels, one per series and in the order of the series."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dsn_sktime.panel.raw_panel import RawPanel
+
+__all__ = ["read_labels"]
+
+
+def read_labels(y: Any, raw: RawPanel) -> Any:
+    """Return class labels that can be sorted, one per series.
+
+    Parameters
+    ----------
+    y : array-like of shape (n,) or (n, q)
+        A Series or frame whose index holds the ids of the series is put into their order.
+        One that is numbered from 0 holds no ids and is taken by position, as is any for
+        series without ids.
+    raw : RawPanel
+        Series that the labels belong to.
+
+    Returns
+    -------
+    array, Series or DataFrame
+
+    Raises
+    ------
+    TypeError
+        If labels of different types cannot be sorted.
+    ValueError
+        If labels are missing, masked, of other series, or more or fewer than the series.
+    """
+    if isinstance(y, list | tuple | pd.Categorical | pd.Index):
+        y = np.asarray(y)
+    if y is None or np.ndim(y) == 0:
+        raise ValueError(f"y must hold one class label per series, found {y!r}.")
+    n_masked = np.count_nonzero(np.ma.getmaskarray(y)) if isinstance(y, np.ma.MaskedArray) else 0
+    n_missing = n_masked or int(np.count_nonzero(pd.isna(y)))
+    if n_missing:
+        raise ValueError(
+            f"y must hold one class label per series, found {n_missing} "
+            f"{'masked' if n_masked else 'missing'} labels. Remove these series or label them."
+        )
+    if isinstance(y, np.ma.MaskedArray):
+        y = y.data
+    if np.ndim(y) == 1:
+        _check_sortable(y)
+    if len(y) != len(raw):
+        per_row = isinstance(y, pd.Series | pd.DataFrame) and y.index.nlevels == 2
+        remedy = "Use y.groupby(level=0, sort=False).first()." if per_row else raw.layout
+        raise ValueError(
+            f"X and y must be of the same length, found {len(raw)} series in X and {len(y)} "
+            f"labels in y. {remedy}"
+        )
+    return _in_order(y, raw.ids) if isinstance(y, pd.Series | pd.DataFrame) else y
+
+
+def _check_sortable(y: Any) -> None:
+    try:
+        np.unique(np.asarray(y))
+    except TypeError as error:
+        types = " and ".join(sorted({type(label).__name__ for label in y}))
+        raise TypeError(
+            f"y must hold class labels that can be sorted, found {types}. Convert them to "
+            "one type, for example with y.astype(str)."
+        ) from error
+
+
+def _in_order(y: pd.Series | pd.DataFrame, ids: pd.Index | None) -> pd.Series | pd.DataFrame:
+    """Put labels with an index into the order of the ids of the series."""
+    if ids is None or y.index.equals(ids):
+        return y
+    by_position = "pass y.to_numpy() if y is in the order of X"
+    numbers = pd.RangeIndex(len(y))
+    # A MultiIndex of series gives numbers no other type, also where sktime has made them up.
+    is_numbered = numbers.equals(ids) or (
+        isinstance(y.index, pd.RangeIndex) and numbers.equals(y.index)
+    )
+    is_unique = ids.is_unique and y.index.is_unique
+    if is_unique and ids.isin(y.index).all():
+        if not is_numbered:
+            return y.iloc[y.index.get_indexer(ids)]
+        raise ValueError(
+            "y must have its labels in the order of X or an index with the ids of the series, "
+            "found the numbers from 0 as the index of one and the same in another order as that of "
+            f"the other: these may be ids or not. Align them, or {by_position}."
+        )
+    if is_numbered:
+        return y
+    if not is_unique:
+        raise ValueError(
+            "X and y must have an index without duplicates where their order differs, found "
+            f"{(ids if not ids.is_unique else y.index).duplicated().sum()} ids that occur again. "
+            f"Make them unique, or {by_position}."
+        )
+    missing = ids[~ids.isin(y.index)]
+    raise ValueError(
+        f"y must have the labels of the series in X, found none in its index for {len(missing)} of "
+        f"them, such as {missing[0]!r}. Select these series, or {by_position}."
+    )

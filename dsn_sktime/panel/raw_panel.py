@@ -1,0 +1,142 @@
+"""Series in plain arrays, in the precision that they were given in."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["RawPanel", "listed"]
+
+# Values of a chunk, which is small beside a panel worth the name.
+_CHUNK_SIZE = 2**18
+# What is beyond is a fill value (1e20, 9.97e36) or a time stamp in nanoseconds, and its
+# square is beyond float32 soon.
+_LARGEST = 1e15
+
+
+@dataclass(frozen=True)
+class RawPanel:
+    """Series as given, not yet scaled or copied.
+
+    Attributes
+    ----------
+    series : array of shape (n, m, L), or list of n arrays of shape (m, length)
+        Real numbers; missing ones are NaN.
+    ids : Index or None
+        Labels of the series, where the container has any.
+    variate_names : tuple or None
+        Labels of the variates, where the container has any.
+    layout : str
+        How the container was read, for error messages.
+    n_padded : int
+        Series whose trailing missing steps were removed.
+    """
+
+    series: np.ndarray | list[np.ndarray]
+    ids: pd.Index | None = None
+    variate_names: tuple[Hashable, ...] | None = None
+    layout: str = ""
+    n_padded: int = 0
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    @property
+    def n_variates(self) -> int:
+        """Variates m of each series."""
+        return self.series[0].shape[0]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Time steps of each series."""
+        if isinstance(self.series, np.ndarray):
+            return np.full(len(self), self.series.shape[2])
+        return np.array([one.shape[1] for one in self.series])
+
+    def take(self, rows: np.ndarray) -> RawPanel:
+        """Return some of the series."""
+        series = self.series
+        taken = series[rows] if isinstance(series, np.ndarray) else [series[row] for row in rows]
+        ids = None if self.ids is None else self.ids[rows]
+        return replace(self, series=taken, ids=ids, n_padded=0)
+
+    def take_variates(self, columns: np.ndarray) -> RawPanel:
+        """Return the series with their variates in another order."""
+        series = self.series
+        taken = (
+            series[:, columns]
+            if isinstance(series, np.ndarray)
+            else [one[columns] for one in series]
+        )
+        names = self.variate_names
+        if names is not None:
+            names = tuple(names[column] for column in columns)
+        return replace(self, series=taken, variate_names=names)
+
+    def chunks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield float64 copies (k, m, length) of consecutive series, and their rows."""
+        if isinstance(self.series, list):
+            for row, one in enumerate(self.series):
+                yield slice(row, row + 1), np.array(one[None], dtype=np.float64, order="C")
+            return
+        size = max(1, _CHUNK_SIZE // self.series[0].size)
+        for start in range(0, len(self), size):
+            rows = slice(start, start + size)
+            yield rows, np.array(self.series[rows], dtype=np.float64, order="C")
+
+    def check_values(self) -> None:
+        """Raise ValueError where values are infinite or no plausible measurements."""
+        for rows, chunk in self.chunks():
+            wrong = np.abs(chunk) > _LARGEST
+            if wrong.any():
+                row, variate, step = np.argwhere(wrong)[0]
+                value = chunk[row, variate, step]
+                where = f"in series {rows.start + row}, variate {variate} (counted from 0)"
+                if np.isinf(value):
+                    raise ValueError(
+                        f"X must be finite, found {value:g} {where}. Replace infinite values; "
+                        "missing values may be NaN."
+                    )
+                raise ValueError(
+                    f"X must have values up to {_LARGEST:g}, as larger ones overflow in single "
+                    f"precision, found {value:g} {where}. Mark fill values as missing (NaN), or "
+                    "rescale the variate."
+                )
+
+    def without_padding(self) -> RawPanel:
+        """Remove the trailing steps of each series that are missing in all variates.
+
+        Raises
+        ------
+        ValueError
+            If a series is missing throughout: nothing says how long it was.
+        """
+        # One look at the last step leaves few series to search.
+        ends = (
+            np.isnan(self.series[:, :, -1]).all(1)
+            if isinstance(self.series, np.ndarray)
+            else np.array([np.isnan(one[:, -1]).all() for one in self.series])
+        )
+        padded = np.flatnonzero(ends)
+        if len(padded) == 0:
+            return self
+        trimmed = list(self.series)
+        for row in padded:
+            observed = np.flatnonzero(~np.isnan(trimmed[row]).all(0))
+            trimmed[row] = trimmed[row][:, : observed[-1] + 1 if len(observed) else 0]
+        empty = np.array([one.shape[1] == 0 for one in trimmed])
+        if empty.any():
+            raise ValueError(
+                "X must have at least one value per series that is not missing, found "
+                f"{listed(empty)} without any. Remove these series."
+            )
+        return replace(self, series=trimmed, n_padded=len(padded))
+
+
+def listed(mask: np.ndarray) -> str:
+    """Return how many series a mask holds, and the first."""
+    rows = np.flatnonzero(mask)
+    return f"{len(rows)} (the first is number {rows[0]}, counted from 0)"

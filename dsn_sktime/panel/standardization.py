@@ -1,0 +1,129 @@
+"""Mean and standard deviation of each variate over a training panel."""
+
+from __future__ import annotations
+
+import warnings
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from dsn_sktime.panel.raw_panel import RawPanel
+
+__all__ = ["Standardization"]
+
+# Values that quartiles are taken of, in all variates together.
+_SAMPLE_SIZE = 2**20
+# A deviation this many times that of the middle half of the values: float32 resolves
+# 1 / 2**23 of a value, so of that half no shape is left.
+_HIDES = 1e6
+# BatchNorm adds 1e-5 to a variance: what varies less than 1e-3 of the rest hardly counts.
+_DWARFS = 1e3
+
+
+class Standardization(NamedTuple):
+    """Map x to (x - mean) / scale.
+
+    Attributes
+    ----------
+    mean, scale : float64 arrays of shape (m,)
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def identity(cls, n_variates: int) -> Self:
+        """Return what leaves all values as they are."""
+        return cls(np.zeros(n_variates), np.ones(n_variates))
+
+    @classmethod
+    def fit(cls, raw: RawPanel) -> Self:
+        """Take the statistics of all observed steps of all series.
+
+        Sums are taken series by series, so that they depend neither on the container nor
+        on what else is padded or missing.
+
+        Returns
+        -------
+        Standardization
+            ``mean`` is 0 for a variate that is missing throughout; ``scale`` is 1 for one
+            that is constant up to rounding.
+
+        Raises
+        ------
+        ValueError
+            If single values are so large that float32 does not resolve the others.
+        """
+        sums = np.zeros((len(raw), raw.n_variates))
+        n_observed = np.zeros_like(sums)
+        low, high = np.full((2, raw.n_variates), [[np.inf], [-np.inf]])
+        for rows, chunk in raw.chunks():
+            missing = np.isnan(chunk)
+            n_observed[rows] = chunk.shape[2] - missing.sum(2)
+            low = np.fmin(low, np.fmin.reduce(chunk, axis=(0, 2)))
+            high = np.fmax(high, np.fmax.reduce(chunk, axis=(0, 2)))
+            chunk[missing] = 0
+            sums[rows] = chunk.sum(2)
+        n = np.maximum(n_observed.sum(0), 1)
+        is_constant = ~(low < high)
+        mean = np.where(low == high, low, sums.sum(0) / n)
+
+        # In units of the largest, so that no square over- or underflows.
+        largest = np.where(is_constant, 1.0, np.maximum(high - mean, mean - low))
+        for rows, chunk in raw.chunks():
+            chunk -= mean[:, None]
+            chunk /= largest[:, None]
+            chunk[np.isnan(chunk)] = 0
+            sums[rows] = np.square(chunk, out=chunk).sum(2)
+        scale = largest * np.sqrt(sums.sum(0) / n)
+        # Of a constant that is a sum of floats, what is left is rounding.
+        is_constant |= scale <= 8 * np.finfo(np.float64).eps * np.abs(mean)
+        fitted = cls(mean, np.where(is_constant, 1.0, scale))
+        fitted._check_outliers(raw, low, high)
+        return fitted
+
+    def apply(self, chunk: np.ndarray) -> None:
+        """Standardize an array of shape (k, m, length) in place."""
+        chunk -= self.mean[:, None]
+        chunk /= self.scale[:, None]
+
+    def _check_outliers(self, raw: RawPanel, low: np.ndarray, high: np.ndarray) -> None:
+        """Look for values beside which the others are as good as constant."""
+        n_sampled = min(len(raw), max(1, _SAMPLE_SIZE // (raw.n_variates * raw.lengths.max())))
+        rows = np.linspace(0, len(raw) - 1, n_sampled).astype(int)
+        sample = [np.asarray(raw.series[row], dtype=np.float64) for row in rows]
+        for variate, scale in enumerate(self.scale):
+            values = np.concatenate([one[variate] for one in sample])
+            values = values[~np.isnan(values)]
+            if len(values) == 0:
+                continue
+            tail, quarter, three, head = np.quantile(values, [0.05, 0.25, 0.75, 0.95])
+            # Where half of the values are equal, the tails have to do.
+            spread = (three - quarter) or (head - tail)
+            if not 0 < spread < scale / _DWARFS:
+                continue
+            middle = (quarter + three) / 2
+            extreme = max(low[variate], high[variate], key=lambda x: abs(x - middle))
+            row = _find(raw, variate, extreme)
+            found = (
+                f"{extreme:g} in series {row}, variate {variate} (counted from 0), while half of "
+                f"the values of this variate lie within {spread:.2g} of one another"
+            )
+            remedy = "Mark fill values as missing (NaN), or take the logarithm of such a variate."
+            if spread < scale / _HIDES:
+                raise ValueError(
+                    "X must have values that single precision resolves beside the largest, found "
+                    f"{found}. {remedy}"
+                )
+            warnings.warn(
+                f"X has values that dwarf the others: {found}. {remedy}", UserWarning, stacklevel=7
+            )
+
+
+def _find(raw: RawPanel, variate: int, value: float) -> int:
+    """Return the first series that holds a value."""
+    return next(
+        rows.start + int((chunk[:, variate] == value).any(1).argmax())
+        for rows, chunk in raw.chunks()
+        if (chunk[:, variate] == value).any()
+    )

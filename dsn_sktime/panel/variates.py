@@ -1,0 +1,89 @@
+"""Variates of later series, put into the order of those of the training series."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable
+
+import numpy as np
+
+from dsn_sktime.panel.raw_panel import RawPanel
+
+__all__ = ["match_variates", "matching_order", "warn_about_axes"]
+
+
+def match_variates(
+    raw: RawPanel, n_variates: int, names: tuple[Hashable, ...] | None, fitted: str
+) -> RawPanel:
+    """Return series with the variates in the order that a network was trained with.
+
+    Parameters
+    ----------
+    raw : RawPanel
+    n_variates : int
+    names : tuple or None
+        Labels of the training series' variates; None leaves the order to the user.
+    fitted : str
+        Name of the estimator, for messages.
+
+    Raises
+    ------
+    ValueError
+        If the number of the variates or their names differ.
+    """
+    if raw.n_variates != n_variates:
+        raise ValueError(
+            f"X must have the {n_variates} variates that this {fitted} was fitted with, found "
+            f"{raw.n_variates}. {raw.layout}"
+        )
+    if names is None or raw.variate_names is None or raw.variate_names == names:
+        return raw
+    order = matching_order(raw.variate_names, names, f"those this {fitted} was fitted with")
+    return raw.take_variates(order)
+
+
+def matching_order(
+    found: tuple[Hashable, ...], expected: tuple[Hashable, ...], whose: str
+) -> np.ndarray:
+    """Return the places at which the expected names are found.
+
+    Names that a container gives of itself (0, 1, ... or var_0, var_1, ...) match any.
+    """
+    if set(found) == set(expected):
+        return np.array([found.index(name) for name in expected])
+    if _is_default(found) or _is_default(expected):
+        return np.arange(len(found))
+    missing = [name for name in expected if name not in found]
+    unexpected = [name for name in found if name not in expected]
+    raise ValueError(
+        f"X must have the variates {whose}, {list(expected)}, found {unexpected} and not "
+        f"{missing}. Rename or select the columns; pass arrays to match them by position."
+    )
+
+
+def _is_default(names: tuple[Hashable, ...]) -> bool:
+    return any(
+        names == tuple(make(i) for i in range(len(names)))
+        for make in (int, str, "var_{}".format, "dim_{}".format)
+    )
+
+
+def warn_about_axes(raw: RawPanel) -> None:
+    """Warn where the axes look swapped, and once for all series that were padded."""
+    if raw.n_padded:
+        warnings.warn(
+            f"{raw.n_padded} of {len(raw)} series end in steps that are missing in every variate. "
+            "They are taken for padding: these series are shorter. Fill such steps if they are "
+            "part of a series.",
+            UserWarning,
+            stacklevel=4,
+        )
+    longest = raw.lengths.max()
+    if raw.n_variates > longest:
+        warnings.warn(
+            f"X has {raw.n_variates} variates and no more than {longest} time steps. If it has the "
+            "axes (series, time steps, variates), use X.transpose(0, 2, 1) for an array and "
+            "[x.T for x in X] for a list.",
+            UserWarning,
+            stacklevel=4,
+        )
