@@ -156,20 +156,25 @@ def test_many_series_are_predicted_in_parts() -> None:
 # Values.
 
 
-@pytest.mark.parametrize("share", [0.2, 1.0])
-def test_missing_values_are_zero(share: float, rng: np.random.Generator) -> None:
+def test_missing_values_are_zero_as_in_the_authors_code(
+    tiny: Callable, rng: np.random.Generator
+) -> None:
     X, y = panel("multivariate")
-    missing = rng.random(X.shape) < share
+    missing = rng.random(X.shape) < 0.2
+    missing[:, 0, -1] = False
     with_nan, with_zero = np.where(missing, np.nan, X), np.where(missing, 0, X)
-    assert np.array_equal(probabilities(with_nan, y), probabilities(with_zero, y))
+    found = tiny(standardize=False).fit(with_nan, y).predict_proba(with_nan)
+    expected = tiny(standardize=False).fit(with_zero, y).predict_proba(with_zero)
+    assert np.array_equal(found, expected)
 
 
-def test_missing_values_in_data_frames_are_zero() -> None:
-    X, y = panel()
-    with_nan, with_zero = X.copy(), X.copy()
-    with_nan[:, 0, 3], with_zero[:, 0, 3] = np.nan, 0
-    frames = [pd.DataFrame(series.T) for series in with_nan]
-    assert np.array_equal(probabilities(frames, y), probabilities(with_zero, y))
+def test_missing_values_are_the_mean_of_their_variate_where_it_is_known(tiny: Callable) -> None:
+    X, y = (part.copy() for part in panel("multivariate"))
+    X[3, 2, 5:9] = np.nan
+    classifier = tiny().fit(X, y)
+    assert np.allclose(classifier.mean_, np.nanmean(X, axis=(0, 2)))
+    filled = np.where(np.isnan(X), classifier.mean_[:, None], X)
+    assert np.array_equal(classifier.predict_proba(X), classifier.predict_proba(filled))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int64", "int8", "uint8", "bool", ">f8"])

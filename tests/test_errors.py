@@ -225,10 +225,10 @@ def with_value(value: float) -> np.ndarray:
     return X
 
 
-@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e39])
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
 def test_infinite_values(fitted: DSNClassifier, value: float) -> None:
     X = with_value(value)
-    words = ["X must be finite", "found 1 infinite", "Replace them"]
+    words = ["X must be finite", f"found {value} in series 3, variate 0", "Replace"]
     assert_fit_fails(fitted, X, panel()[1], ValueError, words)
     with pytest.raises(ValueError, match="X must be finite"):
         fitted.predict(X)
@@ -237,7 +237,7 @@ def test_infinite_values(fitted: DSNClassifier, value: float) -> None:
 def test_infinite_values_in_data_frames(fitted: DSNClassifier) -> None:
     X = frames()
     X[2].iloc[5] = np.inf
-    assert_fit_fails(fitted, X, panel()[1], ValueError, ["X must be finite", "found 1 infinite"])
+    assert_fit_fails(fitted, X, panel()[1], ValueError, ["X must be finite", "series 2, variate 0"])
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,10 @@ def test_series_with_different_variates(fitted: DSNClassifier) -> None:
 
 @pytest.mark.parametrize("X", [None, 3, "series"])
 def test_what_is_no_panel(fitted: DSNClassifier, X: Any) -> None:
-    assert_fit_fails(fitted, X, panel()[1], TypeError, ["X must be", "numpy3D"])
+    words = ["X must be an array", "a list", "a frame", f"found {X!r}"]
+    assert_fit_fails(fitted, X, panel()[1], TypeError, words)
+    with pytest.raises(TypeError, match="X must be an array"):
+        fitted.predict(X)
 
 
 @pytest.mark.parametrize("shape", [(20,), (20, 1, 24, 1)])
@@ -321,7 +324,7 @@ def test_other_variates_at_predict_than_at_fit(fitted: DSNClassifier, convert: C
     for predict in (fitted.predict, fitted.predict_proba):
         with pytest.raises(ValueError, match="X must have") as caught:
             predict(X)
-        assert_says(caught.value, ["the 1 variates", "DSNClassifier", "found 2", "axes"])
+        assert_says(caught.value, ["the 1 variates", "DSNClassifier", "found 2", "series"])
 
 
 def test_a_loss_that_is_no_longer_finite() -> None:

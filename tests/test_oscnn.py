@@ -470,17 +470,6 @@ def test_unequal_lengths_of_a_real_set() -> None:
     assert np.allclose(together[shortest], alone, rtol=0, atol=1e-6)
 
 
-def test_missing_values_are_zero(rng: np.random.Generator) -> None:
-    X, y = panel()
-    missing, zero = X.copy(), X.copy()
-    where = rng.random(X.shape) < 0.2
-    missing[where], zero[where] = np.nan, 0
-    assert np.array_equal(
-        tiny_oscnn().fit(missing, y).predict_proba(missing),
-        tiny_oscnn().fit(zero, y).predict_proba(zero),
-    )
-
-
 @pytest.mark.parametrize("length", [1, 2, 3, 5])
 def test_very_short_series(length: int) -> None:
     X, y = panel("multivariate")

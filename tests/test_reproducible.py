@@ -137,7 +137,7 @@ def test_gradients_stay_switched_on(tiny: Callable) -> None:
 
 def test_an_ensemble_averages_its_networks(tiny: Callable) -> None:
     X, y = panel("multivariate")
-    classifier = tiny(n_estimators=3).fit(X, y)
+    classifier = tiny(n_estimators=3, standardize=False).fit(X, y)
     x = torch.tensor(X, dtype=torch.float32)
     with torch.no_grad():
         each = [network(x).double().softmax(1).numpy() for network in classifier.networks_]

@@ -109,7 +109,7 @@ def _read_list(items: list | tuple) -> RawPanel:
         one, own_names = _read_item(item, number)
         series.append(one)
         names.append(own_names)
-    _check_variates(series)
+    _check_variates(series, are_arrays=not any(names))
     first = names[0] if names else None
     for number, own in enumerate(names):
         if first is not None and own not in (None, first):
@@ -135,15 +135,15 @@ def _read_item(item: Any, number: int) -> tuple[np.ndarray, tuple[Hashable, ...]
     return np.atleast_2d(values), None
 
 
-def _check_variates(series: list[np.ndarray]) -> None:
+def _check_variates(series: list[np.ndarray], are_arrays: bool) -> None:
     n_variates = np.array([one.shape[0] for one in series])
     other = n_variates != n_variates[:1]
     if not other.any():
         return
     remedy = (
         "If these arrays have the axes (time steps, variates), use [x.T for x in X]."
-        if len({one.shape[1] for one in series}) == 1
-        else "Add or remove variates."
+        if are_arrays and len({one.shape[1] for one in series}) == 1
+        else "Add or remove columns."
     )
     raise ValueError(
         f"X must have the same number of variates in each series, {n_variates[0]} as in the "
@@ -292,6 +292,7 @@ def _table_message(X: pd.DataFrame, wrong: list) -> str:
         if is_datetime64_any_dtype(X.dtypes[name]) or _matches(_TIME_NAME, name)
     ]
     ids = [name for name in wrong if name not in labels + times]
+    times = times or ids[1:2]
     found = f"X must be a panel of series, found a table with the columns {_quoted(X.columns)}. "
     if labels and not ids and not times:
         return found + f"Labels are passed as y: use X.drop(columns={labels!r})."

@@ -16,8 +16,9 @@ _SAMPLE_SIZE = 2**20
 # A deviation this many times that of the middle half of the values: float32 resolves
 # 1 / 2**23 of a value, so of that half no shape is left.
 _HIDES = 1e6
-# BatchNorm adds 1e-5 to a variance: what varies less than 1e-3 of the rest hardly counts.
-_DWARFS = 1e3
+# From here on accuracy suffered when fill values like -999 were tried. The largest ratio in
+# 57 training panels of the archive is 3.3.
+_DWARFS = 20
 
 
 class Standardization(NamedTuple):

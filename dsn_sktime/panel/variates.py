@@ -81,8 +81,8 @@ def warn_about_axes(raw: RawPanel) -> None:
     longest = raw.lengths.max()
     if raw.n_variates > longest:
         warnings.warn(
-            f"X has {raw.n_variates} variates and no more than {longest} time steps. If it has the "
-            "axes (series, time steps, variates), use X.transpose(0, 2, 1) for an array and "
+            f"X has {raw.n_variates} variates and series of at most {longest} time steps. If its "
+            "axes are (series, time steps, variates), use X.transpose(0, 2, 1) for an array and "
             "[x.T for x in X] for a list.",
             UserWarning,
             stacklevel=4,
