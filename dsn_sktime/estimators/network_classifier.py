@@ -33,7 +33,9 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         check_class_weight(self.class_weight)
 
     def _read_target(self, y: Any, raw: RawPanel) -> Any:
-        return read_labels(y, raw)
+        y = read_labels(y, raw)
+        _check_discrete(np.asarray(y))
+        return y
 
     def _fit(self, X: RawPanel, y: np.ndarray) -> NetworkClassifier:
         class_indices = torch.from_numpy(np.searchsorted(self.classes_, y))
@@ -66,6 +68,19 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
             Columns in the order of ``classes_``.
         """
         return super().predict_proba(X)
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Predict the natural logarithms of the class probabilities of each series.
+
+        Parameters and errors are those of :meth:`predict`.
+
+        Returns
+        -------
+        array of shape (n, c)
+            Columns in the order of ``classes_``; -inf where a probability is 0.
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
 
     def _single_class_y_pred(self, X: RawPanel, method: str = "predict") -> np.ndarray:
         if method == "predict":
@@ -160,3 +175,17 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         if change_state:
             self.fit(raw, y)
         return probabilities
+
+
+def _check_discrete(y: np.ndarray) -> None:
+    """Raise ValueError where numbers can be no labels; scikit-learn has the same rule."""
+    if y.dtype.kind != "f":
+        return
+    with np.errstate(invalid="ignore"):
+        continuous = y[~(np.isfinite(y) & (y == np.floor(y)))]
+    if len(continuous):
+        raise ValueError(
+            "y must hold class labels, found continuous numbers such as "
+            f"{continuous.flat[0]:g} (unknown label type: continuous). Bin them, or convert them "
+            "with y.astype(str) if they are labels."
+        )
