@@ -9,6 +9,7 @@ import torch
 from sklearn.model_selection import check_cv
 from sklearn.utils.class_weight import compute_class_weight
 from sktime.classification.base import BaseClassifier
+from sktime.utils.warnings import warn
 
 from dsn_sktime.estimators.network_estimator import NetworkEstimator
 from dsn_sktime.estimators.parameters import brief_repr, check_class_weight
@@ -36,6 +37,12 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         y = read_labels(y, raw)
         _check_discrete(np.asarray(y))
         return y
+
+    def _check_input(self, X: RawPanel, y: Any = None, **kwargs: Any) -> dict[str, Any]:
+        if y is not None and len(np.unique(y)) == 1:
+            name = type(self).__name__
+            warn(f"only single label seen in y passed to fit of classifier {name}", obj=self)
+        return super()._check_input(X, y, **kwargs)
 
     def _fit(self, X: RawPanel, y: np.ndarray) -> NetworkClassifier:
         class_indices = torch.from_numpy(np.searchsorted(self.classes_, y))
