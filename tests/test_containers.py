@@ -218,8 +218,10 @@ def twice() -> pd.DataFrame:
         ),
         (
             twice().set_index(
-                pd.MultiIndex.from_arrays([pd.date_range("2020", periods=480), range(480)])
+                pd.MultiIndex.from_arrays([range(480), range(480)], names=["time", "device_id"])
             ),
+            ["['time', 'device_id']", "X.swaplevel()"],
+        ),
             ["time stamps in its first level", "X.swaplevel()"],
         ),
         (

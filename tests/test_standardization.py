@@ -31,8 +31,10 @@ def learner(kind: str) -> DSNClassifier | OSCNNClassifier:
 @pytest.mark.parametrize("kind", ["DSN", "OS-CNN"])
 @pytest.mark.parametrize(
     ("factor", "offset"),
-    [(1, 0), (1, 1e3), (1, 1e4), (1, -1e6), (1, 1e9), (1e-6, 0), (1e6, 0), (1e6, 1e12), (-3, 5)]
-    + [(1e-150, 0), (1e-4, 1e6)],
+    [
+        *[(1, 0), (1, 1e3), (1, 1e4), (1, -1e6), (1, 1e9), (1e-6, 0), (1e6, 0), (1e6, 1e12)],
+        *[(-3, 5), (1e-150, 0), (1e-4, 1e6)],
+    ],
 )
 def test_scale_and_offset_change_no_accuracy(kind: str, factor: float, offset: float) -> None:
     moved = X * factor + offset
@@ -208,14 +210,14 @@ def test_fit_refuses_what_float32_cannot_square(
     assert np.array_equal(classifier.predict_proba(X), expected)
 
 
-@pytest.mark.parametrize("value", [1e7, -1e8, 1e10, 1e14])
+@pytest.mark.parametrize("value", [-1e9, 1e10, 1e14])
 @pytest.mark.parametrize("where", [(slice(None, None, 3), 0, 3), (slice(None), 0, 0), (5, 0, 5)])
 def test_fit_refuses_what_hides_the_other_values(
     tiny: Callable, value: float, where: tuple
 ) -> None:
     classifier = tiny().fit(X, Y)
     expected = classifier.predict_proba(X)
-    filled = with_fill(value if abs(value) > 1e7 else 1e9, where)
+    filled = with_fill(value, where)
     with pytest.raises(ValueError, match=r"in series [05], variate 0 .*Mark fill values"):
         classifier.fit(filled, Y)
     assert np.array_equal(classifier.predict_proba(X), expected)
