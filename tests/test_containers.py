@@ -222,8 +222,6 @@ def twice() -> pd.DataFrame:
             ),
             ["['time', 'device_id']", "X.swaplevel()"],
         ),
-            ["time stamps in its first level", "X.swaplevel()"],
-        ),
         (
             pd.concat({"day": twice()}),
             ["two levels (series, time)", "found 3", "droplevel"],
