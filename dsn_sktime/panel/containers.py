@@ -194,9 +194,9 @@ def _read_long(X: pd.DataFrame) -> RawPanel:
     codes, ids = pd.factorize(X.index.get_level_values(0))
     time = X.index.get_level_values(1)
     _check_time(time, "in the second level of its index")
-    if is_datetime64_any_dtype(ids) and not is_datetime64_any_dtype(time):
+    if _matches(_TIME_NAME, X.index.names[0]) and _matches(_ID_NAME, X.index.names[1]):
         raise ValueError(
-            "X must have an index (series, time), found time stamps in its first level. Use "
+            f"X must have an index (series, time), found the levels {list(X.index.names)}. Use "
             "X.swaplevel()."
         )
     times = pd.factorize(time, sort=True)[0]

@@ -57,7 +57,10 @@ def read_labels(y: Any, raw: RawPanel) -> Any:
             f"X and y must be of the same length, found {len(raw)} series in X and {len(y)} "
             f"labels in y. {remedy}"
         )
-    return _in_order(y, raw.ids) if isinstance(y, pd.Series | pd.DataFrame) else y
+    if isinstance(y, pd.Series | pd.DataFrame):
+        # sktime refuses frames whose index does not increase.
+        return _in_order(y, raw.ids).reset_index(drop=True)
+    return y
 
 
 def _check_sortable(y: Any) -> None:

@@ -80,7 +80,7 @@ class Standardization(NamedTuple):
         # Of a constant that is a sum of floats, what is left is rounding.
         is_constant |= scale <= 8 * np.finfo(np.float64).eps * np.abs(mean)
         fitted = cls(mean, np.where(is_constant, 1.0, scale))
-        fitted._check_outliers(raw, low, high)
+        fitted._check_outliers(raw, low, high, np.flatnonzero(~is_constant))
         return fitted
 
     def apply(self, chunk: np.ndarray) -> None:
@@ -88,12 +88,15 @@ class Standardization(NamedTuple):
         chunk -= self.mean[:, None]
         chunk /= self.scale[:, None]
 
-    def _check_outliers(self, raw: RawPanel, low: np.ndarray, high: np.ndarray) -> None:
+    def _check_outliers(
+        self, raw: RawPanel, low: np.ndarray, high: np.ndarray, variates: np.ndarray
+    ) -> None:
         """Look for values beside which the others are as good as constant."""
         n_sampled = min(len(raw), max(1, _SAMPLE_SIZE // (raw.n_variates * raw.lengths.max())))
         rows = np.linspace(0, len(raw) - 1, n_sampled).astype(int)
         sample = [np.asarray(raw.series[row], dtype=np.float64) for row in rows]
-        for variate, scale in enumerate(self.scale):
+        for variate in variates:
+            scale = self.scale[variate]
             values = np.concatenate([one[variate] for one in sample])
             values = values[~np.isnan(values)]
             if len(values) == 0:

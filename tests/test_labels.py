@@ -1,0 +1,251 @@
+"""Labels reach the series they belong to, and variates the place they were trained in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sktime.datatypes import convert_to
+from tiny import panel, tiny_classifier
+
+N = 80
+IDS = pd.Index([f"T{i}" for i in range(1, N + 1)])
+LABELS = np.arange(N) % 2
+SERIES = np.random.default_rng(0).normal(size=(N, 1, 24)) + 2 * (LABELS[:, None, None] - 0.5)
+FOLDS = StratifiedKFold(2)
+
+
+def long_frame(ids: pd.Index) -> pd.DataFrame:
+    X = convert_to(SERIES, "pd-multiindex", "Panel")
+    return X.set_index(pd.MultiIndex.from_arrays([np.repeat(ids, 24), np.tile(range(24), N)]))
+
+
+def nested_frame(ids: pd.Index) -> pd.DataFrame:
+    return convert_to(SERIES, "nested_univ", "Panel").set_index(ids)
+
+
+def wide_frame(ids: pd.Index) -> pd.DataFrame:
+    return pd.DataFrame(SERIES[:, 0], index=ids)
+
+
+def column_of_series(ids: pd.Index) -> pd.Series:
+    return nested_frame(ids).iloc[:, 0]
+
+
+@pytest.fixture(params=[long_frame, nested_frame, wide_frame, column_of_series])
+def hold(request: pytest.FixtureRequest) -> Callable:
+    """Hold the series in a container with ids."""
+    return request.param
+
+
+def expected() -> np.ndarray:
+    return tiny_classifier().fit(SERIES, LABELS).predict_proba(SERIES)
+
+
+SHUFFLED = np.random.default_rng(1).permutation(N)
+
+
+def frame_of_labels(labels: np.ndarray, index: pd.Index) -> pd.DataFrame:
+    return pd.DataFrame({"class": labels}, index=index)
+
+
+DAYS = pd.date_range("2026-01-01", periods=N)
+
+
+@pytest.mark.parametrize("as_labels", [pd.Series, frame_of_labels])
+@pytest.mark.parametrize("ids", [IDS, pd.Index(range(100, 100 + N)), pd.Index(SHUFFLED), DAYS])
+def test_labels_in_another_order(hold: Callable, ids: pd.Index, as_labels: Callable) -> None:
+    y = as_labels(LABELS, index=ids).sample(frac=1, random_state=0)
+    classifier = tiny_classifier().fit(hold(ids), y)
+    assert np.array_equal(classifier.predict_proba(hold(ids)), expected())
+    right = np.mean(classifier.predict(SERIES) == LABELS)
+    assert classifier.score(hold(ids), y) == right
+
+
+def test_folds_of_labels_in_another_order(hold: Callable) -> None:
+    y = pd.Series(LABELS, index=IDS).sort_index()
+    found = tiny_classifier().fit_predict(hold(IDS), y, cv=FOLDS)
+    assert np.array_equal(found, tiny_classifier().fit_predict(SERIES, LABELS, cv=FOLDS))
+
+
+def test_columns_of_labels_in_another_order(hold: Callable) -> None:
+    y = pd.DataFrame({"a": LABELS, "b": LABELS[::-1]}, index=IDS).sort_index()
+    found = tiny_classifier().fit(hold(IDS), y).predict(SERIES)
+    assert np.array_equal(found["a"], tiny_classifier().fit(SERIES, LABELS).predict(SERIES))
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        LABELS,
+        LABELS.tolist(),
+        pd.Series(LABELS),
+        pd.Series(LABELS, index=IDS),
+        pd.DataFrame({"class": LABELS}),
+    ],
+    ids=["array", "list", "numbered", "same ids", "numbered frame"],
+)
+def test_labels_in_the_order_of_the_series(hold: Callable, y: Any) -> None:
+    classifier = tiny_classifier().fit(hold(IDS), y)
+    assert np.array_equal(classifier.predict_proba(SERIES), expected())
+
+
+@pytest.mark.parametrize("index", [IDS, range(7, 7 + N), SHUFFLED])
+def test_labels_of_series_without_ids_are_taken_by_position(index: Any) -> None:
+    y = pd.Series(LABELS, index=index)
+    for X in (SERIES, list(SERIES[:, 0]), [pd.DataFrame(series.T) for series in SERIES]):
+        assert np.array_equal(tiny_classifier().fit(X, y).predict_proba(SERIES), expected())
+
+
+def test_series_that_are_drawn_twice_with_their_labels(hold: Callable) -> None:
+    if hold is long_frame:
+        pytest.skip("an id there is one series")
+    rows = np.r_[np.arange(N // 2), np.arange(N // 2)]
+    X, y = hold(IDS).iloc[rows], pd.Series(LABELS, index=IDS).iloc[rows]
+    found = tiny_classifier().fit(X, y).predict_proba(SERIES)
+    assert np.array_equal(
+        found, tiny_classifier().fit(SERIES[rows], LABELS[rows]).predict_proba(SERIES)
+    )
+
+
+@pytest.mark.parametrize(
+    ("ids", "y", "words"),
+    [
+        (IDS, pd.Series(LABELS, index="U" + IDS), ["for 80", "'T1'", "y.to_numpy()"]),
+        (IDS, pd.Series(LABELS, index=[*IDS[:-1], "T99"]), ["for 1 ", "'T80'", "y.to_numpy()"]),
+        (IDS, pd.Series(LABELS, index=range(5, N + 5)), ["for 80", "'T1'"]),
+        (IDS, pd.Series(LABELS, index=[*IDS[:-1], "T1"]), ["without duplicates", "1 ids"]),
+        (pd.Index(SHUFFLED), pd.Series(LABELS), ["numbers from 0", "y.to_numpy()"]),
+        (pd.RangeIndex(N), pd.Series(LABELS, index=SHUFFLED), ["numbers from 0", "y.to_numpy()"]),
+    ],
+    ids=["others", "another", "numbers", "twice", "numbered labels", "numbered series"],
+)
+def test_labels_of_other_series(hold: Callable, ids: Any, y: pd.Series, words: list[str]) -> None:
+    X = hold(ids)
+    classifier = tiny_classifier().fit(SERIES, LABELS)
+    for call in (
+        classifier.fit,
+        classifier.score,
+        classifier.fit_predict,
+        lambda X, y: classifier.fit_predict_proba(X, y, cv=2),
+    ):
+        with pytest.raises(ValueError, match="y must") as caught:
+            call(X, y)
+        assert not [word for word in words if word not in str(caught.value)], caught.value
+    assert np.array_equal(classifier.predict_proba(SERIES), expected())
+
+
+def test_labels_of_each_row_of_a_long_frame() -> None:
+    X = long_frame(IDS)
+    y = pd.Series(np.repeat(LABELS, 24), index=X.index)
+    with pytest.raises(ValueError, match=r"80 series in X and 1920 .*y\.groupby\(level=0, sort"):
+        tiny_classifier().fit(X, y)
+    found = tiny_classifier().fit(X, y.groupby(level=0, sort=False).first())
+    assert np.array_equal(found.predict_proba(SERIES), expected())
+
+
+def test_cross_validation_of_series_with_ids() -> None:
+    y = pd.Series(LABELS, index=IDS)
+    found = cross_val_score(tiny_classifier(), wide_frame(IDS), y, cv=FOLDS, error_score="raise")
+    assert np.array_equal(found, cross_val_score(tiny_classifier(), SERIES, LABELS, cv=FOLDS))
+
+
+# Names of variates.
+
+NAMES = ["ax", "ay", "az", "gx", "gy", "gz"]
+MOTIONS, FOUR_LABELS = panel("multivariate")
+
+
+def frames(names: list) -> list[pd.DataFrame]:
+    return [pd.DataFrame(series.T, columns=names) for series in MOTIONS]
+
+
+NAMED = {
+    "frames": frames,
+    "long": lambda names: pd.concat(dict(enumerate(frames(names)))),
+    "nested": lambda names: convert_to(MOTIONS, "nested_univ", "Panel").set_axis(names, axis=1),
+}
+
+
+@pytest.fixture(params=NAMED.values(), ids=NAMED)
+def named(request: pytest.FixtureRequest) -> Callable:
+    """Hold the series in a container with names of variates."""
+    return request.param
+
+
+def reordered(X: Any) -> Any:
+    return [x[x.columns[::-1]] for x in X] if isinstance(X, list) else X[X.columns[::-1]]
+
+
+@pytest.mark.parametrize("names", [NAMES, [3, 1, 4, 15, 9, 2], [("a", i) for i in range(6)]])
+def test_variates_are_found_by_their_names(tiny: Callable, named: Callable, names: list) -> None:
+    if names[0] == ("a", 0):
+        names = pd.Index(names, tupleize_cols=False)
+    X = named(names)
+    classifier = tiny().fit(X, FOUR_LABELS)
+    assert list(classifier.variate_names_) == list(names)
+    assert np.array_equal(classifier.predict_proba(reordered(X)), classifier.predict_proba(X))
+    assert np.array_equal(classifier.predict_proba(X), classifier.predict_proba(MOTIONS))
+    assert classifier.score(reordered(X), FOUR_LABELS) == classifier.score(X, FOUR_LABELS)
+
+
+@pytest.mark.parametrize("others", [NAMED["frames"], NAMED["long"], NAMED["nested"]])
+def test_names_are_those_of_any_container(named: Callable, others: Callable) -> None:
+    classifier = tiny_classifier().fit(named(NAMES), FOUR_LABELS)
+    X = reordered(others(NAMES))
+    assert np.array_equal(classifier.predict_proba(X), classifier.predict_proba(MOTIONS))
+
+
+def test_other_names_are_refused(tiny: Callable, named: Callable) -> None:
+    classifier = tiny().fit(named(NAMES), FOUR_LABELS)
+    before = classifier.predict_proba(MOTIONS)
+    X = named(["ax", "ay", "az", "gx", "gy", "temperature"])
+    for call in (classifier.predict, classifier.predict_proba):
+        with pytest.raises(ValueError, match=r"found \['temperature'\] and not \['gz'\]"):
+            call(X)
+    assert np.array_equal(classifier.predict_proba(MOTIONS), before)
+
+
+@pytest.mark.parametrize("fitted", [None, "var_{}", "dim_{}", "{}"])
+def test_names_that_containers_make_up_match_any(named: Callable, fitted: str | None) -> None:
+    made_up = list(range(6)) if fitted is None else [fitted.format(i) for i in range(6)]
+    classifier = tiny_classifier().fit(named(made_up), FOUR_LABELS)
+    expected = classifier.predict_proba(MOTIONS)
+    assert np.array_equal(classifier.predict_proba(named(NAMES)), expected)
+    assert np.array_equal(classifier.predict_proba(reordered(named(made_up))), expected)
+    named_first = tiny_classifier().fit(named(NAMES), FOUR_LABELS)
+    assert np.array_equal(named_first.predict_proba(named(made_up)), expected)
+
+
+def test_frames_of_a_list_that_disagree() -> None:
+    X = frames(NAMES)
+    expected = tiny_classifier().fit(X, FOUR_LABELS).predict_proba(X)
+    mixed = [x[NAMES[::-1]] if i % 3 else x for i, x in enumerate(X)]
+    classifier = tiny_classifier().fit(mixed, FOUR_LABELS)
+    assert np.array_equal(classifier.predict_proba(mixed), expected)
+    mixed[5] = mixed[5].rename(columns={"gz": "temperature"})
+    message = r"in series 5, .*found \['temperature'\] and not \['gz'\]"
+    for call in (
+        lambda: classifier.fit(mixed, FOUR_LABELS),
+        lambda: classifier.predict(mixed),
+        lambda: classifier.fit_predict(mixed, FOUR_LABELS, cv=2),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    assert np.array_equal(classifier.predict_proba(X), expected)
+
+
+def test_arrays_have_no_names() -> None:
+    assert tiny_classifier().fit(MOTIONS, FOUR_LABELS).variate_names_ is None
+
+
+def test_names_in_folds() -> None:
+    X = frames(NAMES)
+    mixed = [x[NAMES[::-1]] if i % 3 else x for i, x in enumerate(X)]
+    found = tiny_classifier().fit_predict_proba(mixed, FOUR_LABELS, cv=FOLDS)
+    expected = tiny_classifier().fit_predict_proba(MOTIONS, FOUR_LABELS, cv=FOLDS)
+    assert np.array_equal(found, expected)
