@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 
-import numpy as np
 import pytest
 import torch
 from test_training import Recorder, assert_equal_states, recipe, tiny_network, tiny_panel
@@ -20,7 +19,6 @@ from dsn_sktime.network import DSNNetwork
 from dsn_sktime.oscnn import OSCNNNetwork
 from dsn_sktime.panel import Panel
 from dsn_sktime.training import Callback, PlateauRecipe, SparseTrainer, Trainer
-from dsn_sktime.training.adam import Adam
 from dsn_sktime.training.captured_step import CapturedStep, CudaGraphs
 
 GROWTHS = ["random", "gradient", None]
@@ -255,21 +253,6 @@ def test_steps_are_captured_once_per_size_after_three_of_it(sizes):
     replayed = [rows for rows in log if all(rows is not batch for batch in batches)]
     assert len(replayed) == 5
     assert len({rows.data_ptr() for rows in replayed}) == 2
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_adam_takes_a_learning_rate_from_a_tensor(rng, dtype):
-    start = torch.from_numpy(rng.normal(size=(5, 3))).to(dtype)
-    found = []
-    for lr in (0.01, torch.tensor(0.01, dtype=torch.float64)):
-        parameter = torch.nn.Parameter(start.clone())
-        optimizer = Adam([parameter], 1.0)
-        optimizer.lr = lr
-        for gradient in np.random.default_rng(1).normal(size=(4, 5, 3)):
-            parameter.grad = torch.from_numpy(gradient).to(dtype)
-            optimizer.step()
-        found.append(parameter.detach())
-    assert torch.equal(*found)
 
 
 # On a GPU

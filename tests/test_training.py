@@ -9,6 +9,7 @@ import naive
 import numpy as np
 import pytest
 import torch
+from test_adam import take_steps
 from torch import nn
 from torch.nn import functional as F
 
@@ -163,72 +164,6 @@ def test_topology_is_due_every_delta_t_epochs_but_not_after_the_last(n_epochs, d
         assert [epoch for epoch in range(n_epochs) if plan.is_update_epoch(epoch)] == due
     fixed = recipe(n_epochs=n_epochs, delta_t=delta_t, growth=None)
     assert not any(fixed.is_update_epoch(epoch) for epoch in range(n_epochs))
-
-
-# Adam
-
-
-def take_steps(optimizer, parameter, gradients, rates):
-    for gradient, lr in zip(gradients, rates, strict=True):
-        if isinstance(optimizer, Adam):
-            optimizer.lr = lr
-        else:
-            optimizer.param_groups[0]["lr"] = lr
-        parameter.grad = torch.from_numpy(gradient).to(parameter.dtype)
-        optimizer.step()
-
-
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
-def test_adam_is_torchs_while_no_weight_is_replaced(rng, dtype, tolerance):
-    start = torch.from_numpy(rng.normal(size=(3, 2))).to(dtype)
-    gradients, rates = rng.normal(size=(30, 3, 2)), rng.uniform(0.001, 0.1, 30)
-    ours, torchs = (nn.Parameter(start.clone()) for _ in range(2))
-    take_steps(Adam([ours], lr=0.1), ours, gradients, rates)
-    take_steps(torch.optim.Adam([torchs], lr=0.1), torchs, gradients, rates)
-    assert naive.relative_error(ours.detach() - start, torchs.detach() - start) < tolerance
-
-
-def test_adam_leaves_parameters_without_gradient_alone():
-    with_gradient, without = (nn.Parameter(torch.ones(2)) for _ in range(2))
-    optimizer = Adam([with_gradient, without], lr=0.1)
-    with_gradient.grad = torch.ones(2)
-    optimizer.step()
-    assert without.tolist() == [1, 1]
-    assert optimizer.state[without]["step"].tolist() == [0, 0]
-    assert with_gradient.tolist() != [1, 1]
-
-
-def test_moments_follow_the_weights_and_grown_ones_start_from_zero(rng):
-    parameter = nn.Parameter(torch.zeros(4))
-    optimizer = Adam([parameter], lr=0.1)
-    take_steps(optimizer, parameter, rng.normal(size=(3, 4)), [0.1] * 3)
-    before = copy.deepcopy(optimizer.state[parameter])
-    optimizer.replace_weights(parameter, torch.tensor([2, -1, 0, -1]))
-    after = optimizer.state[parameter]
-    assert set(after) == {"step", "exp_avg", "exp_avg_sq"}
-    for name, state in after.items():
-        assert state.tolist() == [before[name][2], 0, before[name][0], 0]
-
-
-def test_grown_weight_is_trained_as_by_a_fresh_adam(rng):
-    parameter = nn.Parameter(torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64))
-    optimizer = Adam([parameter], lr=0.1)
-    early, late = rng.normal(size=(7, 4)), rng.normal(size=(5, 4))
-    take_steps(optimizer, parameter, early, [0.1] * 7)
-    # The third and the first weight survive, in that order; two are grown at 0.
-    with torch.no_grad():
-        parameter.copy_(
-            torch.stack([parameter[2], 0 * parameter[0], parameter[0], 0 * parameter[0]])
-        )
-    optimizer.replace_weights(parameter, torch.tensor([2, -1, 0, -1]))
-    take_steps(optimizer, parameter, late, [0.1] * 5)
-    expected = [
-        naive.adam(3.0, [*early[:, 2], *late[:, 0]], 0.1),
-        naive.adam(0.0, late[:, 1], 0.1),
-        naive.adam(1.0, [*early[:, 0], *late[:, 2]], 0.1),
-        naive.adam(0.0, late[:, 3], 0.1),
-    ]
-    assert naive.relative_error(parameter.detach(), expected) < 1e-12
 
 
 # Topology update of one layer
