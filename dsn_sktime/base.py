@@ -32,8 +32,14 @@ from dsn_sktime.parameters import (
 )
 from dsn_sktime.runtime import compute_threads, n_threads, resolve_device
 from dsn_sktime.sklearn_compat import SklearnCompatMixin
-from dsn_sktime.training import Callback, Checkpoint, ProgressBar, Trainer
-from dsn_sktime.training.recipe import Schedule
+from dsn_sktime.training import (
+    Callback,
+    Checkpoint,
+    CrossEntropy,
+    ProgressBar,
+    Recipe,
+    Trainer,
+)
 
 __all__ = ["BaseNetworkClassifier"]
 
@@ -112,7 +118,7 @@ class BaseNetworkClassifier(SklearnCompatMixin, BaseClassifier):
     def _build_network(self, panel: Panel, generator: torch.Generator) -> nn.Module:
         raise NotImplementedError
 
-    def _recipe(self, n_series: int) -> Schedule:
+    def _recipe(self, n_series: int) -> Recipe:
         raise NotImplementedError
 
     def fit(self, X: Any, y: Any) -> BaseNetworkClassifier:
@@ -202,9 +208,9 @@ class BaseNetworkClassifier(SklearnCompatMixin, BaseClassifier):
             trainer = self._trainer(
                 self._build_network(panel, generator).to(device),
                 self._recipe(len(panel)),
+                CrossEntropy(torch.tensor(class_weight, dtype=torch.float32)),
                 seed=int(seed),
                 callbacks=[*(self.callbacks or ()), *progress],
-                class_weight=torch.tensor(class_weight, dtype=torch.float32, device=device),
                 run_id=f"{run_id}-{number}",
                 name=f"{self._network_name} {number + 1}/{self.n_estimators}",
             )

@@ -14,7 +14,7 @@ from dsn_sktime.network import DSNNetwork
 from dsn_sktime.panel import Panel
 from dsn_sktime.parameters import check_choice, check_integer, check_number
 from dsn_sktime.topology import TOPOLOGY_INITS, KernelGroups
-from dsn_sktime.training import GROWTHS, Callback, Recipe, SparseTrainer
+from dsn_sktime.training import GROWTHS, Callback, SparseRecipe, SparseTrainer
 
 __all__ = ["DSNClassifier"]
 
@@ -313,10 +313,10 @@ class DSNClassifier(BaseNetworkClassifier):
         of_network = {name: settings[name] for name in _OF_NETWORK}
         return DSNNetwork(panel.n_variates, self.n_classes_, **of_network, generator=generator)
 
-    def _recipe(self, n_series: int) -> Recipe:
+    def _recipe(self, n_series: int) -> SparseRecipe:
         settings = self._settings()
         of_recipe = {name: settings[name] for name in _OF_RECIPE}
-        return Recipe(batch_size=self._batch_size(n_series), **of_recipe)
+        return SparseRecipe(batch_size=self._batch_size(n_series), **of_recipe)
 
     def _remember(self, trained: list[tuple[nn.Module, list[dict[str, Any]], int]]) -> None:
         super()._remember(trained)

@@ -11,7 +11,7 @@ from dsn_sktime.base import BaseNetworkClassifier
 from dsn_sktime.oscnn import OSCNNNetwork, os_layer_shapes
 from dsn_sktime.panel import Panel
 from dsn_sktime.parameters import check_integer, check_number
-from dsn_sktime.training import Callback, PlateauRecipe
+from dsn_sktime.training import Callback, Recipe
 
 __all__ = ["OSCNNClassifier"]
 
@@ -219,13 +219,14 @@ class OSCNNClassifier(BaseNetworkClassifier):
         sizes = self._sizes(panel)
         return OSCNNNetwork(panel.n_variates, self.n_classes_, **sizes, generator=generator)
 
-    def _recipe(self, n_series: int) -> PlateauRecipe:
+    def _recipe(self, n_series: int) -> Recipe:
         settings = self._settings()
-        return PlateauRecipe(
+        return Recipe(
             n_epochs=settings["n_epochs"],
             batch_size=self._batch_size(n_series),
             lr=settings["lr"],
             lr_min=settings["lr_min"],
-            factor=settings["lr_factor"],
+            schedule="plateau",
+            lr_factor=settings["lr_factor"],
             patience=settings["patience"],
         )

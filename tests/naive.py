@@ -262,7 +262,7 @@ def enrf(kernel: np.ndarray) -> int:
 
 def adam(
     weight: float,
-    gradients: Sequence[float],
+    gradients: Iterable[float],
     lr: float,
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,

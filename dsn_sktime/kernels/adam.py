@@ -1,4 +1,4 @@
-"""The update of Adam with a step count per weight, compiled for the CPU or in torch's operations."""
+"""Adam's update with a step count per weight, compiled or in torch's operations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ try:
     from dsn_sktime.kernels.views import floats, ints
 except ImportError:  # Without numba, of which dispatch warns, the compiled update is never called.
 
-    def compiled() -> Callable[[Callable], Any]:
+    def compiled(fastmath: bool | set[str] = False) -> Callable[[Callable], Any]:
         """Leave a function as it is."""
         return lambda function: function
 

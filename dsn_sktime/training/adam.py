@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from dsn_sktime.kernels import AdamSettings, adam_step
+from dsn_sktime.training.weight_state import WeightState
 
 __all__ = ["Adam"]
 
 
-class Adam:
+class Adam(WeightState):
     """Adam [1]_ with a step count per weight.
 
     As long as no weight is replaced it is ``torch.optim.Adam``, and with weight decay
@@ -52,16 +53,9 @@ class Adam:
         lr: float | Tensor,
         settings: AdamSettings = AdamSettings(),  # noqa: B008 (a tuple of numbers)
     ) -> None:
+        super().__init__(params, ("exp_avg", "exp_avg_sq"))
         self.lr = lr
         self.settings = settings
-        self.state: dict[Tensor, dict[str, Tensor]] = {
-            parameter: {
-                "step": torch.zeros_like(parameter, dtype=torch.int32),
-                "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter),
-            }
-            for parameter in params
-        }
 
     def zero_grad(self) -> None:
         """Set the parameters' gradients to None."""
@@ -84,36 +78,6 @@ class Adam:
                 self.lr,
                 self.settings,
             )
-
-    def state_dict(self) -> list[dict[str, Tensor]]:
-        """Return moments and step counts, parameter by parameter."""
-        return list(self.state.values())
-
-    @torch.no_grad()
-    def load_state_dict(self, state_dict: list[dict[str, Tensor]]) -> None:
-        """Copy moments and step counts into the tensors that hold them.
-
-        Parameters
-        ----------
-        state_dict : list of dict
-            What ``state_dict`` of an optimizer of the same parameters returned.
-        """
-        for state, loaded in zip(self.state.values(), state_dict, strict=True):
-            for name, tensor in state.items():
-                tensor.copy_(loaded[name])
-
-    @torch.no_grad()
-    def replace_weights(self, parameter: nn.Parameter, source: Tensor) -> None:
-        """Move the state with its weights; that of grown weights starts at zero.
-
-        Parameters
-        ----------
-        parameter : Parameter of shape (n,)
-        source : int64 tensor of shape (n,)
-            Former place of each weight, or -1 for a grown one.
-        """
-        for state in self.state[parameter].values():
-            state.copy_(state[source.clamp(min=0)].masked_fill(source < 0, 0))
 
 
 # Never dropped: a CUDA graph reads the table that it was captured with.
