@@ -13,7 +13,7 @@ from dsn_sktime.estimators.parameters import check_choice, check_integer, check_
 from dsn_sktime.layers import PADDINGS
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.topology import TOPOLOGY_INITS, KernelGroups
-from dsn_sktime.training import GROWTHS, Callback, Recipe, SparseTrainer
+from dsn_sktime.training import Callback, SparseRecipe, SparseTrainer
 
 __all__ = ["DSNClassifier"]
 
@@ -45,7 +45,6 @@ _AT_LEAST_ONE = (
     "n_filters",
     "kernel_size",
     "n_kernel_groups",
-    "delta_t",
     "n_pool",
 )
 
@@ -288,8 +287,6 @@ class DSNClassifier(NetworkClassifier):
         if self.n_bottleneck is not None:
             check_integer("n_bottleneck", self.n_bottleneck, 1)
         check_number("sparsity", self.sparsity, "[0, 1)", lambda share: 0 <= share < 1)
-        check_number("alpha", self.alpha, "[0, 1]", lambda share: 0 <= share <= 1)
-        check_choice("growth", self.growth, GROWTHS)
         check_choice("topology_init", self.topology_init, TOPOLOGY_INITS)
         check_choice("padding", self.padding, PADDINGS)
 
@@ -329,9 +326,9 @@ class DSNClassifier(NetworkClassifier):
         sizes = self._arguments_for(DSNNetwork)
         return DSNNetwork(n_variates, n_outputs, **sizes, generator=generator)
 
-    def _recipe(self, n_series: int) -> Recipe:
-        numbers = self._arguments_for(Recipe)
-        return Recipe(**{**numbers, "batch_size": self._batch_size(n_series)})
+    def _recipe(self, n_series: int) -> SparseRecipe:
+        numbers = {**self._arguments_for(SparseRecipe), "batch_size": self._batch_size(n_series)}
+        return SparseRecipe(**numbers)
 
     def _remember(self, trained: list[_Trained]) -> None:
         super()._remember(trained)

@@ -6,15 +6,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.metrics import accuracy_score
 from sklearn.model_selection import check_cv
-from sklearn.utils.class_weight import compute_class_weight
 from sktime.classification.base import BaseClassifier
 from sktime.utils.warnings import warn
 
 from dsn_sktime.estimators.network_estimator import NetworkEstimator
 from dsn_sktime.estimators.parameters import brief_repr, check_class_weight
-from dsn_sktime.panel import RawPanel, read_labels, read_panel
+from dsn_sktime.panel import RawPanel, read_labels, read_panel, read_sample_weight
 from dsn_sktime.runtime import default_switches
+from dsn_sktime.training import CrossEntropy
 
 __all__ = ["NetworkClassifier"]
 
@@ -45,14 +46,25 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         return super()._check_input(X, y, **kwargs)
 
     def _fit(self, X: RawPanel, y: np.ndarray) -> NetworkClassifier:
-        class_indices = torch.from_numpy(np.searchsorted(self.classes_, y))
-        class_weight = torch.tensor(self._class_weights(y), dtype=torch.float32)
-        self._fit_networks(X, class_indices, self.n_classes_, class_weight=class_weight)
+        raw, y = self._with_weight(X, y)
+        class_indices = np.searchsorted(self.classes_, y)
+        class_weight = torch.tensor(
+            self._class_weights(class_indices, raw.sample_weight), dtype=torch.float32
+        )
+        targets, objective = torch.from_numpy(class_indices), CrossEntropy(class_weight)
+        self._fit_networks(raw, targets, self.n_classes_, objective)
         return self
 
-    def _class_weights(self, y: np.ndarray) -> np.ndarray:
-        if not isinstance(self.class_weight, dict):
-            return compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+    def _class_weights(
+        self, class_indices: np.ndarray, sample_weight: np.ndarray | None
+    ) -> np.ndarray:
+        if self.class_weight is None:
+            return np.ones(self.n_classes_)
+        if isinstance(self.class_weight, str):
+            totals = np.bincount(class_indices, sample_weight, minlength=self.n_classes_)
+            is_present = totals > 0
+            balanced = totals.sum() / (is_present.sum() * np.where(is_present, totals, 1))
+            return np.where(is_present, balanced, 1)
         # Not left to scikit-learn, which looks up the label "1" as the integer 1. A fold of
         # a cross-validation may lack some of the labels.
         classes = self.classes_.tolist()
@@ -95,13 +107,13 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         return np.ones((len(X), 1))
 
     @default_switches()
-    def score(self, X: Any, y: Any) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy of the predicted labels.
 
         Parameters
         ----------
-        X, y
-            As in :meth:`fit`.
+        X, y, sample_weight
+            As in :meth:`fit`; the weights are those of the mean.
 
         Returns
         -------
@@ -109,7 +121,10 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         """
         self.check_is_fitted()
         raw = read_panel(X, getattr(self, "variate_names_", None))
-        return super().score(raw, self._read_target(y, raw))
+        y = self._read_target(y, raw)
+        if sample_weight is not None:
+            sample_weight = read_sample_weight(sample_weight, raw)
+        return float(accuracy_score(y, self.predict(raw), sample_weight=sample_weight))
 
     def _predict_proba(self, X: RawPanel) -> np.ndarray:
         return self._outputs(X).softmax(2).mean(0).numpy()

@@ -37,11 +37,11 @@ from dsn_sktime.panel import (
     Standardization,
     match_variates,
     read_panel,
+    read_sample_weight,
     warn_about_axes,
 )
 from dsn_sktime.runtime import compute_threads, default_switches, memory_size, n_threads
-from dsn_sktime.training import Callback, Checkpoint, ProgressBar, Trainer
-from dsn_sktime.training.recipe import Schedule
+from dsn_sktime.training import Callback, Checkpoint, Objective, ProgressBar, Recipe, Trainer
 
 __all__ = ["NetworkEstimator"]
 
@@ -72,6 +72,12 @@ class Sizes(NamedTuple):
     dense_weights: int
     # Values of one series that one training step holds at a time, at the least.
     activations: int
+
+
+class _TrainingData(NamedTuple):
+    panel: Panel
+    targets: Tensor
+    sample_weight: Tensor | None
 
 
 class _Trained(NamedTuple):
@@ -127,13 +133,12 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         resolve_device(self.device)
         check_n_jobs(self.n_jobs)
         check_seed(self.random_state)
-        check_integer("n_epochs", self.n_epochs, 1)
         check_integer("n_estimators", self.n_estimators, 1)
         if not is_text(self.batch_size, "auto"):
             # BatchNorm has no variance to divide by in a batch of one.
             check_integer("batch_size", self.batch_size, 2, or_else=" or 'auto'")
         check_number("lr", self.lr, "(0, inf)", lambda lr: 0 < lr < inf)
-        check_number("lr_min", self.lr_min, f"[0, lr={self.lr!r}]", lambda lr: 0 <= lr <= self.lr)
+        self._recipe(n_series=2)  # checks what it takes
         check_choice("standardize", self.standardize, (True, False))
         check_choice("verbose", self.verbose, (0, 1))
         check_callbacks(self.callbacks, self.random_state)
@@ -151,7 +156,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         """Return an untrained network that maps (B, m, L) and lengths to (B, n_outputs)."""
         raise NotImplementedError
 
-    def _recipe(self, n_series: int) -> Schedule:
+    def _recipe(self, n_series: int) -> Recipe:
         raise NotImplementedError
 
     def _check_memory(self, n_series: int, *shape: int) -> None:
@@ -220,7 +225,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         return self._build_network(**shape, generator=_generator(seed))
 
     @default_switches()
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit the estimator.
 
         Parameters
@@ -234,6 +239,9 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         y : array-like of shape (n,)
             Target of each series: a classifier's class labels. A Series whose index holds
             the ids of the series is put into their order.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weight of each series in the loss, of which only the ratios count. A series of
+            weight 0 is left out. None gives all the same weight.
 
         Returns
         -------
@@ -253,6 +261,8 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         """
         self._check_parameters()
         raw = self._read_training_series(X)
+        if sample_weight is not None:
+            raw = replace(raw, sample_weight=read_sample_weight(sample_weight, raw))
         y = self._read_target(y, raw)
         before = dict(vars(self))
         try:
@@ -320,8 +330,18 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             return raw
         return match_variates(raw, self.n_variates_, names, type(self).__name__)
 
+    @staticmethod
+    def _with_weight(raw: RawPanel, y: np.ndarray) -> tuple[RawPanel, np.ndarray]:
+        """Leave out the series of weight 0, and the weights if all others are the same."""
+        if raw.sample_weight is None:
+            return raw, y
+        rows = np.flatnonzero(raw.sample_weight)
+        taken = raw.take(rows)
+        is_same = bool(np.all(taken.sample_weight == 1))
+        return replace(taken, sample_weight=None) if is_same else taken, y[rows]
+
     def _fit_networks(
-        self, raw: RawPanel, targets: Tensor, n_outputs: int, **of_trainer: Any
+        self, raw: RawPanel, targets: Tensor, n_outputs: int, objective: Objective
     ) -> None:
         """Train the networks and store them.
 
@@ -331,8 +351,8 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         targets : tensor of shape (n,)
             Encoded targets as the loss reads them.
         n_outputs : int
-        **of_trainer
-            What the trainer needs to know of the task; tensors are moved to the device.
+        objective : Objective
+            Loss of outputs and targets.
         """
         identity = Standardization.identity(raw.n_variates)
         standardization = Standardization.fit(raw) if self.standardize else identity
@@ -340,12 +360,16 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         shape = panel.n_variates, panel.values.shape[2], n_outputs
         self._check_memory(len(panel), *shape)
         self._check_shape(*shape)
-        run_id = self._run_id(panel, targets)
+        weight = raw.sample_weight
+        data = _TrainingData(
+            panel, targets, None if weight is None else torch.from_numpy(weight.astype(np.float32))
+        )
+        run_id = self._run_id(data)
         n_processes = 1 if self.n_jobs is None else min(self.n_estimators, n_threads(self.n_jobs))
         n_each = n_threads(self.n_jobs) // n_processes
         train = delayed(self._train)
         trained = Parallel(n_jobs=n_processes)(
-            train(panel, targets, n_outputs, of_trainer, seed, number, run_id, n_each)
+            train(data, n_outputs, objective, seed, number, run_id, n_each)
             for number, seed in enumerate(self._draw_seeds(self.n_estimators))
         )
         self.n_variates_ = panel.n_variates
@@ -356,10 +380,9 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     @default_switches()  # again, as this may be another thread or process
     def _train(
         self,
-        panel: Panel,
-        targets: Tensor,
+        data: _TrainingData,
         n_outputs: int,
-        of_trainer: dict[str, Any],
+        objective: Objective,
         seed: int,
         number: int,
         run_id: str,
@@ -367,22 +390,24 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     ) -> _Trained:
         """Train one network; runs in a process of its own where ``n_jobs`` says so."""
         device = resolve_device(self.device)
-        shape = (panel.n_variates, panel.values.shape[2], n_outputs)
+        shape = (data.panel.n_variates, data.panel.values.shape[2], n_outputs)
         progress = [ProgressBar()] if self.verbose else []
         with compute_threads(n_kernel_threads):
             trainer = self._trainer(
                 self._build_network(*shape, generator=_generator(seed)).to(device),
-                self._recipe(len(panel)),
+                self._recipe(len(data.panel)),
+                objective,
                 seed=int(seed),
                 callbacks=[*(self.callbacks or ()), *progress],
                 run_id=f"{run_id}-{number}",
                 name=f"{self._network_name} {number + 1}/{self.n_estimators}",
-                **{
-                    name: value.to(device) if isinstance(value, Tensor) else value
-                    for name, value in of_trainer.items()
-                },
             )
-            trainer.fit(panel.to(device), targets.to(device))
+            weight = data.sample_weight
+            trainer.fit(
+                data.panel.to(device),
+                data.targets.to(device),
+                None if weight is None else weight.to(device),
+            )
         history = [{"network": number, **record} for record in trainer.history]
         return _Trained(trainer.network, history, trainer.best_epoch)
 
@@ -438,7 +463,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             return max(min(n_series // 10, 16), 2)
         return self._settings()["batch_size"]
 
-    def _run_id(self, panel: Panel, targets: Tensor) -> str:
+    def _run_id(self, data: _TrainingData) -> str:
         """Return a digest of the data and of every setting that shapes the result."""
         settings = self._settings()
         shaping = {name: settings[name] for name in settings if name not in _NEUTRAL_PARAMETERS}
@@ -446,10 +471,12 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         made_by = type(self).__name__, __version__, _CHECKPOINT_FORMAT
         callbacks = [repr(c) for c in self.callbacks or () if not isinstance(c, Checkpoint)]
         digest = hashlib.sha256(repr((made_by, shaping, seed, callbacks)).encode())
-        digest.update(repr((panel.values.shape, targets.tolist())).encode())
+        panel = data.panel
+        digest.update(repr((panel.values.shape, data.targets.tolist())).encode())
         digest.update(panel.values.numpy().reshape(-1).data)
-        if panel.lengths is not None:
-            digest.update(panel.lengths.numpy().data)
+        for more in (panel.lengths, data.sample_weight):
+            if more is not None:
+                digest.update(more.numpy().data)
         return digest.hexdigest()[:16]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -463,7 +490,9 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
 
 
 def _as_python(value: Any) -> Any:
-    if isinstance(value, bool | str) or not isinstance(value, Real | np.generic):
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, bool) or not isinstance(value, Real):
         return value
     return int(value) if isinstance(value, Integral) else float(value)
 

@@ -9,9 +9,9 @@ import torch
 
 from dsn_sktime.estimators.network_classifier import NetworkClassifier
 from dsn_sktime.estimators.network_estimator import Sizes
-from dsn_sktime.estimators.parameters import brief_repr, check_integer, check_number
+from dsn_sktime.estimators.parameters import brief_repr, check_integer
 from dsn_sktime.oscnn import OSCNNNetwork, os_layer_shapes
-from dsn_sktime.training import Callback, PlateauRecipe
+from dsn_sktime.training import Callback, Recipe
 
 __all__ = ["OSCNNClassifier"]
 
@@ -202,8 +202,6 @@ class OSCNNClassifier(NetworkClassifier):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        check_number("lr_factor", self.lr_factor, "(0, 1)", lambda factor: 0 < factor < 1)
-        check_integer("patience", self.patience, 0)
         check_integer("max_kernel_size", self.max_kernel_size, 1)
         if not isinstance(self.layer_budgets, tuple | list) or len(self.layer_budgets) != 2:
             raise ValueError(
@@ -240,6 +238,6 @@ class OSCNNClassifier(NetworkClassifier):
         sizes = self._network_sizes(n_steps)
         return OSCNNNetwork(n_variates, n_outputs, **sizes, generator=generator)
 
-    def _recipe(self, n_series: int) -> PlateauRecipe:
-        numbers = {**self._arguments_for(PlateauRecipe), "factor": self._settings()["lr_factor"]}
-        return PlateauRecipe(**{**numbers, "batch_size": self._batch_size(n_series)})
+    def _recipe(self, n_series: int) -> Recipe:
+        numbers = {**self._arguments_for(Recipe), "batch_size": self._batch_size(n_series)}
+        return Recipe(**{**numbers, "schedule": "plateau"})

@@ -1,16 +1,16 @@
-"""Checks of parameters: each raises with the name, the value found and what is expected."""
+"""Checks of the parameters that no recipe checks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from math import inf
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import torch
 from sklearn.utils import check_random_state
 
 from dsn_sktime.training import Callback, Checkpoint
+from dsn_sktime.training.checks import brief_repr, check_choice, check_integer, check_number
 
 __all__ = [
     "brief_repr",
@@ -25,46 +25,10 @@ __all__ = [
     "resolve_device",
 ]
 
-_LONGEST_REPR = 80
-
-
-def brief_repr(value: object) -> str:
-    """Return ``repr(value)`` on one line, shortened where it is long."""
-    text = " ".join(repr(value).split())
-    return (
-        text
-        if len(text) <= _LONGEST_REPR
-        else f"{text[:_LONGEST_REPR]}... ({type(value).__name__})"
-    )
-
 
 def is_text(value: object, text: str) -> bool:
     """Return True if ``value`` is this string; arrays do not compare to a single truth value."""
     return isinstance(value, str) and value == text
-
-
-def check_integer(name: str, value: Any, least: int, or_else: str = "") -> None:
-    """Raise unless a parameter is an integer of at least ``least``."""
-    message = f"{name} must be an integer of at least {least}{or_else}, found {brief_repr(value)}."
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(message)
-    if value < least:
-        raise ValueError(message)
-    if int(value) >= 2**63:
-        raise ValueError(f"{name} must be below 2**63, found {brief_repr(value)}.")
-
-
-def check_number(name: str, value: Any, interval: str, holds: Callable[[Any], bool]) -> None:
-    """Raise unless a number lies in an interval, which NaN never does."""
-    message = f"{name} must be a number in {interval}, found {brief_repr(value)}."
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(message)
-    try:
-        is_inside = holds(float(value))
-    except OverflowError:
-        is_inside = False
-    if not is_inside:
-        raise ValueError(message)
 
 
 def check_class_weight(class_weight: object) -> None:
@@ -79,13 +43,6 @@ def check_class_weight(class_weight: object) -> None:
             "class_weight must be None, 'balanced' or a dict of label to weight, found "
             f"{brief_repr(class_weight)}."
         )
-
-
-def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
-    """Raise unless a parameter is one of the choices, which are strings, integers or None."""
-    if not isinstance(value, str | Integral | None) or value not in choices:
-        listed = ", ".join(repr(choice) for choice in choices)
-        raise ValueError(f"{name} must be one of {listed}, found {brief_repr(value)}.")
 
 
 def check_callbacks(callbacks: object, random_state: object) -> None:
