@@ -59,7 +59,7 @@ def read_labels(y: Any, raw: RawPanel) -> Any:
         )
     if isinstance(y, pd.Series | pd.DataFrame):
         # sktime refuses frames whose index does not increase.
-        return _in_order(y, raw.ids).reset_index(drop=True)
+        return _in_order("y", y, raw.ids).reset_index(drop=True)
     return y
 
 
@@ -100,7 +100,12 @@ def read_sample_weight(sample_weight: Any, raw: RawPanel) -> np.ndarray | None:
     if isinstance(sample_weight, pd.Series):
         sample_weight = _in_order("sample_weight", sample_weight, raw.ids)
     try:
-        weight = np.ma.filled(np.ma.asarray(sample_weight, dtype=np.float64), np.nan)
+        values = np.ma.asarray(sample_weight)
+        if values.dtype == object:  # such as pandas' arrays with missing values
+            values = np.ma.array([np.nan if one is pd.NA else one for one in values], dtype=float)
+        if values.dtype.kind not in "biuf":
+            raise TypeError
+        weight = np.ma.filled(values.astype(np.float64), np.nan)
     except (TypeError, ValueError):
         found = type(sample_weight).__name__
         raise TypeError(f"{expected}, found a {found} of other values.") from None
