@@ -36,6 +36,7 @@ PAPER = {
     "topology_init": "first",
     "padding": "replicate",
     "n_pool": 50,
+    "standardize": False,
     "class_weight": None,
     "n_estimators": 1,
     "callbacks": None,
@@ -128,8 +129,8 @@ def test_paper_is_the_recipe_of_the_paper() -> None:
     assert set(parameters) - set(PAPER) == NOT_IN_PAPER
 
 
-def test_defaults_are_those_of_the_paper() -> None:
-    assert {name: defaults()[name] for name in PAPER} == PAPER
+def test_defaults_are_those_of_the_paper_but_for_the_scale() -> None:
+    assert {name: defaults()[name] for name in PAPER} == {**PAPER, "standardize": True}
 
 
 @pytest.mark.parametrize("override", [{"n_epochs": 5}, {"n_filters": 59, "random_state": 3}])
