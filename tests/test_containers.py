@@ -65,6 +65,7 @@ OF_ALL = {
     "list of masked arrays": lambda X: [masked(x) for x in X],
     "array of arrays": objects,
     "nested arrays": nested_of_arrays,
+    "Series of frames": lambda X: pd.Series([pd.DataFrame(x.T) for x in X]),
     "swapped view": lambda X: np.ascontiguousarray(X.transpose(2, 1, 0)).transpose(2, 1, 0),
 }
 
@@ -207,7 +208,7 @@ def twice() -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("X", "words"),
     [
-        (twice(), ["one row per series and time", "(0, 0)", "share an id"]),
+        (twice(), ["one row per series and time", "series 0 and time 0", "share an id"]),
         (
             twice().set_index(pd.MultiIndex.from_tuples([(None, i) for i in range(480)])),
             ["without missing values", "series id"],
@@ -445,6 +446,15 @@ NAMES = np.repeat([f"T{i}" for i in range(20)], 12)
             ["X.set_index(['machine', 'tick'])"],
         ),
         (sensor_table().set_axis(range(4), axis=1), ["X.set_index([0, 1])"]),
+        (sensor_table().rename(columns={"timestamp": "t"}), ["X.set_index(['id', 't'])"]),
+        (
+            sensor_table().rename(columns={"id": "p", "timestamp": "q"}).astype(float),
+            ["X.set_index(['p', 'q'])"],
+        ),
+        (
+            pd.DataFrame(UNIVARIATE[:, 0]).reset_index(names="Unnamed: 0"),
+            ["X.drop(columns=['Unnamed: 0'])"],
+        ),
         (sensor_table().rename(columns={"id": "Subject ID"}), ["'Subject ID', 'timestamp'"]),
         (sensor_table().drop(columns="id"), ["'timestamp'", "<series id>"]),
         (sensor_table().set_index("id"), ["<series id>", "'timestamp'"]),
@@ -467,7 +477,11 @@ NAMES = np.repeat([f"T{i}" for i in range(20)], 12)
             pd.concat({"a": pd.DataFrame(UNIVARIATE[:, 0])}, axis=1),
             ["columns", "X.stack()", "found 1 and 2"],
         ),
-        (pd.DataFrame({"a": [np.zeros(3), 4.0]}), ["a series in each cell", "row 1"]),
+        (pd.DataFrame({"a": [np.zeros(3), 4.0]}), ["series in each cell", "row 1"]),
+        (
+            pd.DataFrame({"a": [pd.DataFrame(np.zeros((3, 2)))] * 20}),
+            ["univariate series in each cell", "row 0", "from a list"],
+        ),
         (pd.DataFrame(), ["at least one series", "(0, 0)"]),
     ],
     ids=lambda value: None if isinstance(value, list) else "-".join(map(str, value.columns[:3])),
@@ -486,7 +500,9 @@ def test_tables_that_are_no_panels(table: pd.DataFrame, words: list[str]) -> Non
         ((series for series in UNIVARIATE), ["found generator", "list(X)"]),
         (dict(enumerate(UNIVARIATE)).values(), ["found dict_values", "list(X)"]),
         (scipy.sparse.csr_matrix(UNIVARIATE[:, 0]), ["found csr_matrix", "X.toarray()"]),
-        (torch.tensor(UNIVARIATE).to_sparse(), ["sparse", "X.to_dense()"]),
+        (torch.tensor(UNIVARIATE).to_sparse(), ["dense tensor", "X.to_dense()"]),
+        (torch.zeros(20, 1, 24, device="meta"), ["dense tensor that holds its values"]),
+        (torch.nested.nested_tensor(list(torch.tensor(UNIVARIATE))), ["X.unbind()"]),
         (UNIVARIATE[0, 0], ["found shape (24,)", "X[None, None]"]),
         (torch.tensor(UNIVARIATE[0, 0]), ["found shape (24,)", "X[None, None]"]),
         (UNIVARIATE[0, 0].tolist(), ["list of float", "[X]"]),
@@ -499,6 +515,9 @@ def test_tables_that_are_no_panels(table: pd.DataFrame, words: list[str]) -> Non
         ([{"a": 1}] * 20, ["list of dict"]),
         (list(UNIVARIATE[:, :, :, None]), ["found shape (1, 24, 1) as series 0"]),
         ([[1.0, 2.0], [[1.0], [2.0, 3.0]]], ["found list as series 1"]),
+        ([[[1.0, 2.0, 3.0], [2.0, 3.0]]] * 20, ["found list as series 0"]),
+        ([torch.tensor(1.0)] * 20, ["found shape ()"]),
+        ([[]] * 20, ["20 series without any"]),
         (
             [series[:, : 10 + i].T for i, series in enumerate(MULTIVARIATE[:20])],
             ["same number of variates", "[x.T for x in X]"],

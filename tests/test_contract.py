@@ -129,8 +129,7 @@ def test_paper_is_the_recipe_of_the_paper() -> None:
     assert set(parameters) - set(PAPER) == NOT_IN_PAPER
 
 
-def test_defaults_are_those_of_the_paper() -> None:
-    # But for series on any scale; those of the archive are on a common one.
+def test_defaults_are_those_of_the_paper_but_for_the_scale() -> None:
     assert {name: defaults()[name] for name in PAPER} == {**PAPER, "standardize": True}
 
 

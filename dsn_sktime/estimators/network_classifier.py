@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,16 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         if y is not None and len(np.unique(y)) == 1:
             name = type(self).__name__
             warn(f"only single label seen in y passed to fit of classifier {name}", obj=self)
+        return super()._check_input(X, y, **kwargs)
+
+    def _check_input(self, X: RawPanel, y: Any = None, **kwargs: Any) -> dict[str, Any]:
+        if y is not None and len(np.unique(y)) == 1:
+            warnings.warn(
+                f"only single label seen in y passed to fit of {type(self).__name__}: nothing is "
+                "trained, and this label is predicted always.",
+                UserWarning,
+                stacklevel=4,
+            )
         return super()._check_input(X, y, **kwargs)
 
     def _fit(self, X: RawPanel, y: np.ndarray) -> NetworkClassifier:

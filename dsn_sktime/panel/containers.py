@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Sized
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from pandas.api.types import is_datetime64_any_dtype, is_integer_dtype, is_numeric_dtype
+from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 
 from dsn_sktime.panel.raw_panel import RawPanel, listed
 from dsn_sktime.panel.variates import matching_order
@@ -28,8 +28,10 @@ _WIDE = (
 _LONG = "A frame with two index levels has the levels (series, time) and a column per variate."
 
 # Columns of a table that are no time steps of a series.
-_ID_NAME = re.compile(r"(.*[ _])?(id|ids|uuid|instance|case|series|subject|window|unit)", re.I)
-_TIME_NAME = re.compile(r"(.*[ _])?(time|times|timestamps?|datetime|date|ts)", re.I)
+_ID_NAME = re.compile(
+    r"(.*[ _])?(ids?|uuid|instance|case|series|subject|window|unit)|unnamed: \d+", re.I
+)
+_TIME_NAME = re.compile(r"(.*[ _])?(time[ _]?(stamp|step|index)?s?|datetime|date|ts|t)", re.I)
 _LABEL_NAME = re.compile(r"(.*[ _])?(labels?|class|target)", re.I)
 
 
@@ -57,7 +59,7 @@ def read_panel(X: Any, variate_names: tuple[Hashable, ...] | None = None) -> Raw
     raw = _read(X, variate_names)
     lengths = raw.lengths if len(raw) else np.array([0])
     if (lengths == 0).all() or raw.n_variates == 0:
-        found = f"shape {np.shape(X)}" if hasattr(X, "shape") else f"{len(raw)} series"
+        found = f"shape {np.shape(X)}" if hasattr(X, "shape") else f"{len(raw)} series without any"
         raise ValueError(
             "X must have at least one series, one variate and one time step, found "
             f"{found if len(raw) or hasattr(X, 'shape') else 'an empty list'}."
@@ -99,7 +101,7 @@ def _read_array(values: np.ndarray) -> RawPanel:
 
 
 def _read_list(items: list | tuple) -> RawPanel:
-    if items and all(np.ndim(item) == 0 for item in items):
+    if items and not any(_holds_values(item) or hasattr(item, "__array__") for item in items):
         raise TypeError(
             f"X must be a list of series, found a list of {type(items[0]).__name__}. A list of "
             "one univariate series is [X]."
@@ -210,9 +212,9 @@ def _read_long(X: pd.DataFrame) -> RawPanel:
     again = np.flatnonzero((np.diff(codes) == 0) & (np.diff(times) == 0))
     if len(again):
         raise ValueError(
-            "X must have one row per series and time, found several for "
-            f"{X.index[order[again[0]]]!r}. Give series that share an id different ones, or drop "
-            "duplicate rows."
+            "X must have one row per series and time, found several for series "
+            f"{ids[codes[again[0]]]} and time {time[order[again[0]]]}. Give series that share an "
+            "id different ones, or drop duplicate rows."
         )
     values = _numbers(X)
     if not (np.diff(order) == 1).all():
@@ -226,12 +228,12 @@ def _read_nested(X: pd.DataFrame) -> RawPanel:
     series = []
     for number in range(len(X)):
         cells = [X.iat[number, column] for column in range(X.shape[1])]
-        lengths = {len(cell) if isinstance(cell, Sized) else -1 for cell in cells}
-        if -1 in lengths:
+        if not all(_holds_values(cell) and np.ndim(cell) == 1 for cell in cells):
             raise ValueError(
-                "X must have a series in each cell where it has some, found a single value in row "
-                f"{number} (counted from 0)."
+                "X must have a univariate series in each cell where it has some, found others in "
+                f"row {number} (counted from 0). Series of several variates are read from a list."
             )
+        lengths = {len(cell) for cell in cells}
         if len(lengths) > 1 or not _share_index(cells):
             # As sktime does: matched by time, and missing where one has no value.
             aligned = pd.DataFrame({i: pd.Series(cell) for i, cell in enumerate(cells)})
@@ -315,16 +317,17 @@ def _matches(pattern: re.Pattern, name: Hashable) -> bool:
 
 def _keys_by_value(X: pd.DataFrame) -> list:
     """Find a column that numbers blocks of rows, and one that increases within each."""
-    integers = [i for i in range(min(3, X.shape[1])) if is_integer_dtype(X.dtypes.iloc[i])]
-    for i in integers:
-        ids = X.iloc[:, i].to_numpy()
+    first = _numbers(X.iloc[:, :3]).astype(np.float64).T
+    for i, ids in enumerate(first):
+        if not (ids % 1 == 0).all():
+            continue
         same = np.diff(ids) == 0
         n_blocks = 1 + np.count_nonzero(~same)
         # Eight increases in a row are no chance.
         if not 1 < n_blocks <= len(X) - 8 or n_blocks != len(np.unique(ids)):
             continue
-        for j in range(min(3, X.shape[1])):
-            if j != i and (np.diff(X.iloc[:, j].to_numpy(np.float64))[same] > 0).all():
+        for j, times in enumerate(first):
+            if j != i and (np.diff(times)[same] > 0).all():
                 return [X.columns[i], X.columns[j]]
     return []
 
@@ -375,17 +378,14 @@ def _read_other(X: Any) -> RawPanel:
 
 
 def _holds_values(cell: object) -> bool:
-    return isinstance(cell, pd.Series | np.ndarray | list | tuple | torch.Tensor)
+    kinds = pd.DataFrame | pd.Series | np.ndarray | list | tuple | torch.Tensor
+    return isinstance(cell, kinds) and getattr(cell, "ndim", 1) > 0
 
 
 def _numbers(values: Any) -> np.ndarray:
     """Return an array of real numbers, NaN where they are masked or missing."""
     if isinstance(values, torch.Tensor):
-        values = values.detach().cpu()
-        if values.layout != torch.strided:
-            raise TypeError("X must be a dense tensor, found a sparse one. Use X.to_dense().")
-        values = values.float() if values.dtype == torch.bfloat16 else values
-        values = values.resolve_conj().resolve_neg().numpy()
+        values = _from_torch(values)
     if isinstance(values, np.ma.MaskedArray):
         _check_real(values)
         dtype = values.dtype if values.dtype.kind == "f" else np.float64
@@ -400,6 +400,18 @@ def _numbers(values: Any) -> np.ndarray:
         array = np.asarray(values)
     _check_real(array)
     return array
+
+
+def _from_torch(values: torch.Tensor) -> np.ndarray:
+    if values.is_nested or values.layout != torch.strided or values.is_quantized or values.is_meta:
+        raise TypeError(
+            "X must be a dense tensor that holds its values, found another kind. Use "
+            "X.unbind() of a nested tensor, X.to_dense() of a sparse one and X.dequantize() of a "
+            "quantized one."
+        )
+    values = values.detach().cpu()
+    values = values.float() if values.dtype == torch.bfloat16 else values
+    return values.resolve_conj().resolve_neg().numpy()
 
 
 def _check_real(values: np.ndarray) -> None:
