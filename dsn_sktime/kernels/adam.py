@@ -68,34 +68,32 @@ def adam_step(
     lr : float or tensor of shape ()
     settings : AdamSettings
     """
-    is_compiled = all(uses_sparse_kernels(each) and each.is_contiguous() for each in weights)
-    update = _compiled_step if is_compiled else _dense_step
-    update(weights, gradients, states, corrections, lr, settings)
-
-
-def _dense_step(
-    weights: list[Tensor],
-    gradients: list[Tensor],
-    states: list[dict[str, Tensor]],
-    corrections: Tensor,
-    lr: float | Tensor,
-    settings: AdamSettings,
-) -> None:
-    # All tensors at once: on a GPU they are so small that launches are what counts. Nothing is
-    # read back, so that the step may be captured in a CUDA graph.
     steps, means, squares = (
         [state[name] for state in states] for name in ("step", "exp_avg", "exp_avg_sq")
     )
+    beta1, beta2, eps, weight_decay = settings
+    if all(uses_sparse_kernels(weight) and weight.is_contiguous() for weight in weights):
+        gradients = [gradient.contiguous() for gradient in gradients]
+        tensors = zip(weights, gradients, means, squares, steps, strict=True)
+        _update(
+            np.array([[one.data_ptr() for one in of_one] for of_one in tensors], dtype=np.int64),
+            np.array([weight.numel() for weight in weights], dtype=np.int64),
+            corrections.numpy(),
+            *map(np.float32, (float(lr), beta1, beta2, eps, 1 - float(lr) * weight_decay)),
+        )
+        return
+    # All tensors at once: on a GPU they are so small that launches are what counts. Nothing is
+    # read back, so that the step may be captured in a CUDA graph.
     torch._foreach_add_(steps, 1)
-    torch._foreach_lerp_(means, gradients, 1 - settings.beta1)
-    torch._foreach_mul_(squares, settings.beta2)
-    torch._foreach_addcmul_(squares, gradients, gradients, value=1 - settings.beta2)
+    torch._foreach_lerp_(means, gradients, 1 - beta1)
+    torch._foreach_mul_(squares, beta2)
+    torch._foreach_addcmul_(squares, gradients, gradients, value=1 - beta2)
     column = _flat(steps).clamp(max=corrections.shape[1] - 1)
     first, second = corrections.index_select(1, column)
     change = (_flat(means) * first).mul_(-lr)
-    change /= (_flat(squares) * second).sqrt_().add_(settings.eps)
-    if settings.weight_decay:
-        change -= _flat(weights) * (lr * settings.weight_decay)
+    change /= (_flat(squares) * second).sqrt_().add_(eps)
+    if weight_decay:
+        change -= _flat(weights) * (lr * weight_decay)
     parts = change.split([weight.numel() for weight in weights])
     shaped = [part.view(weight.shape) for part, weight in zip(parts, weights, strict=True)]
     torch._foreach_add_(weights, shaped)
@@ -105,36 +103,8 @@ def _flat(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
-def _compiled_step(
-    weights: list[Tensor],
-    gradients: list[Tensor],
-    states: list[dict[str, Tensor]],
-    corrections: Tensor,
-    lr: float | Tensor,
-    settings: AdamSettings,
-) -> None:
-    gradients = [gradient.contiguous() for gradient in gradients]
-    addresses = [
-        [tensor.data_ptr() for tensor in (weight, gradient, *_in_order(state))]
-        for weight, gradient, state in zip(weights, gradients, states, strict=True)
-    ]
-    decayed = 1 - float(lr) * settings.weight_decay
-    numbers = float(lr), settings.beta1, settings.beta2, settings.eps, decayed
-    adam_steps(
-        np.array(addresses, dtype=np.int64),
-        np.array([weight.numel() for weight in weights], dtype=np.int64),
-        corrections[0].numpy(),
-        corrections[1].numpy(),
-        *map(np.float32, numbers),
-    )
-
-
-def _in_order(state: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    return state["exp_avg"], state["exp_avg_sq"], state["step"]
-
-
 @compiled()
-def adam_steps(addresses, sizes, first, second, lr, beta1, beta2, eps, decayed):
+def _update(addresses, sizes, corrections, lr, beta1, beta2, eps, decayed):
     """Update several parameters in place.
 
     Parameters
@@ -142,48 +112,28 @@ def adam_steps(addresses, sizes, first, second, lr, beta1, beta2, eps, decayed):
     addresses : int64 array of shape (n_parameters, 5)
         Of weights, gradients, first and second moments (float32) and step counts (int32).
     sizes : int64 array of shape (n_parameters,)
-    first, second : float32 arrays of shape (m,)
-        ``1 / (1 - beta**t)`` of both moments at t, 1 in the last.
+    corrections : float32 array of shape (2, m)
     lr, beta1, beta2, eps, decayed : float32
         The last is ``1 - lr * weight_decay``.
     """
-    for i in range(len(sizes)):
-        n = sizes[i]
-        _update(
-            floats(addresses[i, 0], n),
-            floats(addresses[i, 1], n),
-            floats(addresses[i, 2], n),
-            floats(addresses[i, 3], n),
-            ints(addresses[i, 4], n),
-            first,
-            second,
-            lr,
-            beta1,
-            beta2,
-            eps,
-            decayed,
-        )
-
-
-@compiled()
-def _update(
-    weights, gradients, means, squares, steps, first, second, lr, beta1, beta2, eps, decayed
-):
-    one, last = np.float32(1), np.int32(first.size - 1)
+    one, last = np.float32(1), np.int32(corrections.shape[1] - 1)
     of_first, of_second = np.empty(_N_LOOKED_UP, np.float32), np.empty(_N_LOOKED_UP, np.float32)
-    # In short loops over few arrays each: only these become vector code.
-    for start in range(0, weights.size, _N_LOOKED_UP):
-        stop = min(start + _N_LOOKED_UP, weights.size)
-        n, weight, gradient = stop - start, weights[start:stop], gradients[start:stop]
-        mean, square, done = means[start:stop], squares[start:stop], steps[start:stop]
-        for i in range(n):
-            done[i] += np.int32(1)
-            t = np.uint32(min(done[i], last))
-            of_first[i], of_second[i] = first[t], second[t]
-        for i in range(n):
-            mean[i] += (one - beta1) * (gradient[i] - mean[i])
-        for i in range(n):
-            square[i] = beta2 * square[i] + (one - beta2) * gradient[i] * gradient[i]
-        for i in range(n):
-            denominator = np.sqrt(square[i] * of_second[i]) + eps
-            weight[i] = decayed * weight[i] - lr * (mean[i] * of_first[i]) / denominator
+    for parameter in range(len(sizes)):
+        place = addresses[parameter]
+        # In short loops over few arrays each: only these become vector code.
+        for start in range(0, sizes[parameter], _N_LOOKED_UP):
+            n = min(sizes[parameter] - start, _N_LOOKED_UP)
+            weight, gradient = floats(place[0] + 4 * start, n), floats(place[1] + 4 * start, n)
+            mean, square = floats(place[2] + 4 * start, n), floats(place[3] + 4 * start, n)
+            done = ints(place[4] + 4 * start, n)
+            for i in range(n):
+                done[i] += np.int32(1)
+                t = np.uint32(min(done[i], last))
+                of_first[i], of_second[i] = corrections[0, t], corrections[1, t]
+            for i in range(n):
+                mean[i] += (one - beta1) * (gradient[i] - mean[i])
+            for i in range(n):
+                square[i] = beta2 * square[i] + (one - beta2) * gradient[i] * gradient[i]
+            for i in range(n):
+                denominator = np.sqrt(square[i] * of_second[i]) + eps
+                weight[i] = decayed * weight[i] - lr * (mean[i] * of_first[i]) / denominator

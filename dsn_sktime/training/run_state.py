@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from math import isfinite
 from numbers import Integral, Real
 from typing import Any
 
@@ -15,6 +14,8 @@ from dsn_sktime.training.recipe import Recipe
 __all__ = ["check_run_state"]
 
 _NOT_NEGATIVE = ("step", "exp_avg_sq", "running_var", "num_batches_tracked")
+# Of a history; compared, not converted: an integer may be beyond all floats.
+_LARGEST = 1e300
 # Compiled code counts on from here in int32.
 _MOST_STEPS = 2**30
 
@@ -74,9 +75,10 @@ def _check_history(history: Any, metric: str, n_epochs: int) -> None:
         )
         for name, number in record.items():
             is_number = isinstance(number, Real) and not isinstance(number, bool)
-            holds = is_number and isfinite(number) and (number >= 0 or name == metric)
+            holds = is_number and abs(number) < _LARGEST and (number >= 0 or name == metric)
             _require(isinstance(name, str) and holds, "history", f"{name}={number!r}")
-        _require(record["epoch"] == epoch, "history", f"epoch={record['epoch']!r}")
+        is_next = _is_integer(record["epoch"]) and record["epoch"] == epoch
+        _require(is_next, "history", f"epoch={record['epoch']!r}")
 
 
 def _kept_epoch(losses: list[float], keep: str) -> int:
@@ -101,6 +103,7 @@ def _check_tensors(name: str, found: Any, expected: dict[str, Tensor]) -> None:
         other, entry = found[key], f"{name}[{key!r}]"
         _require(isinstance(other, Tensor), entry, f"{type(other).__name__}")
         is_alike = other.shape == tensor.shape and other.dtype == tensor.dtype
+        is_alike = is_alike and other.layout == tensor.layout
         _require(is_alike, entry, f"{other.dtype} of shape {tuple(other.shape)}")
         _require(bool(torch.isfinite(other).all()), entry, "values that are not finite")
         if key.endswith(_NOT_NEGATIVE):
