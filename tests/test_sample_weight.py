@@ -105,7 +105,7 @@ WRONG = {
     "infinite": (np.r_[1, np.inf, np.ones(18)], "found inf for series 1"),
     "NA": (pd.array([None] + [1.0] * 19, dtype="Float64"), "series 0"),
     "masked": (np.ma.masked_greater(np.arange(20.0), 18), "found nan for series 19"),
-    "zeros": (np.zeros(20), "found 0 for all of them"),
+    "zeros": (np.zeros(20), "found zero weights only"),
     "text": (["heavy"] * 20, "found a list of other values"),
     "complex": (np.ones(20) * 1j, "other values"),
     "set": ({1, 2}, "found a set of other values"),

@@ -23,6 +23,7 @@ EXPECTED = {
     "check_requires_y_none": "the message speaks of class labels",
     "check_classifier_data_not_an_array": "containers are recognized by their type",
     "check_sample_weights_not_an_array": "containers are recognized by their type",
+    "check_sample_weights_pandas_series": "its frame of two columns is taken for ids and times",
     "check_supervised_y_2d": "a column of labels is one of several targets to sktime",
     "check_sample_weight_equivalence_on_dense_data": "a repeated series is drawn twice as often, "
     "in other batches, where one of weight 2 counts twice",

@@ -10,7 +10,6 @@ import torch
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import check_cv
 from sktime.classification.base import BaseClassifier
-from sktime.utils.warnings import warn
 
 from dsn_sktime.estimators.network_estimator import NetworkEstimator
 from dsn_sktime.estimators.parameters import brief_repr, check_class_weight
@@ -42,17 +41,11 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
 
     def _check_input(self, X: RawPanel, y: Any = None, **kwargs: Any) -> dict[str, Any]:
         if y is not None and len(np.unique(y)) == 1:
-            name = type(self).__name__
-            warn(f"only single label seen in y passed to fit of classifier {name}", obj=self)
-        return super()._check_input(X, y, **kwargs)
-
-    def _check_input(self, X: RawPanel, y: Any = None, **kwargs: Any) -> dict[str, Any]:
-        if y is not None and len(np.unique(y)) == 1:
             warnings.warn(
                 f"only single label seen in y passed to fit of {type(self).__name__}: nothing is "
                 "trained, and this label is predicted always.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         return super()._check_input(X, y, **kwargs)
 

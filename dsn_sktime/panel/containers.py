@@ -272,7 +272,8 @@ def _check_columns(X: pd.DataFrame, long: bool = False) -> None:
         wrong = wrong or _keys_by_value(X)
     if not wrong:
         return
-    if len(wrong) == X.shape[1] and not any(map(_is_key, wrong)):
+    is_text = not is_numeric_dtype(X.dtypes.iloc[0])
+    if is_text and len(wrong) == X.shape[1] and not any(map(_is_key, wrong)):
         raise TypeError(
             f"X must hold real numbers, found dtype {X.dtypes.iloc[0]} in column {wrong[0]!r}. "
             "Convert it, for example with X.astype(float)."
@@ -353,12 +354,12 @@ def _read_other(X: Any) -> RawPanel:
         check_is_scitype(X, "Panel")
     ):
         return _read_list(convert_to(X, "df-list", "Panel"))
-    if isinstance(X, dict):
+    if hasattr(X, "toarray"):
+        remedy = "Use X.toarray(): sparse arrays are not read."
+    elif isinstance(X, dict):
         remedy = "Use list(X.values())."
     elif isinstance(X, pd.Series):
         remedy = "A single series is [X]; several, with an index (series, time), X.to_frame()."
-    elif hasattr(X, "toarray"):
-        remedy = "Use X.toarray(): sparse arrays are not read."
     elif hasattr(X, "to_pandas"):
         remedy = "Use X.to_pandas()."
     elif hasattr(X, "__array__"):

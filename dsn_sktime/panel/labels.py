@@ -118,7 +118,7 @@ def read_sample_weight(sample_weight: Any, raw: RawPanel) -> np.ndarray | None:
             "A series of weight 0 is left out."
         )
     if not weight.any():
-        raise ValueError(f"{expected} and one above 0, found 0 for all of them.")
+        raise ValueError(f"{expected} and one above 0, found zero weights only.")
     if (weight == weight[0]).all():
         return None
     # By the largest first: sums of large numbers overflow.
