@@ -190,8 +190,11 @@ class _FusedNetwork:
         if x.requires_grad and with_gradients:
             return False
         ways = {(norm.eps, norm.momentum, norm.training) for norm in self._norms}
-        as_made = engine.eps, engine.momentum
-        return ways == {(*as_made, True)} or (ways == {(*as_made, False)} and not with_gradients)
+        if len(ways) > 1:
+            return False
+        # Training changes the momentum from batch to batch to recompute running statistics.
+        eps, engine.momentum, is_training = ways.pop()
+        return eps == engine.eps and (is_training or not with_gradients)
 
     def scores(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Score each class; see :meth:`DSNNetwork.forward`."""

@@ -261,18 +261,23 @@ def enrf(kernel: np.ndarray) -> int:
 
 
 def adam(
-    value: float,
+    weight: float,
     gradients: Iterable[float],
     lr: float,
-    betas: tuple = (0.9, 0.999),
+    betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    state: tuple[float, float, int] = (0.0, 0.0, 0),
 ) -> float:
-    """Return one scalar weight after a step of Adam along each gradient, from zero moments."""
-    mean = square = 0.0
-    for step, gradient in enumerate(gradients, start=1):
-        mean = betas[0] * mean + (1 - betas[0]) * gradient
-        square = betas[1] * square + (1 - betas[1]) * gradient**2
-        unbiased_mean = mean / (1 - betas[0] ** step)
-        unbiased_square = square / (1 - betas[1] ** step)
-        value -= lr * unbiased_mean / (math.sqrt(unbiased_square) + eps)
-    return value
+    """Return one scalar weight after a step of Adam along each gradient.
+
+    ``state`` has the moments and the number of steps to start from.
+    """
+    first, second, n_done = (float(number) for number in state)
+    for step, gradient in enumerate(gradients, start=int(n_done) + 1):
+        first = betas[0] * first + (1 - betas[0]) * gradient
+        second = betas[1] * second + (1 - betas[1]) * gradient**2
+        corrected = first / (1 - betas[0] ** step), second / (1 - betas[1] ** step)
+        weight -= lr * weight_decay * weight
+        weight -= lr * corrected[0] / (math.sqrt(corrected[1]) + eps)
+    return weight

@@ -277,7 +277,7 @@ def test_make_network_is_the_network_that_fit_starts_from(tiny: Callable, name: 
     trained = dict(network_of_fit(tiny(), X, y).named_parameters())
     for parameter_name, parameter in network.named_parameters():
         assert torch.allclose(parameter, trained[parameter_name], rtol=0, atol=1e-20)
-    assert network(torch.from_numpy(X).float()).shape == (len(X), len(set(y)))
+    assert network(torch.tensor(X, dtype=torch.float32)).shape == (len(X), len(set(y)))
 
 
 def test_make_network_changes_nothing(tiny: Callable) -> None:

@@ -1,7 +1,7 @@
 """The speed benchmark of the GPU, on the CPU."""
 
 import torch
-from test_captured_step import Remembered, needs_gpu
+from test_cuda_graph import Remembered, needs_gpu
 
 from dsn_sktime.benchmarking import cuda_speed
 from dsn_sktime.benchmarking.__main__ import main

@@ -395,10 +395,9 @@ def test_labels_that_cannot_be_sorted(fitted: DSNClassifier) -> None:
     assert_fit_fails(fitted, panel()[0], y, TypeError, words)
 
 
-def test_class_weight_with_unknown_labels(fitted: DSNClassifier) -> None:
-    words = ["labels of y", "['1', '2']", "found [1, 'c']", "Remove them"]
-    weights = {"1": 2.0, 1: 2.0, "c": 3.0}
-    assert_parameter_fails(fitted, "class_weight", weights, ValueError, words)
+def test_class_weight_without_any_label_of_y(fitted: DSNClassifier) -> None:
+    words = ["labels of y", "['1', '2']", "found only [1, 'c']", "left out has weight 1"]
+    assert_parameter_fails(fitted, "class_weight", {1: 2.0, "c": 3.0}, ValueError, words)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,6 @@ from dsn_sktime.kernels.plan import Plan
 from dsn_sktime.kernels.step import Step
 from dsn_sktime.layers import PADDINGS, SparseConv1d
 from dsn_sktime.network import DSNNetwork
-from dsn_sktime.training.adam import Adam, _bias_corrections
 
 TOLERANCE = 1e-5
 
@@ -647,43 +646,6 @@ def test_batches_of_many_shapes_leave_few_behind(case):
             network(torch.zeros(2, 3, n_steps))
     assert len(network._fused._engine._shapes) <= fused._N_PLANS
     assert len(network._fused._engine._plans) <= fused._N_PLANS
-
-
-# Adam
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_adam_counts_the_steps_of_each_weight(rng, dtype):
-    """Weights replaced at several times, against the scalar Adam; sparse and dense."""
-    births = np.array([0, 0, 3, 7, 30, 39])
-    start, gradients = rng.normal(size=6), rng.normal(size=(40, 6))
-    parameter = nn.Parameter(torch.tensor(start, dtype=dtype))
-    assert uses_sparse_kernels(parameter) == (dtype == torch.float32)
-    optimizer = Adam([parameter], lr=0.05)
-    for step, gradient in enumerate(gradients):
-        born = births == step
-        optimizer.replace_weights(parameter, torch.from_numpy(np.where(born, -1, np.arange(6))))
-        parameter.data[torch.from_numpy(born)] = torch.from_numpy(start[born]).to(dtype)
-        parameter.grad = torch.from_numpy(gradient).to(dtype)
-        optimizer.step()
-    expected = [naive.adam(start[i], gradients[births[i] :, i], 0.05) for i in range(6)]
-    assert error(parameter, np.array(expected)) < (1e-5 if dtype == torch.float32 else 1e-12)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_adam_beyond_the_table_of_corrections(rng, dtype):
-    betas = (0.5, 0.6)
-    n_columns = _bias_corrections(betas, dtype).shape[1]
-    n_steps = n_columns + 10
-    gradients = rng.normal(size=n_steps)
-    parameter = nn.Parameter(torch.ones(1, dtype=dtype))
-    optimizer = Adam([parameter], lr=0.01, betas=betas)
-    for gradient in gradients:
-        parameter.grad = torch.full((1,), gradient, dtype=dtype)
-        optimizer.step()
-    assert optimizer.state[parameter]["step"].item() == n_steps > n_columns
-    expected = naive.adam(1.0, gradients, 0.01, betas)
-    assert error(parameter, np.array([expected])) < (1e-5 if dtype == torch.float32 else 1e-12)
 
 
 # Which arithmetic is used

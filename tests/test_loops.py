@@ -518,34 +518,3 @@ def test_parts_cover_each_step_of_each_group_once(n_steps, count, largest):
         found += [(group, step) for step in range(first, end)]
     assert found == [(group, step) for group in range(n_groups) for step in range(n_steps)]
     assert (per_group - 1) * largest < n_steps
-
-
-# Adam
-
-
-@drawn
-@given(sizes=st.lists(st.integers(1, 600), min_size=1, max_size=4), seed=seeds)
-def test_adam_steps(sizes, seed):
-    rng, memory = np.random.default_rng(seed), Memory()
-    t = np.arange(1, 30)
-    tables = [memory.holding([1, *1 / (1 - beta**t), 1]) for beta in (0.9, 0.99)]
-    scalars = [np.float32(x) for x in (0.01, 0.9, 0.99, 1e-8)]
-    parameters, rows = [], []
-    for n in sizes:
-        weights, gradients, means = (memory.normal(rng, n) for _ in range(3))
-        squares = memory.holding(rng.random(n))
-        steps = Memory.integers(rng.integers(0, 50, n), np.int32)
-        arrays = weights, gradients, means, squares, steps
-        parameters.append((arrays, [array.astype(np.float64) for array in arrays]))
-        rows.append([address(array) for array in arrays])
-    loops.adam_steps(np.array(rows), np.array(sizes), *tables, *scalars)
-    for arrays, (weights, gradients, means, squares, steps) in parameters:
-        mean, square = 0.9 * means + 0.1 * gradients, 0.99 * squares + 0.01 * gradients**2
-        place = np.minimum(steps + 1, 30).astype(int)
-        first, second = tables[0][place], tables[1][place]
-        expected = weights - 0.01 * mean * first / (np.sqrt(square * second) + 1e-8)
-        for found, exact in zip(arrays, (expected, gradients, mean, square), strict=False):
-            assert error(found, exact) < TOLERANCE
-        assert np.array_equal(arrays[1], gradients)
-        assert np.array_equal(arrays[4], steps + 1)
-    assert memory.is_intact()

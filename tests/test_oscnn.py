@@ -33,7 +33,7 @@ from dsn_sktime.oscnn import (
     prime_sizes,
 )
 from dsn_sktime.plotting import plot_history
-from dsn_sktime.training import Checkpoint, PlateauRecipe, Trainer
+from dsn_sktime.training import Checkpoint, Recipe, Trainer
 from dsn_sktime.training.adam import Adam
 
 BUDGETS = (1024, 229376)  # The authors': 8 * 128, and 5 * 128 * 256 + 2 * 256 * 128.
@@ -336,6 +336,18 @@ def test_input_of_another_shape(x: torch.Tensor) -> None:
 # Training
 
 
+def plateau_recipe(n_epochs: int, lr: float, lr_min: float, factor: float, patience: int) -> Recipe:
+    return Recipe(
+        n_epochs=n_epochs,
+        batch_size=2,
+        lr=lr,
+        lr_min=lr_min,
+        schedule="plateau",
+        lr_factor=factor,
+        patience=patience,
+    )
+
+
 @given(
     losses=st.lists(st.sampled_from([0.5, 0.7, 0.9, 0.50003, 0.4999]), max_size=40),
     patience=st.integers(0, 3),
@@ -347,21 +359,21 @@ def test_the_schedule_is_that_of_torch(losses: list[float], patience: int, facto
     torchs = torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimizer, "min", factor=factor, patience=patience, min_lr=1e-4
     )
-    recipe = PlateauRecipe(50, 4, 1e-3, 1e-4, factor, patience)
+    recipe = plateau_recipe(50, 1e-3, 1e-4, factor, patience)
     history: list[dict[str, Any]] = []
     for loss in losses:
-        assert recipe.learning_rate(history) == optimizer.param_groups[0]["lr"]
+        assert recipe.learning_rates(history, 1)[0] == optimizer.param_groups[0]["lr"]
         history.append({"loss": loss})
         torchs.step(loss)
-    assert recipe.learning_rate(history) == optimizer.param_groups[0]["lr"]
+    assert recipe.learning_rates(history, 1)[0] == optimizer.param_groups[0]["lr"]
 
 
 def test_a_plateau_halves_the_learning_rate_down_to_its_bound() -> None:
-    recipe = PlateauRecipe(50, 4, lr=1e-3, lr_min=3e-4, factor=0.5, patience=2)
+    recipe = plateau_recipe(50, 1e-3, 3e-4, 0.5, 2)
     flat = [{"loss": 1.0}] * 9
     # The first loss is the lowest; of the others every third is one too many.
     expected = [1e-3] * 4 + [5e-4] * 3 + [3e-4] * 3
-    assert [recipe.learning_rate(flat[:n]) for n in range(10)] == pytest.approx(expected)
+    assert [recipe.learning_rates(flat[:n], 1)[0] for n in range(10)] == pytest.approx(expected)
 
 
 def test_history_and_trainer_know_nothing_of_topologies() -> None:
@@ -382,10 +394,10 @@ def test_history_and_trainer_know_nothing_of_topologies() -> None:
 def test_the_learning_rate_follows_the_losses() -> None:
     parameters = {"n_epochs": 12, "lr": 0.2, "lr_min": 0.03, "patience": 0}
     classifier = tiny_oscnn(**parameters).fit(*panel())
-    recipe = PlateauRecipe(12, 2, 0.2, 0.03, 0.5, 0)
+    recipe = plateau_recipe(12, 0.2, 0.03, 0.5, 0)
     rates = [record["lr"] for record in classifier.history_]
     history = classifier.history_
-    assert rates == [recipe.learning_rate(history[:epoch]) for epoch in range(12)]
+    assert rates == [recipe.learning_rates(history[:epoch], 1)[0] for epoch in range(12)]
     assert rates[0] == 0.2
     assert rates[-1] < 0.2
 
@@ -558,7 +570,7 @@ def assert_refused(
         ("layer_budgets", (1024, 0), ValueError, ["layer_budgets[1]", "found 0"]),
         ("layer_budgets", (10.0, 99), TypeError, ["layer_budgets[0]", "found 10.0"]),
         ("callbacks", [print], TypeError, ["Callback", "Derive"]),
-        ("class_weight", {"c": 2.0}, ValueError, ["labels of y", "found ['c']"]),
+        ("class_weight", {"c": 2.0}, ValueError, ["labels of y", "found only ['c']"]),
     ],
 )
 def test_parameters_that_are_refused(

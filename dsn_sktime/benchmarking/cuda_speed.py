@@ -16,7 +16,8 @@ from dsn_sktime.benchmarking.masked_dense import MaskedDenseNetwork, train_step
 from dsn_sktime.benchmarking.turns import median_seconds
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.training.adam import Adam
-from dsn_sktime.training.captured_step import CapturedStep, CudaGraphs, Graphs
+from dsn_sktime.training.batches import Batch
+from dsn_sktime.training.cuda_graph import CapturedStep, CudaGraphs, Graphs
 
 __all__ = ["CASE", "SKIPPED", "compare", "measure"]
 
@@ -102,16 +103,16 @@ def _steps(
     network.to(device)
     x = torch.randn(case, generator=generator).to(device)
     y = torch.randint(_N_CLASSES, case[:1], generator=generator).to(device)
-    rows = torch.arange(case[0], device=device)
+    batch = Batch(x, None, y, None)
     lr = torch.tensor(3e-4, dtype=torch.float64, device=device)
     ours, torchs = Adam(network.parameters(), lr), torch.optim.Adam(masked.parameters(), 3e-4)
 
-    def step(rows: torch.Tensor) -> torch.Tensor:
+    def step(batch: Batch) -> torch.Tensor:
         ours.zero_grad()
-        loss = F.cross_entropy(network(x[rows]), y[rows])
+        loss = F.cross_entropy(network(batch.values), batch.target)
         loss.backward()
         ours.step()
         return loss.detach()
 
     captured = CapturedStep(step, graphs)
-    return lambda: captured(rows), lambda: train_step(masked, torchs, x, y)
+    return lambda: captured(batch), lambda: train_step(masked, torchs, x, y)

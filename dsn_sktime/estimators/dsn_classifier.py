@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from dsn_sktime.estimators.network_classifier import NetworkClassifier
-from dsn_sktime.estimators.network_estimator import _Trained
+from dsn_sktime.estimators.network_estimator import Sizes, _Trained
 from dsn_sktime.estimators.parameters import check_choice, check_integer, check_number
 from dsn_sktime.layers import PADDINGS
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.topology import TOPOLOGY_INITS, KernelGroups
-from dsn_sktime.training import GROWTHS, Callback, Recipe, SparseTrainer
+from dsn_sktime.training import Callback, SparseRecipe, SparseTrainer
 
 __all__ = ["DSNClassifier"]
 
@@ -45,7 +45,6 @@ _AT_LEAST_ONE = (
     "n_filters",
     "kernel_size",
     "n_kernel_groups",
-    "delta_t",
     "n_pool",
 )
 
@@ -288,21 +287,37 @@ class DSNClassifier(NetworkClassifier):
         if self.n_bottleneck is not None:
             check_integer("n_bottleneck", self.n_bottleneck, 1)
         check_number("sparsity", self.sparsity, "[0, 1)", lambda share: 0 <= share < 1)
-        check_number("alpha", self.alpha, "[0, 1]", lambda share: 0 <= share <= 1)
-        check_choice("growth", self.growth, GROWTHS)
         check_choice("topology_init", self.topology_init, TOPOLOGY_INITS)
         check_choice("padding", self.padding, PADDINGS)
-        # The kernel groups of the layers after the first; they know their own limits.
-        self._kernel_groups(self.n_bottleneck or self.n_filters)
 
     def _check_shape(self, n_variates: int, n_steps: int, n_outputs: int) -> None:
-        if n_variates == 1:
-            self._kernel_groups(1)
+        # Kernel groups know their own limits. The first layer reads univariate series as
+        # they are, every other one what a 1x1 convolution leaves.
+        for in_channels in (self._width, 1 if n_variates == 1 else self._width):
+            KernelGroups(
+                in_channels,
+                self.n_filters * self.n_kernel_groups,
+                self.kernel_size,
+                self.n_kernel_groups,
+                self.sparsity,
+            )
 
-    def _kernel_groups(self, in_channels: int) -> KernelGroups:
-        out_channels = self.n_filters * self.n_kernel_groups
-        return KernelGroups(
-            in_channels, out_channels, self.kernel_size, self.n_kernel_groups, self.sparsity
+    @property
+    def _width(self) -> int:
+        return self.n_bottleneck or self.n_filters
+
+    def _sizes(self, n_variates: int, n_steps: int, n_outputs: int) -> Sizes:
+        channels, width = self.n_filters * self.n_kernel_groups, self._width
+        first = width if n_variates > 1 else 1
+        n_more = self.n_layers - 1
+        # Half of the kernels' positions at the least lie in an exploration region.
+        positions = channels * self.kernel_size * (first + n_more * width) / 2
+        from_series = n_variates * width if n_variates > 1 else 0
+        return Sizes(
+            layers=self.n_layers,
+            sparse_weights=(1 - self.sparsity) * positions,
+            dense_weights=from_series + channels * (n_more * width + n_outputs),
+            activations=n_steps * channels + self.n_pool * (channels + n_outputs),
         )
 
     def _build_network(
@@ -311,9 +326,9 @@ class DSNClassifier(NetworkClassifier):
         sizes = self._arguments_for(DSNNetwork)
         return DSNNetwork(n_variates, n_outputs, **sizes, generator=generator)
 
-    def _recipe(self, n_series: int) -> Recipe:
-        numbers = self._arguments_for(Recipe)
-        return Recipe(**{**numbers, "batch_size": self._batch_size(n_series)})
+    def _recipe(self, n_series: int) -> SparseRecipe:
+        numbers = {**self._arguments_for(SparseRecipe), "batch_size": self._batch_size(n_series)}
+        return SparseRecipe(**numbers)
 
     def _remember(self, trained: list[_Trained]) -> None:
         super()._remember(trained)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn.metrics import accuracy_score
 from sklearn.model_selection import check_cv
-from sklearn.utils.class_weight import compute_class_weight
 from sktime.classification.base import BaseClassifier
+from sktime.utils.warnings import warn
 
 from dsn_sktime.estimators.network_estimator import NetworkEstimator
-from dsn_sktime.estimators.parameters import check_class_weight
-from dsn_sktime.panel import RawPanel, read_labels, read_panel
+from dsn_sktime.estimators.parameters import brief_repr, check_class_weight
+from dsn_sktime.panel import RawPanel, read_labels, read_panel, read_sample_weight
+from dsn_sktime.runtime import default_switches
+from dsn_sktime.training import CrossEntropy
 
 __all__ = ["NetworkClassifier"]
 
@@ -33,49 +35,85 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         check_class_weight(self.class_weight)
 
     def _read_target(self, y: Any, raw: RawPanel) -> Any:
-        return read_labels(y, raw)
+        y = read_labels(y, raw)
+        _check_discrete(np.asarray(y))
+        return y
 
     def _check_input(self, X: RawPanel, y: Any = None, **kwargs: Any) -> dict[str, Any]:
         if y is not None and len(np.unique(y)) == 1:
-            warnings.warn(
-                f"only single label seen in y passed to fit of {type(self).__name__}: nothing is "
-                "trained, and this label is predicted always.",
-                UserWarning,
-                stacklevel=4,
-            )
+            name = type(self).__name__
+            warn(f"only single label seen in y passed to fit of classifier {name}", obj=self)
         return super()._check_input(X, y, **kwargs)
 
     def _fit(self, X: RawPanel, y: np.ndarray) -> NetworkClassifier:
-        class_indices = torch.from_numpy(np.searchsorted(self.classes_, y))
-        class_weight = torch.tensor(self._class_weights(y), dtype=torch.float32)
-        self._fit_networks(X, class_indices, self.n_classes_, class_weight=class_weight)
+        raw, y = self._with_weight(X, y)
+        class_indices = np.searchsorted(self.classes_, y)
+        class_weight = torch.tensor(
+            self._class_weights(class_indices, raw.sample_weight), dtype=torch.float32
+        )
+        targets, objective = torch.from_numpy(class_indices), CrossEntropy(class_weight)
+        self._fit_networks(raw, targets, self.n_classes_, objective)
         return self
 
-    def _class_weights(self, y: np.ndarray) -> np.ndarray:
-        if not isinstance(self.class_weight, dict):
-            return compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-        # Not left to scikit-learn, which looks up the label "1" as the integer 1.
+    def _class_weights(
+        self, class_indices: np.ndarray, sample_weight: np.ndarray | None
+    ) -> np.ndarray:
+        if self.class_weight is None:
+            return np.ones(self.n_classes_)
+        if isinstance(self.class_weight, str):
+            totals = np.bincount(class_indices, sample_weight, minlength=self.n_classes_)
+            is_present = totals > 0
+            balanced = totals.sum() / (is_present.sum() * np.where(is_present, totals, 1))
+            return np.where(is_present, balanced, 1)
+        # Not left to scikit-learn, which looks up the label "1" as the integer 1. A fold of
+        # a cross-validation may lack some of the labels.
         classes = self.classes_.tolist()
-        unknown = [label for label in self.class_weight if label not in classes]
-        if unknown:
+        if self.class_weight and not set(self.class_weight) & set(classes):
             raise ValueError(
-                f"class_weight must have labels of y, {classes}, found {unknown}. Remove "
-                "them; a label left out has weight 1."
+                f"class_weight must have labels of y, {brief_repr(classes)}, found only "
+                f"{brief_repr(list(self.class_weight))}. A label left out has weight 1."
             )
         return np.array([self.class_weight.get(label, 1.0) for label in classes])
+
+    @default_switches()
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Predict the class probabilities of each series.
+
+        Parameters and errors are those of :meth:`predict`.
+
+        Returns
+        -------
+        array of shape (n, c)
+            Columns in the order of ``classes_``.
+        """
+        return super().predict_proba(X)
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Predict the natural logarithms of the class probabilities of each series.
+
+        Parameters and errors are those of :meth:`predict`.
+
+        Returns
+        -------
+        array of shape (n, c)
+            Columns in the order of ``classes_``; -inf where a probability is 0.
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
 
     def _single_class_y_pred(self, X: RawPanel, method: str = "predict") -> np.ndarray:
         if method == "predict":
             return np.repeat(self.classes_, len(X))
         return np.ones((len(X), 1))
 
-    def score(self, X: Any, y: Any) -> float:
+    @default_switches()
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy of the predicted labels.
 
         Parameters
         ----------
-        X, y
-            As in :meth:`fit`.
+        X, y, sample_weight
+            As in :meth:`fit`; the weights are those of the mean.
 
         Returns
         -------
@@ -83,7 +121,10 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         """
         self.check_is_fitted()
         raw = read_panel(X, getattr(self, "variate_names_", None))
-        return super().score(raw, self._read_target(y, raw))
+        y = self._read_target(y, raw)
+        if sample_weight is not None:
+            sample_weight = read_sample_weight(sample_weight, raw)
+        return float(accuracy_score(y, self.predict(raw), sample_weight=sample_weight))
 
     def _predict_proba(self, X: RawPanel) -> np.ndarray:
         return self._outputs(X).softmax(2).mean(0).numpy()
@@ -156,3 +197,17 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         if change_state:
             self.fit(raw, y)
         return probabilities
+
+
+def _check_discrete(y: np.ndarray) -> None:
+    """Raise ValueError where numbers can be no labels; scikit-learn has the same rule."""
+    if y.dtype.kind != "f":
+        return
+    with np.errstate(invalid="ignore"):
+        continuous = y[~(np.isfinite(y) & (y == np.floor(y)))]
+    if len(continuous):
+        raise ValueError(
+            "y must hold class labels, found continuous numbers such as "
+            f"{continuous.flat[0]:g} (unknown label type: continuous). Bin them, or convert them "
+            "with y.astype(str) if they are labels."
+        )

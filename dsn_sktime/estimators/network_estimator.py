@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from math import inf
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -27,6 +27,8 @@ from dsn_sktime.estimators.parameters import (
     check_n_jobs,
     check_number,
     check_seed,
+    is_text,
+    resolve_device,
 )
 from dsn_sktime.estimators.sklearn_compat import SklearnCompatMixin
 from dsn_sktime.panel import (
@@ -35,11 +37,11 @@ from dsn_sktime.panel import (
     Standardization,
     match_variates,
     read_panel,
+    read_sample_weight,
     warn_about_axes,
 )
-from dsn_sktime.runtime import compute_threads, n_threads, resolve_device
-from dsn_sktime.training import Callback, Checkpoint, ProgressBar, Trainer
-from dsn_sktime.training.recipe import Schedule
+from dsn_sktime.runtime import compute_threads, default_switches, memory_size, n_threads
+from dsn_sktime.training import Callback, Checkpoint, Objective, ProgressBar, Recipe, Trainer
 
 __all__ = ["NetworkEstimator"]
 
@@ -55,6 +57,29 @@ _CHECKPOINT_FORMAT = 3
 _NEUTRAL_PARAMETERS = ("callbacks", "device", "n_jobs", "random_state", "verbose")
 
 
+# Bytes at the least: of an activated weight its value and int64 position, and in training
+# the best epoch's, a gradient, two moments and a step count; dense weights lack positions.
+# A layer's modules, tensors and their optimizer states are Python objects.
+_KEPT_BYTES = {"sparse_weights": 12, "dense_weights": 4, "layers": 2**13}
+_TRAINED_BYTES = {"sparse_weights": 40, "dense_weights": 24, "layers": 2**15}
+
+
+class Sizes(NamedTuple):
+    """Sizes of a network, to estimate its memory before anything is allocated."""
+
+    layers: int
+    sparse_weights: float
+    dense_weights: int
+    # Values of one series that one training step holds at a time, at the least.
+    activations: int
+
+
+class _TrainingData(NamedTuple):
+    panel: Panel
+    targets: Tensor
+    sample_weight: Tensor | None
+
+
 class _Trained(NamedTuple):
     network: nn.Module
     history: list[dict[str, Any]]
@@ -68,8 +93,8 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     ensembles, names of checkpoints, predictions in batches, pickling. A subclass derives
     from this class first and from sktime's base class of its task second. One for a *task*
     writes ``_read_target`` and an ``_fit`` that encodes the target and calls
-    ``_fit_networks``. One for a *network* writes ``_check_shape``, ``_build_network`` and
-    ``_recipe``, and extends ``_check_parameters``.
+    ``_fit_networks``. One for a *network* writes ``_check_shape``, ``_sizes``,
+    ``_build_network`` and ``_recipe``, and extends ``_check_parameters``.
     """
 
     _tags = {
@@ -108,13 +133,12 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         resolve_device(self.device)
         check_n_jobs(self.n_jobs)
         check_seed(self.random_state)
-        check_integer("n_epochs", self.n_epochs, 1)
         check_integer("n_estimators", self.n_estimators, 1)
-        if self.batch_size != "auto":
+        if not is_text(self.batch_size, "auto"):
             # BatchNorm has no variance to divide by in a batch of one.
             check_integer("batch_size", self.batch_size, 2, or_else=" or 'auto'")
         check_number("lr", self.lr, "(0, inf)", lambda lr: 0 < lr < inf)
-        check_number("lr_min", self.lr_min, f"[0, lr={self.lr!r}]", lambda lr: 0 <= lr <= self.lr)
+        self._recipe(n_series=2)  # checks what it takes
         check_choice("standardize", self.standardize, (True, False))
         check_choice("verbose", self.verbose, (0, 1))
         check_callbacks(self.callbacks, self.random_state)
@@ -123,19 +147,48 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         """Raise if no network with these parameters can read series of this shape."""
         raise NotImplementedError
 
+    def _sizes(self, n_variates: int, n_steps: int, n_outputs: int) -> Sizes:
+        raise NotImplementedError
+
     def _build_network(
         self, n_variates: int, n_steps: int, n_outputs: int, generator: torch.Generator
     ) -> nn.Module:
         """Return an untrained network that maps (B, m, L) and lengths to (B, n_outputs)."""
         raise NotImplementedError
 
-    def _recipe(self, n_series: int) -> Schedule:
+    def _recipe(self, n_series: int) -> Recipe:
         raise NotImplementedError
+
+    def _check_memory(self, n_series: int, *shape: int) -> None:
+        """Raise if a parameter above its default asks for more memory than there is."""
+        available, needed = memory_size(resolve_device(self.device)), self._bytes(n_series, *shape)
+        if needed <= available:
+            return
+        # The parameter to name is the one whose default would save most.
+        given = self.get_params(deep=False)
+        saving = {
+            name: needed - type(self)(**{**given, name: default})._bytes(n_series, *shape)
+            for name, default in self.get_param_defaults().items()
+        }
+        name = max(saving, key=lambda name: saving[name])
+        if saving[name] > 0:
+            raise ValueError(
+                f"{name}={given[name]!r} takes {needed / 2**30:,.0f} GiB of memory at the least, "
+                f"found {available / 2**30:,.0f} GiB here. Lower {name}."
+            )
+
+    def _bytes(self, n_series: int, *shape: int) -> float:
+        sizes = self._sizes(*shape)
+        kept = sum(getattr(sizes, name) * n_bytes for name, n_bytes in _KEPT_BYTES.items())
+        trained = sum(getattr(sizes, name) * n_bytes for name, n_bytes in _TRAINED_BYTES.items())
+        n_in_batch = min(self._batch_size(n_series), n_series)
+        return (self.n_estimators - 1) * kept + trained + 4 * n_in_batch * sizes.activations
 
     def _read_target(self, y: Any, raw: RawPanel) -> Any:
         """Return the target in a container of sktime and in the order of the series."""
         raise NotImplementedError
 
+    @default_switches()
     def make_network(self, n_variates: int, n_steps: int, n_outputs: int) -> nn.Module:
         """Return a new, untrained network of this estimator's sizes.
 
@@ -165,12 +218,14 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         shape = {"n_variates": n_variates, "n_steps": n_steps, "n_outputs": n_outputs}
         for name, size in shape.items():
             check_integer(name, size, 1)
+        self._check_memory(1, *shape.values())
         self._check_shape(**shape)
         # A copy, so that a RandomState is not advanced.
         seed = copy.deepcopy(self)._draw_seeds(1)[0]
         return self._build_network(**shape, generator=_generator(seed))
 
-    def fit(self, X: Any, y: Any) -> Self:
+    @default_switches()
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit the estimator.
 
         Parameters
@@ -184,6 +239,9 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         y : array-like of shape (n,)
             Target of each series: a classifier's class labels. A Series whose index holds
             the ids of the series is put into their order.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weight of each series in the loss, of which only the ratios count. A series of
+            weight 0 is left out. None gives all the same weight.
 
         Returns
         -------
@@ -203,6 +261,8 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         """
         self._check_parameters()
         raw = self._read_training_series(X)
+        if sample_weight is not None:
+            raw = replace(raw, sample_weight=read_sample_weight(sample_weight, raw))
         y = self._read_target(y, raw)
         before = dict(vars(self))
         try:
@@ -213,6 +273,28 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
+
+    @default_switches()
+    def predict(self, X: Any) -> Any:
+        """Predict the target of each series.
+
+        Parameters
+        ----------
+        X : array of shape (n, m, L) or any other sktime panel container
+            Series with the variates of those in :meth:`fit`, of any length.
+
+        Returns
+        -------
+        array of shape (n,)
+
+        Raises
+        ------
+        ValueError, TypeError
+            If ``X`` is not as it should be.
+        NotFittedError
+            If the estimator is not fitted.
+        """
+        return super().predict(X)
 
     @staticmethod
     def _read_training_series(X: Any) -> RawPanel:
@@ -248,8 +330,18 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             return raw
         return match_variates(raw, self.n_variates_, names, type(self).__name__)
 
+    @staticmethod
+    def _with_weight(raw: RawPanel, y: np.ndarray) -> tuple[RawPanel, np.ndarray]:
+        """Leave out the series of weight 0, and the weights if all others are the same."""
+        if raw.sample_weight is None:
+            return raw, y
+        rows = np.flatnonzero(raw.sample_weight)
+        taken = raw.take(rows)
+        is_same = bool(np.all(taken.sample_weight == 1))
+        return replace(taken, sample_weight=None) if is_same else taken, y[rows]
+
     def _fit_networks(
-        self, raw: RawPanel, targets: Tensor, n_outputs: int, **of_trainer: Any
+        self, raw: RawPanel, targets: Tensor, n_outputs: int, objective: Objective
     ) -> None:
         """Train the networks and store them.
 
@@ -259,19 +351,25 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         targets : tensor of shape (n,)
             Encoded targets as the loss reads them.
         n_outputs : int
-        **of_trainer
-            What the trainer needs to know of the task; tensors are moved to the device.
+        objective : Objective
+            Loss of outputs and targets.
         """
         identity = Standardization.identity(raw.n_variates)
         standardization = Standardization.fit(raw) if self.standardize else identity
         panel = Panel.from_raw(raw, standardization)
-        self._check_shape(panel.n_variates, panel.values.shape[2], n_outputs)
-        run_id = self._run_id(panel, targets)
+        shape = panel.n_variates, panel.values.shape[2], n_outputs
+        self._check_memory(len(panel), *shape)
+        self._check_shape(*shape)
+        weight = raw.sample_weight
+        data = _TrainingData(
+            panel, targets, None if weight is None else torch.from_numpy(weight.astype(np.float32))
+        )
+        run_id = self._run_id(data)
         n_processes = 1 if self.n_jobs is None else min(self.n_estimators, n_threads(self.n_jobs))
         n_each = n_threads(self.n_jobs) // n_processes
         train = delayed(self._train)
         trained = Parallel(n_jobs=n_processes)(
-            train(panel, targets, n_outputs, of_trainer, seed, number, run_id, n_each)
+            train(data, n_outputs, objective, seed, number, run_id, n_each)
             for number, seed in enumerate(self._draw_seeds(self.n_estimators))
         )
         self.n_variates_ = panel.n_variates
@@ -279,12 +377,12 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         self.mean_, self.scale_ = standardization
         self._remember(trained)
 
+    @default_switches()  # again, as this may be another thread or process
     def _train(
         self,
-        panel: Panel,
-        targets: Tensor,
+        data: _TrainingData,
         n_outputs: int,
-        of_trainer: dict[str, Any],
+        objective: Objective,
         seed: int,
         number: int,
         run_id: str,
@@ -292,22 +390,24 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     ) -> _Trained:
         """Train one network; runs in a process of its own where ``n_jobs`` says so."""
         device = resolve_device(self.device)
-        shape = (panel.n_variates, panel.values.shape[2], n_outputs)
+        shape = (data.panel.n_variates, data.panel.values.shape[2], n_outputs)
         progress = [ProgressBar()] if self.verbose else []
         with compute_threads(n_kernel_threads):
             trainer = self._trainer(
                 self._build_network(*shape, generator=_generator(seed)).to(device),
-                self._recipe(len(panel)),
+                self._recipe(len(data.panel)),
+                objective,
                 seed=int(seed),
                 callbacks=[*(self.callbacks or ()), *progress],
                 run_id=f"{run_id}-{number}",
                 name=f"{self._network_name} {number + 1}/{self.n_estimators}",
-                **{
-                    name: value.to(device) if isinstance(value, Tensor) else value
-                    for name, value in of_trainer.items()
-                },
             )
-            trainer.fit(panel.to(device), targets.to(device))
+            weight = data.sample_weight
+            trainer.fit(
+                data.panel.to(device),
+                data.targets.to(device),
+                None if weight is None else weight.to(device),
+            )
         history = [{"network": number, **record} for record in trainer.history]
         return _Trained(trainer.network, history, trainer.best_epoch)
 
@@ -346,14 +446,11 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         return check_random_state(rng).randint(2**31 - 1, size=n)
 
     def _settings(self) -> dict[str, Any]:
-        """Return the parameters, with Python's numbers for numpy's.
+        """Return the parameters, with Python's numbers for all others.
 
         Grids are often numpy arrays; checkpoints hold Python's numbers only.
         """
-        return {
-            name: value.item() if isinstance(value, np.generic) else value
-            for name, value in self.get_params(deep=False).items()
-        }
+        return {name: _as_python(value) for name, value in self.get_params(deep=False).items()}
 
     def _arguments_for(self, function: Callable[..., Any]) -> dict[str, Any]:
         """Return the parameters that a network or a recipe takes by the same name."""
@@ -366,7 +463,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             return max(min(n_series // 10, 16), 2)
         return self._settings()["batch_size"]
 
-    def _run_id(self, panel: Panel, targets: Tensor) -> str:
+    def _run_id(self, data: _TrainingData) -> str:
         """Return a digest of the data and of every setting that shapes the result."""
         settings = self._settings()
         shaping = {name: settings[name] for name in settings if name not in _NEUTRAL_PARAMETERS}
@@ -374,10 +471,12 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         made_by = type(self).__name__, __version__, _CHECKPOINT_FORMAT
         callbacks = [repr(c) for c in self.callbacks or () if not isinstance(c, Checkpoint)]
         digest = hashlib.sha256(repr((made_by, shaping, seed, callbacks)).encode())
-        digest.update(repr((panel.values.shape, targets.tolist())).encode())
+        panel = data.panel
+        digest.update(repr((panel.values.shape, data.targets.tolist())).encode())
         digest.update(panel.values.numpy().reshape(-1).data)
-        if panel.lengths is not None:
-            digest.update(panel.lengths.numpy().data)
+        for more in (panel.lengths, data.sample_weight):
+            if more is not None:
+                digest.update(more.numpy().data)
         return digest.hexdigest()[:16]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -388,6 +487,14 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         if "network_" in state:
             state["network_"] = state["networks_"][0]
         return state
+
+
+def _as_python(value: Any) -> Any:
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return value
+    return int(value) if isinstance(value, Integral) else float(value)
 
 
 def _generator(seed: int) -> torch.Generator:

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from dsn_sktime.estimators.network_classifier import NetworkClassifier
-from dsn_sktime.estimators.parameters import check_integer, check_number
+from dsn_sktime.estimators.network_estimator import Sizes
+from dsn_sktime.estimators.parameters import brief_repr, check_integer
 from dsn_sktime.oscnn import OSCNNNetwork, os_layer_shapes
-from dsn_sktime.training import Callback, PlateauRecipe
+from dsn_sktime.training import Callback, Recipe
 
 __all__ = ["OSCNNClassifier"]
 
@@ -201,21 +202,19 @@ class OSCNNClassifier(NetworkClassifier):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        check_number("lr_factor", self.lr_factor, "(0, 1)", lambda factor: 0 < factor < 1)
-        check_integer("patience", self.patience, 0)
         check_integer("max_kernel_size", self.max_kernel_size, 1)
         if not isinstance(self.layer_budgets, tuple | list) or len(self.layer_budgets) != 2:
             raise ValueError(
                 "layer_budgets must be the weights of the first layer per variate and those of "
-                f"the second, found {self.layer_budgets!r}."
+                f"the second, found {brief_repr(self.layer_budgets)}."
             )
         for number, budget in enumerate(self.layer_budgets):
             check_integer(f"layer_budgets[{number}]", budget, 1)
 
     def _check_shape(self, n_variates: int, n_steps: int, n_outputs: int) -> None:
-        os_layer_shapes(n_variates, **self._sizes(n_steps))
+        os_layer_shapes(n_variates, **self._network_sizes(n_steps))
 
-    def _sizes(self, n_steps: int) -> dict[str, Any]:
+    def _network_sizes(self, n_steps: int) -> dict[str, Any]:
         # Shorter series than 4 steps still have kernels of size 1.
         quarter = max(n_steps // 4, 1)
         first, second = self.layer_budgets
@@ -224,12 +223,21 @@ class OSCNNClassifier(NetworkClassifier):
             "layer_budgets": (int(first), int(second)),
         }
 
+    def _sizes(self, n_variates: int, n_steps: int, n_outputs: int) -> Sizes:
+        shapes = os_layer_shapes(n_variates, **self._network_sizes(n_steps))
+        return Sizes(
+            layers=len(shapes),
+            sparse_weights=sum(shape.n_weights for shape in shapes),
+            dense_weights=shapes[-1].out_channels * n_outputs,
+            activations=n_steps * sum(shape.out_channels for shape in shapes),
+        )
+
     def _build_network(
         self, n_variates: int, n_steps: int, n_outputs: int, generator: torch.Generator
     ) -> OSCNNNetwork:
-        sizes = self._sizes(n_steps)
+        sizes = self._network_sizes(n_steps)
         return OSCNNNetwork(n_variates, n_outputs, **sizes, generator=generator)
 
-    def _recipe(self, n_series: int) -> PlateauRecipe:
-        numbers = {**self._arguments_for(PlateauRecipe), "factor": self._settings()["lr_factor"]}
-        return PlateauRecipe(**{**numbers, "batch_size": self._batch_size(n_series)})
+    def _recipe(self, n_series: int) -> Recipe:
+        numbers = {**self._arguments_for(Recipe), "batch_size": self._batch_size(n_series)}
+        return Recipe(**{**numbers, "schedule": "plateau"})

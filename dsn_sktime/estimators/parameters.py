@@ -1,17 +1,19 @@
-"""Checks of parameters: each raises with the name, the value found and what is expected."""
+"""Checks of the parameters that no recipe checks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from math import inf
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
+import torch
 from sklearn.utils import check_random_state
 
 from dsn_sktime.training import Callback, Checkpoint
+from dsn_sktime.training.checks import brief_repr, check_choice, check_integer, check_number
 
 __all__ = [
+    "brief_repr",
     "check_callbacks",
     "check_choice",
     "check_class_weight",
@@ -19,25 +21,14 @@ __all__ = [
     "check_n_jobs",
     "check_number",
     "check_seed",
+    "is_text",
+    "resolve_device",
 ]
 
 
-def check_integer(name: str, value: object, least: int, or_else: str = "") -> None:
-    """Raise unless a parameter is an integer of at least ``least``."""
-    message = f"{name} must be an integer of at least {least}{or_else}, found {value!r}."
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(message)
-    if value < least:
-        raise ValueError(message)
-
-
-def check_number(name: str, value: Any, interval: str, holds: Callable[[Any], bool]) -> None:
-    """Raise unless a number lies in an interval, which NaN never does."""
-    message = f"{name} must be a number in {interval}, found {value!r}."
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(message)
-    if not holds(value):
-        raise ValueError(message)
+def is_text(value: object, text: str) -> bool:
+    """Return True if ``value`` is this string; arrays do not compare to a single truth value."""
+    return isinstance(value, str) and value == text
 
 
 def check_class_weight(class_weight: object) -> None:
@@ -47,18 +38,11 @@ def check_class_weight(class_weight: object) -> None:
             # Not 0: a batch of such series only would have no mean loss.
             name = f"class_weight[{label!r}]"
             check_number(name, weight, "(0, inf)", lambda weight: 0 < weight < inf)
-    elif class_weight is not None and str(class_weight) != "balanced":
+    elif class_weight is not None and not is_text(class_weight, "balanced"):
         raise ValueError(
             "class_weight must be None, 'balanced' or a dict of label to weight, found "
-            f"{class_weight!r}."
+            f"{brief_repr(class_weight)}."
         )
-
-
-def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
-    """Raise unless a parameter is one of the choices."""
-    if not any(value is choice or value == choice for choice in choices):
-        listed = ", ".join(repr(choice) for choice in choices)
-        raise ValueError(f"{name} must be one of {listed}, found {value!r}.")
 
 
 def check_callbacks(callbacks: object, random_state: object) -> None:
@@ -66,24 +50,29 @@ def check_callbacks(callbacks: object, random_state: object) -> None:
     if callbacks is None:
         return
     if not isinstance(callbacks, list | tuple):
-        raise TypeError(f"callbacks must be a list of Callback or None, found {callbacks!r}.")
+        raise TypeError(
+            f"callbacks must be a list of Callback or None, found {brief_repr(callbacks)}."
+        )
     for callback in callbacks:
         if not isinstance(callback, Callback):
             raise TypeError(
                 f"callbacks must hold instances of dsn_sktime.training.Callback, found "
-                f"{callback!r}. Derive its class from Callback."
+                f"{brief_repr(callback)}. Derive its class from Callback."
             )
         if isinstance(callback, Checkpoint) and not isinstance(random_state, Integral):
             raise ValueError(
                 "random_state must be an integer where callbacks has a Checkpoint, found "
-                f"{random_state!r}: a checkpoint is identified by its seed."
+                f"{brief_repr(random_state)}: a checkpoint is identified by its seed."
             )
 
 
 def check_n_jobs(n_jobs: object) -> None:
     """Raise unless ``n_jobs`` is what joblib takes."""
-    message = f"n_jobs must be None or an integer other than 0, found {n_jobs!r}. -1 is all cores."
-    if n_jobs is not None and not isinstance(n_jobs, Integral):
+    message = (
+        f"n_jobs must be None or an integer other than 0, found {brief_repr(n_jobs)}. -1 is all "
+        "cores."
+    )
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral | None):
         raise TypeError(message)
     if n_jobs == 0:
         raise ValueError(message)
@@ -93,8 +82,47 @@ def check_seed(random_state: Any) -> None:
     """Raise unless ``random_state`` is what scikit-learn takes."""
     try:
         check_random_state(random_state)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(
             "random_state must be an integer from 0 to 2**32 - 1, a numpy RandomState or "
-            f"None, found {random_state!r}."
+            f"None, found {brief_repr(random_state)}."
         ) from error
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Return the torch device that a ``device`` parameter names.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        "auto" is CUDA if there is a GPU, else the CPU; else what torch understands.
+
+    Raises
+    ------
+    ValueError
+        If torch does not know the name, has no such device here, or cannot compute on it.
+    """
+    if isinstance(device, str) and device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        if not isinstance(device, str | torch.device):
+            raise TypeError
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            "device must be 'auto', 'cpu', 'cuda' or another torch device, found "
+            f"{brief_repr(device)}."
+        ) from error
+    if resolved.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"device={device!r} asks for CUDA, but torch sees no CUDA device here. Use "
+            "device='auto' or 'cpu', or install a CUDA build of torch."
+        )
+    try:
+        torch.zeros(1, device=resolved).cpu()
+    except Exception as error:  # Each backend raises its own.
+        reason = str(error).split("\n")[0].split(". ")[0]
+        raise ValueError(
+            f"device={device!r} cannot compute here ({reason}). Use device='auto' or 'cpu'."
+        ) from error
+    return resolved

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["SklearnCompatMixin"]
+from sklearn import exceptions as sklearn_exceptions
+from sklearn.utils._metadata_requests import _MetadataRequester
+from sktime import exceptions as sktime_exceptions
 
-_CALLBACK_ATTRIBUTES = (
+__all__ = ["NotFittedError", "SklearnCompatMixin"]
+
+# What scikit-learn stores on an estimator: requested metadata, and since 1.9 callbacks.
+_SKLEARN_ATTRIBUTES = (
+    "_metadata_request",
     "_parent_callback_ctx",
     "_skl_callbacks",
     "_callback_fit_ctx",
@@ -14,7 +20,11 @@ _CALLBACK_ATTRIBUTES = (
 )
 
 
-class SklearnCompatMixin:
+class NotFittedError(sktime_exceptions.NotFittedError, sklearn_exceptions.NotFittedError):
+    """The estimator is not fitted, for those who catch sktime's or scikit-learn's error."""
+
+
+class SklearnCompatMixin(_MetadataRequester):
     """Make an sktime estimator acceptable to scikit-learn's meta-estimators.
 
     Must come before sktime's class among the bases. ``__sklearn_tags__`` gives way to
@@ -38,15 +48,32 @@ class SklearnCompatMixin:
             non_deterministic=self.random_state is None,
         )
 
-    def reset(self) -> Any:
-        """Reset, but keep what scikit-learn 1.9 stores on an estimator during its fit.
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return True if fitted: sktime sets attributes with a trailing underscore before."""
+        return self.is_fitted
 
-        scikit-learn deletes these attributes after ``fit``; sktime's ``fit`` resets the
-        estimator and so has deleted them before.
+    def check_is_fitted(self, method_name: str | None = None) -> None:
+        """Raise NotFittedError, which is sktime's and scikit-learn's, unless fitted.
+
+        Parameters
+        ----------
+        method_name : str, optional
+            Method that needs the fit, for the message.
+        """
+        try:
+            super().check_is_fitted(method_name)
+        except sktime_exceptions.NotFittedError as error:
+            raise NotFittedError(*error.args) from None
+
+    def reset(self) -> Any:
+        """Reset, but keep what scikit-learn stores on an estimator.
+
+        It deletes its callbacks after ``fit``; sktime's ``fit`` resets the estimator and so
+        has deleted them before.
         """
         own = vars(self)
-        kept = {name: own[name] for name in _CALLBACK_ATTRIBUTES if name in own}
-        super().reset()  # type: ignore[misc]
+        kept = {name: own[name] for name in _SKLEARN_ATTRIBUTES if name in own}
+        super().reset()
         for name, value in kept.items():
-            vars(self).setdefault(name, value)
+            self.__dict__.setdefault(name, value)
         return self

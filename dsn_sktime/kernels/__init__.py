@@ -9,11 +9,13 @@ The sparse engine, from the top down: ``sparse`` and ``fused`` are what torch se
 says what stands where, ``team`` and ``threads`` who does what.
 """
 
-from dsn_sktime.kernels.dispatch import adam_step, sparse, sparse_conv1d, uses_sparse_kernels
+from dsn_sktime.kernels.adam import AdamSettings, adam_step
+from dsn_sktime.kernels.dispatch import sparse, sparse_conv1d, uses_sparse_kernels
 from dsn_sktime.kernels.layout import KernelIndex
 from dsn_sktime.kernels.threads import kernel_threads
 
 __all__ = [
+    "AdamSettings",
     "KernelIndex",
     "adam_step",
     "kernel_threads",

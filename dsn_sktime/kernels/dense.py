@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["adam_step", "dense_kernels", "sparse_conv1d"]
+__all__ = ["dense_kernels", "sparse_conv1d"]
 
 
 def dense_kernels(values: Tensor, index: Tensor, shape: tuple[int, int, int]) -> Tensor:
@@ -49,37 +49,3 @@ def sparse_conv1d(
     n_steps = x.shape[2] - shape[2] + 1
     groups = zip(kernels.chunk(len(group_taps)), group_taps, strict=True)
     return torch.cat([F.conv1d(x[:, :, : n_steps + n - 1], own[:, :, :n]) for own, n in groups], 1)
-
-
-def adam_step(
-    weights: list[Tensor],
-    gradients: list[Tensor],
-    states: list[dict[str, Tensor]],
-    corrections: Tensor,
-    lr: float | Tensor,
-    betas: tuple[float, float],
-    eps: float,
-) -> None:
-    """Take Adam's step in place; see :func:`dsn_sktime.kernels.adam_step`.
-
-    All tensors at once: on a GPU they are so small that launches are what counts. Nothing
-    is read back, so that the step may be captured in a CUDA graph.
-    """
-    steps, means, squares = (
-        [state[name] for state in states] for name in ("step", "exp_avg", "exp_avg_sq")
-    )
-    torch._foreach_add_(steps, 1)
-    torch._foreach_lerp_(means, gradients, 1 - betas[0])
-    torch._foreach_mul_(squares, betas[1])
-    torch._foreach_addcmul_(squares, gradients, gradients, value=1 - betas[1])
-    column = _flat(steps).clamp(max=corrections.shape[1] - 1)
-    first, second = corrections.index_select(1, column)
-    change = (_flat(means) * first).mul_(-lr)
-    change /= (_flat(squares) * second).sqrt_().add_(eps)
-    parts = change.split([weight.numel() for weight in weights])
-    shaped = [part.view(weight.shape) for part, weight in zip(parts, weights, strict=True)]
-    torch._foreach_add_(weights, shaped)
-
-
-def _flat(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.cat([tensor.reshape(-1) for tensor in tensors])

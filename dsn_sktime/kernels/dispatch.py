@@ -21,7 +21,7 @@ except ImportError as error:  # numba is not there for every platform and Python
     )
     sparse = None  # type: ignore[assignment]
 
-__all__ = ["adam_step", "sparse_conv1d", "uses_sparse_kernels"]
+__all__ = ["sparse_conv1d", "uses_sparse_kernels"]
 
 
 def uses_sparse_kernels(x: Tensor) -> bool:
@@ -68,32 +68,3 @@ def sparse_conv1d(
     if uses_sparse_kernels(x):
         return sparse.SparseConvolution.apply(x, values, kernel_index(), on_dense_gradient)
     return dense.sparse_conv1d(x, values, index, shape, group_taps, on_dense_gradient)
-
-
-def adam_step(
-    weights: list[Tensor],
-    gradients: list[Tensor],
-    states: list[dict[str, Tensor]],
-    corrections: Tensor,
-    lr: float | Tensor,
-    betas: tuple[float, float],
-    eps: float,
-) -> None:
-    """Take one step of Adam in place, with a step count for each weight.
-
-    Parameters
-    ----------
-    weights, gradients : lists of float tensors
-        Of one type and on one device.
-    states : list of dict of tensors
-        For each tensor of weights, of its shape: "exp_avg" and "exp_avg_sq", the moments,
-        and "step", the steps done (int32).
-    corrections : float tensor of shape (2, m)
-        Bias corrections ``1 / (1 - beta**t)`` of both moments at column t, 1 in the last.
-    lr : float or tensor of shape ()
-    betas : (float, float)
-    eps : float
-    """
-    fast = all(uses_sparse_kernels(one) and one.is_contiguous() for one in weights)
-    take_step = sparse.adam_step if fast else dense.adam_step
-    take_step(weights, gradients, states, corrections, lr, betas, eps)

@@ -24,7 +24,7 @@ from dsn_sktime.kernels.simd import (
     multiply_tile,
     prefetch,
 )
-from dsn_sktime.kernels.views import floats, ints
+from dsn_sktime.kernels.views import floats
 
 __all__ = [
     "DOT_COLUMNS",
@@ -32,8 +32,6 @@ __all__ = [
     "PRODUCT_COLUMNS",
     "activate",
     "activate_in_place",
-    "adam_step",
-    "adam_steps",
     "average",
     "batch_norm_gradient",
     "convolve_tile",
@@ -74,9 +72,6 @@ PRODUCT_COLUMNS = 512
 # asked for so many rows ahead. Bytes of a cache line.
 _ROWS_AHEAD = 4
 _LINE_BYTES = 64
-
-# Weights whose bias corrections are looked up in a row.
-_N_LOOKED_UP = 256
 
 
 @compiled()
@@ -458,64 +453,4 @@ def weight_gradient(x, offsets, begin, end, y, n, n_groups, x_stride, y_stride, 
             x_stride,
             y_stride,
             out + 4 * weight,
-        )
-
-
-@compiled()
-def adam_step(weights, gradients, means, squares, steps, first, second, lr, beta1, beta2, eps):
-    """One step of Adam, each weight with its own step count.
-
-    Parameters
-    ----------
-    weights, gradients, means, squares : arrays of shape (n,)
-    steps : int32 array of shape (n,)
-        Steps done; raised by one.
-    first, second : arrays of shape (m,)
-        ``1 / (1 - beta**t)`` of both moments at t, 1 in the last.
-    lr, beta1, beta2, eps : float32
-    """
-    one, last = np.float32(1), np.int32(first.size - 1)
-    of_first, of_second = np.empty(_N_LOOKED_UP, np.float32), np.empty(_N_LOOKED_UP, np.float32)
-    # In short loops over few arrays each: only these become vector code.
-    for start in range(0, weights.size, _N_LOOKED_UP):
-        stop = min(start + _N_LOOKED_UP, weights.size)
-        n, weight, gradient = stop - start, weights[start:stop], gradients[start:stop]
-        mean, square, done = means[start:stop], squares[start:stop], steps[start:stop]
-        for i in range(n):
-            done[i] += np.int32(1)
-            t = np.uint32(min(done[i], last))
-            of_first[i], of_second[i] = first[t], second[t]
-        for i in range(n):
-            mean[i] += (one - beta1) * (gradient[i] - mean[i])
-        for i in range(n):
-            square[i] = beta2 * square[i] + (one - beta2) * gradient[i] * gradient[i]
-        for i in range(n):
-            denominator = np.sqrt(square[i] * of_second[i]) + eps
-            weight[i] -= lr * (mean[i] * of_first[i]) / denominator
-
-
-@compiled()
-def adam_steps(addresses, sizes, first, second, lr, beta1, beta2, eps):
-    """Take :func:`adam_step` for several parameters.
-
-    Parameters
-    ----------
-    addresses : int64 array of shape (n_parameters, 5)
-        Of weights, gradients, means, squares and steps.
-    sizes : int64 array of shape (n_parameters,)
-    """
-    for i in range(len(sizes)):
-        n = sizes[i]
-        adam_step(
-            floats(addresses[i, 0], n),
-            floats(addresses[i, 1], n),
-            floats(addresses[i, 2], n),
-            floats(addresses[i, 3], n),
-            ints(addresses[i, 4], n),
-            first,
-            second,
-            lr,
-            beta1,
-            beta2,
-            eps,
         )

@@ -1,4 +1,4 @@
-"""The sparse engine's convolution on its own, on batches of shape (B, C, L), and Adam.
+"""The sparse engine's convolution on its own, on batches of shape (B, C, L).
 
 Everything costs what the activated weights cost. Tensors are float32 on the CPU.
 """
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from dsn_sktime.kernels import alone, loops
+from dsn_sktime.kernels import alone
 from dsn_sktime.kernels.fused import Engine, Head, Layer, Norm
 from dsn_sktime.kernels.layout import Convolution, KernelIndex, TimeBatch, Weights
 from dsn_sktime.kernels.simd import LANES
@@ -21,7 +21,7 @@ from dsn_sktime.kernels.team import counters
 from dsn_sktime.kernels.threads import run_team, team_size
 from dsn_sktime.kernels.workspace import empty_matrix
 
-__all__ = ["Engine", "Head", "Layer", "Norm", "SparseConvolution", "adam_step"]
+__all__ = ["Engine", "Head", "Layer", "Norm", "SparseConvolution"]
 
 
 class SparseConvolution(torch.autograd.Function):
@@ -126,31 +126,3 @@ def _dense_gradient(x: Tensor, gradient: Tensor, kernel_size: int) -> Tensor:
         for tap in range(kernel_size)
     ]
     return torch.stack(taps, dim=2)
-
-
-def adam_step(
-    weights: list[Tensor],
-    gradients: list[Tensor],
-    states: list[dict[str, Tensor]],
-    corrections: Tensor,
-    lr: float | Tensor,
-    betas: tuple[float, float],
-    eps: float,
-) -> None:
-    """Take Adam's step in place; see :func:`dsn_sktime.kernels.adam_step`."""
-    gradients = [gradient.contiguous() for gradient in gradients]
-    rows = [
-        [tensor.data_ptr() for tensor in (weight, gradient, *_in_order(state))]
-        for weight, gradient, state in zip(weights, gradients, states, strict=True)
-    ]
-    loops.adam_steps(
-        np.array(rows, dtype=np.int64),
-        np.array([weight.numel() for weight in weights], dtype=np.int64),
-        corrections[0].numpy(),
-        corrections[1].numpy(),
-        *map(np.float32, (float(lr), *betas, eps)),
-    )
-
-
-def _in_order(state: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    return state["exp_avg"], state["exp_avg_sq"], state["step"]

@@ -358,7 +358,7 @@ def _read_other(X: Any) -> RawPanel:
     elif isinstance(X, pd.Series):
         remedy = "A single series is [X]; several, with an index (series, time), X.to_frame()."
     elif hasattr(X, "toarray"):
-        remedy = "Use X.toarray()."
+        remedy = "Use X.toarray(): sparse arrays are not read."
     elif hasattr(X, "to_pandas"):
         remedy = "Use X.to_pandas()."
     elif hasattr(X, "__array__"):

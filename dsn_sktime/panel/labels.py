@@ -1,4 +1,4 @@
-"""Class labels, one per series and in the order of the series."""
+"""Class labels and weights, one per series and in the order of the series."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 from dsn_sktime.panel.raw_panel import RawPanel
 
-__all__ = ["read_labels"]
+__all__ = ["read_labels", "read_sample_weight"]
 
 
 def read_labels(y: Any, raw: RawPanel) -> Any:
@@ -59,7 +59,7 @@ def read_labels(y: Any, raw: RawPanel) -> Any:
         )
     if isinstance(y, pd.Series | pd.DataFrame):
         # sktime refuses frames whose index does not increase.
-        return _in_order(y, raw.ids).reset_index(drop=True)
+        return _in_order("y", y, raw.ids).reset_index(drop=True)
     return y
 
 
@@ -74,11 +74,65 @@ def _check_sortable(y: Any) -> None:
         ) from error
 
 
-def _in_order(y: pd.Series | pd.DataFrame, ids: pd.Index | None) -> pd.Series | pd.DataFrame:
+def read_sample_weight(sample_weight: Any, raw: RawPanel) -> np.ndarray | None:
+    """Return the weight of each series, or None if all are the same.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n,)
+        A Series is put into the order of the series as labels are.
+    raw : RawPanel
+        Series that the weights belong to.
+
+    Returns
+    -------
+    float64 array of shape (n,) or None
+        Weights; those above 0 have mean 1.
+
+    Raises
+    ------
+    TypeError
+        If they are no real numbers.
+    ValueError
+        If they are more or fewer than the series, missing, infinite, negative or all 0.
+    """
+    expected = "sample_weight must hold one finite number of at least 0 per series"
+    if isinstance(sample_weight, pd.Series):
+        sample_weight = _in_order("sample_weight", sample_weight, raw.ids)
+    try:
+        values = np.ma.asarray(sample_weight)
+        if values.dtype == object:  # such as pandas' arrays with missing values
+            values = np.ma.array([np.nan if one is pd.NA else one for one in values], dtype=float)
+        if values.dtype.kind not in "biuf":
+            raise TypeError
+        weight = np.ma.filled(values.astype(np.float64), np.nan)
+    except (TypeError, ValueError):
+        found = type(sample_weight).__name__
+        raise TypeError(f"{expected}, found a {found} of other values.") from None
+    if weight.shape != (len(raw),):
+        raise ValueError(f"{expected}, found shape {weight.shape} for {len(raw)} series.")
+    wrong = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
+    if len(wrong):
+        raise ValueError(
+            f"{expected}, found {weight[wrong[0]]} for series {wrong[0]} (counted from 0). "
+            "A series of weight 0 is left out."
+        )
+    if not weight.any():
+        raise ValueError(f"{expected} and one above 0, found 0 for all of them.")
+    if (weight == weight[0]).all():
+        return None
+    # By the largest first: sums of large numbers overflow.
+    weight = weight / weight.max()
+    return weight / weight[weight > 0].mean()
+
+
+def _in_order(
+    name: str, y: pd.Series | pd.DataFrame, ids: pd.Index | None
+) -> pd.Series | pd.DataFrame:
     """Put labels with an index into the order of the ids of the series."""
     if ids is None or y.index.equals(ids):
         return y
-    by_position = "pass y.to_numpy() if y is in the order of X"
+    by_position = f"pass {name}.to_numpy() if it is in the order of X"
     numbers = pd.RangeIndex(len(y))
     # A MultiIndex of series gives numbers no other type, also where sktime has made them up.
     is_numbered = numbers.equals(ids) or (
@@ -89,20 +143,20 @@ def _in_order(y: pd.Series | pd.DataFrame, ids: pd.Index | None) -> pd.Series | 
         if not is_numbered:
             return y.iloc[y.index.get_indexer(ids)]
         raise ValueError(
-            "y must have its labels in the order of X or an index with the ids of the series, "
-            "found the numbers from 0 as the index of one and the same in another order as that of "
+            f"{name} must be in the order of X or have an index with the ids of the series, found "
+            "the numbers from 0 as the index of one and the same in another order as that of "
             f"the other: these may be ids or not. Align them, or {by_position}."
         )
     if is_numbered:
         return y
     if not is_unique:
         raise ValueError(
-            "X and y must have an index without duplicates where their order differs, found "
+            f"X and {name} must have an index without duplicates where their order differs, found "
             f"{(ids if not ids.is_unique else y.index).duplicated().sum()} ids that occur again. "
             f"Make them unique, or {by_position}."
         )
     missing = ids[~ids.isin(y.index)]
     raise ValueError(
-        f"y must have the labels of the series in X, found none in its index for {len(missing)} of "
-        f"them, such as {missing[0]!r}. Select these series, or {by_position}."
+        f"{name} must have the labels of the series in X, found none in its index for "
+        f"{len(missing)} of them, such as {missing[0]!r}. Select these series, or {by_position}."
     )

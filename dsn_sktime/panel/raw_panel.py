@@ -33,6 +33,8 @@ class RawPanel:
         How the container was read, for error messages.
     n_padded : int
         Series whose trailing missing steps were removed.
+    sample_weight : float64 array of shape (n,) or None
+        Weights of the series in training.
     """
 
     series: np.ndarray | list[np.ndarray]
@@ -40,6 +42,7 @@ class RawPanel:
     variate_names: tuple[Hashable, ...] | None = None
     layout: str = ""
     n_padded: int = 0
+    sample_weight: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.series)
@@ -61,7 +64,8 @@ class RawPanel:
         series = self.series
         taken = series[rows] if isinstance(series, np.ndarray) else [series[row] for row in rows]
         ids = None if self.ids is None else self.ids[rows]
-        return replace(self, series=taken, ids=ids, n_padded=0)
+        weight = None if self.sample_weight is None else self.sample_weight[rows]
+        return replace(self, series=taken, ids=ids, n_padded=0, sample_weight=weight)
 
     def take_variates(self, columns: np.ndarray) -> RawPanel:
         """Return the series with their variates in another order."""

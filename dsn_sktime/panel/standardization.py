@@ -120,7 +120,7 @@ class Standardization(NamedTuple):
                     f"{found}. {remedy}"
                 )
             warnings.warn(
-                f"X has values that dwarf the others: {found}. {remedy}", UserWarning, stacklevel=7
+                f"X has values that dwarf the others: {found}. {remedy}", UserWarning, stacklevel=8
             )
 
 

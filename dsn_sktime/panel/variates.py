@@ -76,7 +76,7 @@ def warn_about_axes(raw: RawPanel) -> None:
             "They are taken for padding: these series are shorter. Fill such steps if they are "
             "part of a series.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     longest = raw.lengths.max()
     if raw.n_variates > longest:
@@ -85,5 +85,5 @@ def warn_about_axes(raw: RawPanel) -> None:
             "axes are (series, time steps, variates), use X.transpose(0, 2, 1) for an array and "
             "[x.T for x in X] for a list.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )

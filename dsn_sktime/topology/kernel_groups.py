@@ -73,7 +73,8 @@ class KernelGroups:
         if self.n_dense >= 2**31:
             raise ValueError(
                 "positions in the kernels are kept as int32, so out_channels * in_channels * "
-                f"kernel_size must stay below 2**31, found {self.n_dense}."
+                f"kernel_size must stay below 2**31, found {self.n_dense}. Lower n_filters or "
+                "kernel_size."
             )
         if not 0 <= self.sparsity < 1:
             raise ValueError(

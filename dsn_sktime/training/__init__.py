@@ -1,18 +1,29 @@
-"""Training of one network; with topology updates, the paper's Algorithm 1."""
+"""Training of one network; with topology updates, the paper's Algorithm 1.
 
-from dsn_sktime.training.callbacks import Callback, Checkpoint, EarlyStopping, ProgressBar
-from dsn_sktime.training.recipe import GROWTHS, PlateauRecipe, Recipe
+``trainer`` holds the loop. What varies stands beside it: ``objective`` (loss and metric),
+``batches`` (shuffling, augmentation, random streams), ``schedule`` (learning rates), ``adam``,
+``averaging`` (of weights), ``cuda_graph`` and the callbacks; ``recipe`` holds the settings.
+"""
+
+from dsn_sktime.training.callbacks import EarlyStopping, ProgressBar
+from dsn_sktime.training.checkpoint import Checkpoint
+from dsn_sktime.training.objective import CrossEntropy, Objective
+from dsn_sktime.training.recipe import GROWTHS, KEEPS, SCHEDULES, Recipe, SparseRecipe
 from dsn_sktime.training.sparse_trainer import SparseTrainer
-from dsn_sktime.training.trainer import Trainer
+from dsn_sktime.training.trainer import Callback, Trainer
 
 __all__ = [
     "GROWTHS",
+    "KEEPS",
+    "SCHEDULES",
     "Callback",
     "Checkpoint",
+    "CrossEntropy",
     "EarlyStopping",
-    "PlateauRecipe",
+    "Objective",
     "ProgressBar",
     "Recipe",
+    "SparseRecipe",
     "SparseTrainer",
     "Trainer",
 ]

@@ -1,4 +1,4 @@
-"""Adam whose bias correction counts the steps of each weight by itself."""
+"""Adam and AdamW with a step count per weight, for weights that are replaced in training."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from dsn_sktime.kernels import adam_step
+from dsn_sktime.kernels import AdamSettings, adam_step
+from dsn_sktime.training.weight_state import WeightState
 
 __all__ = ["Adam"]
 
 
-class Adam:
+class Adam(WeightState):
     """Adam [1]_ with a step count per weight.
 
-    As long as no weight is replaced it is ``torch.optim.Adam``. When a topology update
-    grows a weight, its moments and its step count start at zero: fresh moments under an
-    old count would make its first hundred steps 3 to 6 times too large.
+    As long as no weight is replaced it is ``torch.optim.Adam``, and with weight decay
+    ``torch.optim.AdamW`` [2]_. When a topology update grows a weight, its moments and its
+    step count start at zero: fresh moments under an old count would make its first hundred
+    optimizer steps 3 to 6 times too large.
 
     It is no ``torch.optim.Optimizer``: to make one imports torch's compiler, which takes
     longer than all else that a first fit waits for.
@@ -27,12 +29,11 @@ class Adam:
     Parameters
     ----------
     params : iterable of Parameter
-        Of one type and on one device.
+        Of one dtype and on one device.
     lr : float or tensor of shape ()
-        Learning rate, which may be set anew before each step; a step in a CUDA graph reads
-        a tensor each time.
-    betas : (float, float)
-    eps : float
+        Learning rate, which may be set anew before each optimizer step; a CUDA graph reads
+        the tensor at each replay.
+    settings : AdamSettings
 
     Attributes
     ----------
@@ -43,35 +44,27 @@ class Adam:
     References
     ----------
     .. [1] Kingma and Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015.
+    .. [2] Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019.
     """
 
     def __init__(
         self,
         params: Iterable[nn.Parameter],
         lr: float | Tensor,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
+        settings: AdamSettings = AdamSettings(),  # noqa: B008 (a tuple of numbers)
     ) -> None:
+        super().__init__(params, ("exp_avg", "exp_avg_sq"))
         self.lr = lr
-        self.betas = betas
-        self.eps = eps
-        self.state: dict[Tensor, dict[str, Tensor]] = {
-            parameter: {
-                "step": torch.zeros_like(parameter, dtype=torch.int32),
-                "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter),
-            }
-            for parameter in params
-        }
+        self.settings = settings
 
     def zero_grad(self) -> None:
-        """Forget the parameters' gradients."""
+        """Set the parameters' gradients to None."""
         for parameter in self.state:
             parameter.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
-        """Take one step along the parameters' gradients; one without a gradient stays."""
+        """Take one optimizer step; parameters without a gradient are left alone."""
         gradients: dict[Tensor, Tensor] = {
             weight: weight.grad for weight in self.state if weight.grad is not None
         }
@@ -81,49 +74,19 @@ class Adam:
                 weights,
                 list(gradients.values()),
                 [self.state[weight] for weight in weights],
-                _bias_corrections(self.betas, weights[0].dtype, weights[0].device),
+                bias_corrections(self.settings, weights[0].dtype, weights[0].device),
                 self.lr,
-                self.betas,
-                self.eps,
+                self.settings,
             )
 
-    def state_dict(self) -> list[dict[str, Tensor]]:
-        """Return moments and step counts, parameter by parameter."""
-        return list(self.state.values())
 
-    @torch.no_grad()
-    def load_state_dict(self, state_dict: list[dict[str, Tensor]]) -> None:
-        """Copy moments and step counts into the tensors that hold them.
-
-        Parameters
-        ----------
-        state_dict : list of dict
-            What ``state_dict`` of an optimizer of the same parameters returned.
-        """
-        for state, loaded in zip(self.state.values(), state_dict, strict=True):
-            for name, tensor in state.items():
-                tensor.copy_(loaded[name])
-
-    @torch.no_grad()
-    def replace_weights(self, parameter: nn.Parameter, source: Tensor) -> None:
-        """Let the state follow weights that moved; grown weights start from zero.
-
-        Parameters
-        ----------
-        parameter : Parameter of shape (n,)
-        source : int64 tensor of shape (n,)
-            Former place of each weight, or -1 where a new one stands.
-        """
-        for state in self.state[parameter].values():
-            state.copy_(state[source.clamp(min=0)].masked_fill(source < 0, 0))
-
-
-# Never forgotten: a CUDA graph reads the table that it was captured with.
+# Never dropped: a CUDA graph reads the table that it was captured with.
 @cache
-def _bias_corrections(
-    betas: tuple[float, float], dtype: torch.dtype, device: torch.device | None = None
+def bias_corrections(
+    settings: AdamSettings, dtype: torch.dtype, device: torch.device | None = None
 ) -> Tensor:
-    """Tabulate ``1 / (1 - beta**t)`` until ``dtype`` cannot tell it from 1."""
+    """Tabulate ``1 / (1 - beta**t)`` up to the t from which on it is 1 in ``dtype``."""
+    betas = settings.beta1, settings.beta2
     n_steps = math.ceil(math.log(torch.finfo(dtype).eps / 4) / math.log(max(betas)))
-    t = torch.arange(n_steps + 1, dtype=torch.float64)
+    t = torch.arange(n_steps + 1, dtype=torch.float64, device="cpu")
     return torch.stack([1 / (1 - beta**t) for beta in betas]).to(device, dtype)

@@ -2,49 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from math import inf
+from typing import Any
 
-__all__ = ["GROWTHS", "PlateauRecipe", "Recipe", "Schedule"]
+from dsn_sktime.training.checks import check_choice, check_integer, check_number
+from dsn_sktime.training.schedule import half_cosine, one_cycle, plateau
+
+__all__ = ["GROWTHS", "KEEPS", "SCHEDULES", "Recipe", "SparseRecipe"]
 
 GROWTHS = ("random", "gradient", None)
+SCHEDULES = ("cosine", "one_cycle", "plateau")
+KEEPS = ("best", "last", "average")
 
-# The authors' code: the drop fraction anneals over the first 80 % of the training
-# steps and never falls below 0.001.
+# The authors' code: the drop fraction anneals over the first 80 % of the training and never
+# falls below 0.001.
 _ANNEALED_SHARE = 0.8
 _LEAST_DROP_FRACTION = 0.001
 
-
-# An epoch's loss is a new lowest one if it is below the lowest by this share of it, and a
-# learning rate moves if it moves by more than this: torch's ReduceLROnPlateau, as published.
-_LEAST_IMPROVEMENT = 1e-4
-_LEAST_REDUCTION = 1e-8
+# An average is taken over the last quarter of the optimizer steps.
+_AVERAGED_SHARE = 0.25
 
 
-class Schedule(Protocol):
-    """What a trainer asks of a recipe."""
-
-    @property
-    def n_epochs(self) -> int:
-        """Passes over the training data."""
-
-    @property
-    def batch_size(self) -> int:
-        """Series of a training batch."""
-
-    @property
-    def lr(self) -> float:
-        """Adam's learning rate in the first epoch."""
-
-    def learning_rate(self, history: Sequence[dict[str, Any]]) -> float:
-        """Return the learning rate of the epoch that follows the records of a history."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Recipe of dynamic sparse training.
+    """Recipe of training with Adam.
 
     Parameters
     ----------
@@ -52,28 +35,110 @@ class Recipe:
         Passes over the training data.
     batch_size : int
         Series of a training batch.
-    lr, lr_min : float
-        Adam's learning rate at the start, and what it is annealed to.
-    growth : {"random", "gradient", None}
-        How positions to grow are chosen; None keeps the topology fixed.
-    alpha : float
-        First drop fraction.
-    delta_t : int
-        Epochs between topology updates.
+    lr : float
+        Adam's learning rate at the start, or the peak of "one_cycle".
+    lr_min : float, default=0.0
+        What "cosine" anneals the learning rate to, and the lower bound of "plateau".
+    schedule : {"cosine", "one_cycle", "plateau"}, default="cosine"
+        "cosine" anneals along a half cosine from epoch to epoch, "one_cycle" rises and
+        falls from optimizer step to optimizer step, "plateau" multiplies with
+        ``lr_factor`` when the loss stops falling.
+    lr_factor : float in (0, 1), default=0.5
+        For "plateau".
+    patience : int, default=50
+        For "plateau": epochs without a new lowest mean training loss that are let pass; it
+        is the next one that reduces the learning rate.
+    weight_decay : float, default=0.0
+        Decoupled, of all parameters, as in ``torch.optim.AdamW``.
+    keep : {"best", "last", "average"}, default="best"
+        The trained model: "best" is the state at the end of the epoch with the lowest mean
+        training loss, the later one of a tie, "last" that of the last epoch, "average" the
+        mean of the weights over the last quarter of the optimizer steps, each weight's over
+        those since it was grown.
+    update_bn : bool, default=False
+        Recompute the running statistics of the BatchNorm layers for what is kept, in one
+        pass over the training series. Always done for an average, none of whose steps had
+        its statistics.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a number is out of range or a choice unknown.
     """
 
     n_epochs: int
     batch_size: int
     lr: float
-    lr_min: float
-    growth: str | None
-    alpha: float
-    delta_t: int
+    lr_min: float = 0.0
+    schedule: str = "cosine"
+    lr_factor: float = 0.5
+    patience: int = 50
+    weight_decay: float = 0.0
+    keep: str = "best"
+    update_bn: bool = False
 
-    def learning_rate(self, history: Sequence[dict[str, Any]]) -> float:
-        """Return the cosine-annealed learning rate of the epoch after those of a history."""
-        share = len(history) / self.n_epochs
-        return self.lr_min + (self.lr - self.lr_min) * _half_cosine(share)
+    def __post_init__(self) -> None:
+        check_integer("n_epochs", self.n_epochs, 1)
+        check_integer("batch_size", self.batch_size, 2)
+        check_number("lr", self.lr, "[0, inf)", lambda lr: 0 <= lr < inf)
+        check_number("lr_min", self.lr_min, f"[0, lr={self.lr!r}]", lambda lr: 0 <= lr <= self.lr)
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_number("lr_factor", self.lr_factor, "(0, 1)", lambda factor: 0 < factor < 1)
+        check_integer("patience", self.patience, 0)
+        check_number("weight_decay", self.weight_decay, "[0, inf)", lambda decay: 0 <= decay < inf)
+        check_choice("keep", self.keep, KEEPS)
+        check_choice("update_bn", self.update_bn, (False, True))
+
+    def learning_rates(self, history: Sequence[dict[str, Any]], n_batches: int) -> list[float]:
+        """Return the learning rate of each optimizer step of the epoch after a history."""
+        if self.schedule == "one_cycle":
+            n_steps, n_done = self.n_epochs * n_batches, len(history) * n_batches
+            return [self.lr * one_cycle((n_done + batch) / n_steps) for batch in range(n_batches)]
+        if self.schedule == "plateau":
+            lr = plateau(history, self.lr, self.lr_min, self.lr_factor, self.patience)
+        else:
+            share = half_cosine(len(history) / self.n_epochs)
+            lr = self.lr_min + (self.lr - self.lr_min) * share
+        return [lr] * n_batches
+
+    def is_averaged(self, epoch: int, batch: int, n_batches: int) -> bool:
+        """Return True if the weights after an optimizer step are part of the average.
+
+        Parameters
+        ----------
+        epoch, batch : int
+            Counted from 0.
+        n_batches : int
+            Optimizer steps of an epoch.
+        """
+        n_steps = self.n_epochs * n_batches
+        is_late = epoch * n_batches + batch >= (1 - _AVERAGED_SHARE) * n_steps
+        return self.keep == "average" and is_late
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparseRecipe(Recipe):
+    """Recipe of dynamic sparse training: that of :class:`Recipe` and topology updates.
+
+    Parameters
+    ----------
+    growth : {"random", "gradient", None}, default="random"
+        How positions to grow are chosen; None keeps the topology fixed.
+    alpha : float in [0, 1], default=0.5
+        First drop fraction.
+    delta_t : int, default=5
+        Epochs between topology updates.
+    """
+
+    growth: str | None = "random"
+    alpha: float = 0.5
+    delta_t: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("growth", self.growth, GROWTHS)
+        check_number("alpha", self.alpha, "[0, 1]", lambda alpha: 0 <= alpha <= 1)
+        check_integer("delta_t", self.delta_t, 1)
 
     def drop_fraction(self, progress: float) -> float:
         """Return the share of activated weights that an update drops.
@@ -81,63 +146,15 @@ class Recipe:
         Parameters
         ----------
         progress : float in [0, 1]
-            Training steps done, of all.
+            Share of the training that is done.
         """
-        annealed = self.alpha * _half_cosine(min(progress / _ANNEALED_SHARE, 1.0))
+        annealed = self.alpha * half_cosine(min(progress / _ANNEALED_SHARE, 1.0))
         return max(annealed, _LEAST_DROP_FRACTION)
 
     def is_update_epoch(self, epoch: int) -> bool:
-        """Tell whether the topology is updated after an epoch, counted from 0.
+        """Return True if the topology is updated after an epoch, counted from 0.
 
         It is not after the last one: the grown weights would never be trained.
         """
         done = epoch + 1
         return self.growth is not None and done % self.delta_t == 0 and done < self.n_epochs
-
-
-@dataclass(frozen=True)
-class PlateauRecipe:
-    """Recipe of training whose learning rate is reduced when the loss stops falling.
-
-    Parameters
-    ----------
-    n_epochs : int
-        Passes over the training data.
-    batch_size : int
-        Series of a training batch.
-    lr, lr_min : float
-        Adam's learning rate at the start, and its lower bound.
-    factor : float
-        What the learning rate is multiplied with.
-    patience : int
-        Epochs without a new lowest mean training loss that are let pass; it is the next
-        one that reduces the learning rate.
-    """
-
-    n_epochs: int
-    batch_size: int
-    lr: float
-    lr_min: float
-    factor: float
-    patience: int
-
-    def learning_rate(self, history: Sequence[dict[str, Any]]) -> float:
-        """Return the learning rate of the epoch that follows the records of a history.
-
-        Computed from the losses alone, so a resumed fit goes on as an uninterrupted one.
-        It is what ``torch.optim.lr_scheduler.ReduceLROnPlateau`` gives.
-        """
-        lr, lowest, n_bad = self.lr, math.inf, 0
-        for record in history:
-            if record["loss"] < lowest * (1 - _LEAST_IMPROVEMENT):
-                lowest, n_bad = record["loss"], 0
-            else:
-                n_bad += 1
-            if n_bad > self.patience:
-                reduced, n_bad = max(lr * self.factor, self.lr_min), 0
-                lr = reduced if lr - reduced > _LEAST_REDUCTION else lr
-        return lr
-
-
-def _half_cosine(share: float) -> float:
-    return 0.5 * (1 + math.cos(math.pi * share))

@@ -1,221 +1,244 @@
-"""Trains one network: epochs, batches, best epoch."""
+"""The training loop: epochs, batches, optimizer steps, and what is kept."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from dsn_sktime.kernels import AdamSettings
 from dsn_sktime.panel import Panel
 from dsn_sktime.training.adam import Adam
-from dsn_sktime.training.captured_step import CapturedStep, CudaGraphs, Graphs
-from dsn_sktime.training.recipe import Schedule
+from dsn_sktime.training.averaging import WeightAverage, update_bn
+from dsn_sktime.training.batches import (
+    Augmentation,
+    Batch,
+    Use,
+    random_stream,
+    shuffled_rows,
+    take,
+)
+from dsn_sktime.training.cuda_graph import CapturedStep, CudaGraphs, Graphs
+from dsn_sktime.training.objective import Objective
+from dsn_sktime.training.recipe import Recipe
+from dsn_sktime.training.run_state import check_run_state
+from dsn_sktime.training.weight_state import WeightState
 
-if TYPE_CHECKING:
-    from dsn_sktime.training.callbacks import Callback
+__all__ = ["Callback", "Trainer"]
 
-__all__ = ["Trainer"]
 
-# What randomness is for. Each use in each epoch has its own stream of (seed, use,
-# epoch), so a resumed fit draws what an uninterrupted one would.
-_SHUFFLING = 0
+class Callback:
+    """Base class of callbacks, which may watch, stop or save a training run.
+
+    A callback may set ``trainer.should_stop = True`` to end training after the current
+    epoch. With ``n_estimators > 1`` each network calls it in turn, or a copy of it in
+    another process if ``n_jobs`` asks for several. A checkpoint is identified by the
+    ``repr`` of the callbacks among others: mention there what changes the result.
+    """
+
+    def __repr__(self) -> str:
+        """Name the class."""
+        return f"{type(self).__name__}()"
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Run before the first epoch; a checkpoint may be loaded here."""
+
+    def on_epoch_end(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        """Run after each epoch; ``record`` is the newest of ``trainer.history``."""
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        """Run when training ends, also by an error or Ctrl-C."""
 
 
 class Trainer:
     """Training of one network with Adam.
 
-    The model is the state (weights, BatchNorm statistics) at the end of the epoch with
-    the lowest mean training loss, the later one of a tie.
-
     Parameters
     ----------
     network : torch.nn.Module
-        Maps values (B, m, L) and lengths to scores (B, c). Trained in place, on the device
+        Maps values (B, m, L) and lengths to outputs (B, c). Trained in place, on the device
         where it lies.
-    recipe : Recipe or PlateauRecipe
+    recipe : Recipe
+    objective : Objective
+        Loss of outputs and targets, and the metric of the history.
     seed : int
-        Fixes the order of batches.
+        Fixes the order of batches, and all else that is drawn.
     callbacks : sequence of Callback, default=()
-    class_weight : float tensor of shape (c,), optional
-        Weight of each class in the loss.
     run_id : str, default=""
-        Names data and settings of the fit: fits of the same ``run_id`` and ``seed`` are
-        the same fit.
+        Names data and settings: runs of the same ``run_id`` and ``seed`` are the same.
     name : str, default="network"
-        What the progress bar says.
+        Label of the progress bar.
+    augment : callable, optional
+        Maps each training batch and a numpy Generator to a batch of the same shapes.
 
     Attributes
     ----------
     history : list of dict
-        One record per epoch: "epoch" (from 0), "loss", "accuracy" (means over the
-        training series), "lr", "seconds".
+        One record per epoch: "epoch" (from 0), "loss" and the objective's metric (means over
+        the training series), "lr" (of the first optimizer step), "seconds".
     best_epoch : int
-        Epoch of the model, -1 before the first.
+        Epoch of what is kept, -1 before the first.
+    best_state : dict of str to Tensor
+        What is kept: the network's state at the end of that epoch.
+    n_resumed : int
+        Epochs of the history that were loaded.
     optimizer : Adam
-        Its ``lr`` is set before each epoch.
     should_stop : bool
         A callback that sets it ends training after the current epoch.
     graphs : Graphs or None
-        What captures the steps of series of equal length to replay them: CUDA graphs where
+        Capture optimizer steps on series of equal length to replay them: CUDA graphs where
         the network lies on a GPU. Forward hooks then run at the first steps only.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        recipe: Schedule,
+        recipe: Recipe,
+        objective: Objective,
         seed: int,
         callbacks: Sequence[Callback] = (),
-        class_weight: Tensor | None = None,
         run_id: str = "",
         name: str = "network",
+        augment: Augmentation | None = None,
     ) -> None:
         self.network = network
         self.recipe = recipe
         self.seed = seed
         self.callbacks = callbacks
-        self.class_weight = class_weight
         self.run_id = run_id
         self.name = name
-        self.optimizer = Adam(network.parameters(), recipe.lr)
+        self.augment = augment
         self.history: list[dict[str, Any]] = []
         self.best_epoch = -1
         self.best_state: dict[str, Tensor] = {}
+        self.n_resumed = 0
         self.should_stop = False
-        device = next(network.parameters()).device
-        self.graphs: Graphs | None = CudaGraphs(device) if device.type == "cuda" else None
-        # A captured step would take a number for a constant.
-        self._lr = torch.zeros((), dtype=torch.float64, device=device)
+        self._device = next(network.parameters()).device
+        self.graphs: Graphs | None = None
+        if self._device.type == "cuda":
+            self.graphs = CudaGraphs(self._device)
+        with _training_mode(self._device):
+            self.objective = objective.to(self._device)
+            settings = AdamSettings(weight_decay=recipe.weight_decay)
+            self.optimizer = Adam(network.parameters(), recipe.lr, settings)
+            self.average = WeightAverage(network) if recipe.keep == "average" else None
+            # A captured step would take a number for a constant.
+            self._lr = torch.zeros((), dtype=torch.float64, device=self._device)
+        # All that moves with the weights when a topology update moves them.
+        self.followers: list[WeightState] = [self.optimizer]
+        self.followers += [] if self.average is None else [self.average]
 
     @property
     def is_finished(self) -> bool:
         """Whether all epochs are done, or a callback stopped training."""
         return self.should_stop or len(self.history) >= self.recipe.n_epochs
 
-    def fit(self, panel: Panel, codes: Tensor) -> None:
+    def fit(self, panel: Panel, target: Tensor, sample_weight: Tensor | None = None) -> None:
         """Train until the recipe's last epoch or until a callback stops it.
+
+        It does not depend on the caller's gradient mode, inference mode, autocast or
+        defaults of torch, and leaves them as they are.
 
         Parameters
         ----------
         panel : Panel
             n training series, on the network's device.
-        codes : int64 tensor of shape (n,)
-            Class of each series, 0..c-1.
+        target : tensor of shape (n, ...)
+            What the objective compares outputs with: class indices for cross-entropy.
+        sample_weight : float tensor of shape (n,), optional
+            Weight of each series in the loss.
 
         Raises
         ------
         FloatingPointError
             If the training loss is no longer finite.
         """
-        for callback in self.callbacks:
-            callback.on_train_begin(self)
-        step: Callable[[Tensor], Tensor] = partial(self._step, panel, codes)
-        captured = step
-        if self.graphs is not None and panel.lengths is None:
-            captured = CapturedStep(step, self.graphs)
-        try:
-            while not self.is_finished:
-                record = self._run_epoch(step, captured, codes)
-                self.history.append(record)
-                for callback in self.callbacks:
-                    callback.on_epoch_end(self, record)
-        finally:
+        with _training_mode(self._device):
+            data = _without_inference(Batch(panel.values, panel.lengths, target, sample_weight))
             for callback in self.callbacks:
-                callback.on_train_end(self)
-        self.network.load_state_dict(self.best_state)
-        self.network.eval()
+                callback.on_train_begin(self)
+            step: Callable[[Batch], Tensor] = self._step
+            if self.graphs is not None and panel.lengths is None:
+                step = CapturedStep(self._step, self.graphs)
+            try:
+                while not self.is_finished:
+                    record = self._run_epoch(data, step)
+                    self.history.append(record)
+                    for callback in self.callbacks:
+                        callback.on_epoch_end(self, record)
+            finally:
+                for callback in self.callbacks:
+                    callback.on_train_end(self)
+            self.network.load_state_dict(self.best_state)
+            if self.recipe.update_bn or self.recipe.keep == "average":
+                rows_of_batches = self._rows(data, Use.BATCH_NORM, self.best_epoch)
+                update_bn(self.network, (take(data, rows) for rows in rows_of_batches))
+            self.network.eval()
 
-    def _run_epoch(
-        self,
-        step: Callable[[Tensor], Tensor],
-        captured: Callable[[Tensor], Tensor],
-        codes: Tensor,
-    ) -> dict[str, Any]:
-        started = time.perf_counter()
-        epoch = len(self.history)
-        lr = self.recipe.learning_rate(self.history)
-        self._set_learning_rate(lr)
-        loss, accuracy = self._train_on_batches(step, captured, codes, epoch)
-        self._keep_if_best(epoch, loss)
-        record = {"epoch": epoch, "loss": loss, "accuracy": accuracy, "lr": lr}
+    def _run_epoch(self, data: Batch, step: Callable[[Batch], Tensor]) -> dict[str, Any]:
+        started, epoch = time.perf_counter(), len(self.history)
+        self.network.train()
+        rows_of_batches = list(self._rows(data, Use.SHUFFLING, epoch))
+        n_batches = len(rows_of_batches)
+        rates = self.recipe.learning_rates(self.history, n_batches)
+        noise = random_stream(self.seed, Use.AUGMENTATION, epoch)
+        totals = torch.zeros(2, dtype=torch.float64, device=self._device)
+        for number, (rows, lr) in enumerate(zip(rows_of_batches, rates, strict=True)):
+            batch = take(data, rows)
+            if self.augment is not None:
+                batch = self.augment(batch, noise)
+            self.optimizer.lr = lr if self.graphs is None else self._lr.fill_(lr)
+            totals += self._take_step(step, batch, epoch, is_last=number == n_batches - 1)
+            if self.average is not None and self.recipe.is_averaged(epoch, number, n_batches):
+                self.average.update()
+        loss, metric = (total / len(data.target) for total in totals.tolist())
+        self._keep(epoch, loss)
+        record = {"epoch": epoch, "loss": loss, self.objective.metric: metric, "lr": rates[0]}
         record |= self._end_epoch(epoch)
         return {**record, "seconds": time.perf_counter() - started}
 
-    def _set_learning_rate(self, lr: float) -> None:
-        self.optimizer.lr = lr if self.graphs is None else self._lr.fill_(lr)
+    def _take_step(
+        self, step: Callable[[Batch], Tensor], batch: Batch, epoch: int, is_last: bool
+    ) -> Tensor:
+        """Take an optimizer step, which a kind of training may surround by its own."""
+        return step(batch)
+
+    def _step(self, batch: Batch) -> Tensor:
+        """Take an optimizer step, and return the batch's sums of the loss and the metric."""
+        self.optimizer.zero_grad()
+        outputs = self.network(batch.values, batch.lengths)
+        loss = self.objective.loss(outputs, batch.target, batch.sample_weight)
+        loss.backward()
+        self.optimizer.step()
+        n_correct = self.objective.n_correct(outputs.detach(), batch.target)
+        return torch.stack([(loss.detach() * len(batch.target)).double(), n_correct.double()])
 
     def _end_epoch(self, epoch: int) -> dict[str, Any]:
         """Do what a kind of training does after each epoch, and return its records."""
         return {}
 
-    def _begin_batch(self, epoch: int, is_last: bool) -> bool:
-        """Do what a kind of training does before each batch.
+    def _rows(self, data: Batch, use: Use, epoch: int) -> Iterator[Tensor]:
+        rng = random_stream(self.seed, use, epoch)
+        return shuffled_rows(len(data.target), self.recipe.batch_size, rng, self._device)
 
-        Returns whether its step is an ordinary one, which may be replayed.
-        """
-        return True
-
-    def _train_on_batches(
-        self,
-        step: Callable[[Tensor], Tensor],
-        captured: Callable[[Tensor], Tensor],
-        codes: Tensor,
-        epoch: int,
-    ) -> tuple[float, float]:
-        self.network.train()
-        batches = list(self._batches(codes, epoch))
-        totals = torch.zeros(2, dtype=torch.float64, device=codes.device)
-        for number, rows in enumerate(batches, start=1):
-            is_ordinary = self._begin_batch(epoch, is_last=number == len(batches))
-            totals += captured(rows) if is_ordinary else step(rows)
-        loss, n_correct = totals.tolist()
-        return loss / len(codes), n_correct / len(codes)
-
-    def _step(self, panel: Panel, codes: Tensor, rows: Tensor) -> Tensor:
-        """Train on some rows, and return the sum of their losses and how many are right."""
-        batch, expected = panel.take(rows), codes[rows]
-        self.optimizer.zero_grad()
-        scores = self.network(batch.values, batch.lengths)
-        loss = F.cross_entropy(scores, expected, weight=self.class_weight)
-        loss.backward()
-        self.optimizer.step()
-        n_correct = (scores.detach().argmax(1) == expected).sum()
-        return torch.stack([(loss.detach() * len(rows)).double(), n_correct.double()])
-
-    def _batches(self, codes: Tensor, epoch: int) -> Iterator[Tensor]:
-        """Yield shuffled batches of row numbers; none has a single row.
-
-        BatchNorm has no variance to speak of in a batch of one, so a last single row
-        joins the batch before it.
-        """
-        n = len(codes)
-        # Copied to the device once, not batch by batch.
-        order = torch.from_numpy(self._rng(_SHUFFLING, epoch).permutation(n)).to(codes.device)
-        size = self.recipe.batch_size
-        starts = [start for start in range(0, n, size) if start == 0 or start < n - 1]
-        for start, stop in zip(starts, [*starts[1:], n], strict=True):
-            yield order[start:stop]
-
-    def _rng(self, use: int, epoch: int) -> np.random.Generator:
-        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(use, epoch)))
-
-    def _keep_if_best(self, epoch: int, loss: float) -> None:
+    def _keep(self, epoch: int, loss: float) -> None:
         if not math.isfinite(loss):
             raise FloatingPointError(
                 f"the training loss became {loss} in epoch {epoch}. Scale the series (for "
                 "example to mean 0 and variance 1) or lower lr."
             )
-        if self.best_epoch < 0 or loss <= self.history[self.best_epoch]["loss"]:
+        is_best = self.best_epoch < 0 or loss <= self.history[self.best_epoch]["loss"]
+        if is_best or self.recipe.keep != "best":
             self.best_epoch = epoch
             state = self.network.state_dict()
             self.best_state = {name: tensor.clone() for name, tensor in state.items()}
+            if self.average is not None:
+                self.best_state |= self.average.averaged()
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that :meth:`load_state_dict` needs to go on from here.
@@ -230,15 +253,43 @@ class Trainer:
             "best_epoch": self.best_epoch,
             "best_state": self.best_state,
             "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "followers": [follower.state_dict() for follower in self.followers],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a training run where :meth:`state_dict` left it."""
+        """Continue a training run from what :meth:`state_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            If the state is not that of such a run. Nothing is changed then.
+        """
+        check_run_state(state, self.state_dict(), self.network, self.recipe, self.objective.metric)
         self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for follower, loaded in zip(self.followers, state["followers"], strict=True):
+            follower.load_state_dict(loaded)
         self.seed = state["seed"]
         self.should_stop = state["finished"]
         self.history = list(state["history"])
+        self.n_resumed = len(self.history)
         self.best_epoch = state["best_epoch"]
         self.best_state = state["best_state"]
+
+
+@contextmanager
+def _training_mode(device: torch.device) -> Iterator[None]:
+    """Enable gradients and full precision, whatever the caller's context is."""
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast(device.type, enabled=False),
+    ):
+        yield
+
+
+def _without_inference(data: Batch) -> Batch:
+    """Copy tensors that were made in inference mode, which autograd cannot save."""
+    return Batch._make(
+        tensor.clone() if tensor is not None and tensor.is_inference() else tensor
+        for tensor in data
+    )

@@ -1,10 +1,10 @@
-"""Training steps that a GPU replays: one launch, where Python would make hundreds.
+"""CUDA graphs of the optimizer step: one launch, where Python would make hundreds.
 
 A batch of 16 series is computed faster than Python can launch the kernels for it. A CUDA
-graph is captured once, by running the step's Python code without computing anything, and
-launched for each batch. It does the same operations, in the same order, on the same memory:
-what changes from step to step must lie in tensors that are changed in place, and the step
-may read nothing back.
+graph is captured once, by running the Python code without computing anything, and replayed
+for each batch. It does the same operations, in the same order, on the same memory: what
+changes from batch to batch must lie in tensors that are changed in place, and nothing may be
+read back.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from dsn_sktime.training.batches import Batch
+
 __all__ = ["CapturedStep", "CudaGraphs", "Graphs"]
 
 # torch initialises its libraries when first used, which cannot be captured.
@@ -23,55 +25,57 @@ _N_WARM_UP = 3
 
 
 class Graphs(Protocol):
-    """What steps are captured by."""
+    """Interface for the capture of graphs: CUDA's, or stand-ins in tests."""
 
     def warm_up(self, function: Callable[[], Tensor]) -> Tensor:
-        """Compute a function as it is to be captured later, and return its result."""
+        """Call a function as it will be captured later, and return its result."""
 
     def capture(self, function: Callable[[], Tensor]) -> Callable[[], Tensor]:
-        """Return a function that does again what this one does, without computing it now."""
+        """Capture a function without computing it, and return what replays it."""
 
 
 class CapturedStep:
-    """A training step that is captured once per batch size, and replayed.
+    """An optimizer step that is captured once per batch size, and replayed.
 
-    Each call takes one step. The first of each size are computed as ever, to warm up.
+    Each call takes one optimizer step. The first of each size are not captured, to warm up.
 
     Parameters
     ----------
     step : callable
-        Takes a training step: maps the row numbers of a batch, int64 of shape (B,), to a
-        tensor.
+        Takes an optimizer step: maps a batch of series of equal length to a tensor.
     graphs : Graphs
     """
 
-    def __init__(self, step: Callable[[Tensor], Tensor], graphs: Graphs) -> None:
+    def __init__(self, step: Callable[[Batch], Tensor], graphs: Graphs) -> None:
         self._step = step
         self._graphs = graphs
         self._n_warm: dict[int, int] = {}
-        self._captured: dict[int, tuple[Tensor, Callable[[], Tensor]]] = {}
+        self._captured: dict[int, tuple[Batch, Callable[[], Tensor]]] = {}
 
-    def __call__(self, rows: Tensor) -> Tensor:
-        """Take a step.
+    def __call__(self, batch: Batch) -> Tensor:
+        """Take an optimizer step.
 
         Parameters
         ----------
-        rows : int64 tensor of shape (B,)
+        batch : Batch
+            All batches have series of one length.
 
         Returns
         -------
         tensor
             What the step returns. The next call overwrites it.
         """
-        size = len(rows)
+        size = len(batch.values)
         self._n_warm[size] = self._n_warm.get(size, 0) + 1
         if self._n_warm[size] <= _N_WARM_UP:
-            return self._graphs.warm_up(lambda: self._step(rows))
+            return self._graphs.warm_up(lambda: self._step(batch))
         if size not in self._captured:
-            own = rows.clone()
+            own = Batch._make(None if tensor is None else tensor.clone() for tensor in batch)
             self._captured[size] = own, self._graphs.capture(lambda: self._step(own))
         own, replay = self._captured[size]
-        own.copy_(rows)
+        for buffer, tensor in zip(own, batch, strict=True):
+            if buffer is not None and tensor is not None:
+                buffer.copy_(tensor)
         return replay()
 
 
@@ -92,7 +96,7 @@ class CudaGraphs:
         self.stream = torch.cuda.Stream(device)
 
     def warm_up(self, function: Callable[[], Tensor]) -> Tensor:
-        """Compute a function on the stream that it is to be captured on."""
+        """Call a function on the stream that it will be captured on."""
         with torch.cuda.device(self.device):
             outside = torch.cuda.current_stream()
             self.stream.wait_stream(outside)

@@ -9,19 +9,25 @@ from __future__ import annotations
 
 import copy
 
-import numpy as np
 import pytest
 import torch
-from test_training import Recorder, assert_equal_states, recipe, tiny_network, tiny_panel
 from torch.utils._python_dispatch import TorchDispatchMode
+from training_runs import (
+    Recorder,
+    assert_equal_states,
+    recipe,
+    tiny_network,
+    tiny_panel,
+    without_seconds,
+)
 
 from dsn_sktime.kernels import dispatch
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.oscnn import OSCNNNetwork
 from dsn_sktime.panel import Panel
-from dsn_sktime.training import Callback, PlateauRecipe, SparseTrainer, Trainer
-from dsn_sktime.training.adam import Adam
-from dsn_sktime.training.captured_step import CapturedStep, CudaGraphs
+from dsn_sktime.training import Callback, CrossEntropy, Recipe, SparseTrainer, Trainer
+from dsn_sktime.training.batches import Batch
+from dsn_sktime.training.cuda_graph import CapturedStep, CudaGraphs
 
 GROWTHS = ["random", "gradient", None]
 needs_gpu = pytest.mark.skipif(
@@ -107,10 +113,6 @@ class Recorded(Remembered):
         return replay
 
 
-def without_seconds(history):
-    return [{name: record[name] for name in record if name != "seconds"} for record in history]
-
-
 def addresses(trainer):
     of_optimizer = [x for state in trainer.optimizer.state.values() for x in state.values()]
     return [x.data_ptr() for x in [*trainer.network.state_dict().values(), *of_optimizer]]
@@ -121,7 +123,7 @@ def trained(graphs, growth, data, network=None, callbacks=(), n_epochs=9):
     recorder = Recorder()
     plan = recipe(growth=growth, n_epochs=n_epochs)
     network = tiny_network() if network is None else network
-    trainer = SparseTrainer(network, plan, 5, [recorder, *callbacks])
+    trainer = SparseTrainer(network, plan, CrossEntropy(), 5, [recorder, *callbacks])
     trainer.graphs = graphs and graphs(trainer)
     before = addresses(trainer)
     trainer.fit(*data)
@@ -160,8 +162,8 @@ def test_replayed_training_is_the_training(growth, n):
 @pytest.mark.parametrize("growth", GROWTHS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_recorded_operations_are_the_training(growth, dtype):
-    panel, codes = tiny_panel()
-    data = Panel(panel.values.to(dtype)), codes
+    panel, class_indices = tiny_panel()
+    data = Panel(panel.values.to(dtype)), class_indices
     replayed = trained(Recorded, growth, data, tiny_network().to(dtype))
     # 27 batches, the first three of each of both sizes to warm up. By gradient, the last
     # batch before each of the 4 updates keeps its dense gradient and is not replayed.
@@ -178,7 +180,7 @@ def test_recorded_operations_of_multivariate_series_and_class_weights():
         generator = torch.Generator().manual_seed(1)
         network = DSNNetwork(2, 3, 2, 2, 6, 2, 0.5, "zeros", n_pool=3, generator=generator)
         weight = torch.tensor([1.0, 5.0, 0.25])
-        trainer = SparseTrainer(network, recipe(), 5, class_weight=weight)
+        trainer = SparseTrainer(network, recipe(), CrossEntropy(weight), 5)
         trainer.graphs = graphs and graphs(trainer)
         values = torch.randn(11, 2, 8, generator=generator)
         trainer.fit(Panel(values), torch.arange(11) % 3)
@@ -195,8 +197,10 @@ def test_recorded_operations_are_the_training_of_another_network():
     def fitted(graphs):
         generator = torch.Generator().manual_seed(1)
         network = OSCNNNetwork(1, 3, 5, (22, 200), generator)
-        plan = PlateauRecipe(8, batch_size=4, lr=0.02, lr_min=1e-3, factor=0.5, patience=0)
-        trainer = Trainer(network, plan, 5)
+        plan = Recipe(
+            n_epochs=8, batch_size=4, lr=0.02, lr_min=1e-3, schedule="plateau", patience=0
+        )
+        trainer = Trainer(network, plan, CrossEntropy(), 5)
         trainer.graphs = graphs and graphs(trainer)
         trainer.fit(*tiny_panel())
         return trainer
@@ -242,34 +246,24 @@ def test_state_loaded_into_a_captured_training_is_taken_up():
 def test_steps_are_captured_once_per_size_after_three_of_it(sizes):
     log, graphs = [], Remembered()
 
-    def step(rows):
-        log.append(rows)
-        return rows.sum()
+    def step(batch):
+        log.append(batch)
+        return batch.values.sum() + batch.target.sum()
 
     captured = CapturedStep(step, graphs)
-    batches = [torch.arange(size) + 10 * number for number, size in enumerate(sizes)]
-    assert [captured(rows).item() for rows in batches] == [rows.sum().item() for rows in batches]
+    batches = [
+        Batch(torch.rand(size, 1, 5), None, torch.arange(size) + 10 * number, None)
+        for number, size in enumerate(sizes)
+    ]
+    assert [captured(b).item() for b in batches] == [
+        (b.values.sum() + b.target.sum()).item() for b in batches
+    ]
     assert (graphs.n_warm, graphs.n_captured, graphs.n_replayed) == (6, 2, 5)
     # Replays read the memory that was captured, one buffer for each size.
-    assert len({rows.data_ptr() for rows in log[:4]}) == 4
-    replayed = [rows for rows in log if all(rows is not batch for batch in batches)]
+    replayed = [batch for batch in log if all(batch is not one for one in batches)]
     assert len(replayed) == 5
-    assert len({rows.data_ptr() for rows in replayed}) == 2
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_adam_takes_a_learning_rate_from_a_tensor(rng, dtype):
-    start = torch.from_numpy(rng.normal(size=(5, 3))).to(dtype)
-    found = []
-    for lr in (0.01, torch.tensor(0.01, dtype=torch.float64)):
-        parameter = torch.nn.Parameter(start.clone())
-        optimizer = Adam([parameter], 1.0)
-        optimizer.lr = lr
-        for gradient in np.random.default_rng(1).normal(size=(4, 5, 3)):
-            parameter.grad = torch.from_numpy(gradient).to(dtype)
-            optimizer.step()
-        found.append(parameter.detach())
-    assert torch.equal(*found)
+    assert len({batch.values.data_ptr() for batch in replayed}) == 2
+    assert len({batch.target.data_ptr() for batch in replayed}) == 2
 
 
 # On a GPU
@@ -278,9 +272,9 @@ def test_adam_takes_a_learning_rate_from_a_tensor(rng, dtype):
 @needs_gpu
 @pytest.mark.parametrize("growth", GROWTHS)
 def test_cuda_graph_trains_as_the_eager_loop(growth):
-    panel, codes = tiny_panel()
+    panel, class_indices = tiny_panel()
     device = torch.device("cuda")
-    data = Panel(panel.values.double()).to(device), codes.to(device)
+    data = Panel(panel.values.double()).to(device), class_indices.to(device)
     graph, eager = (
         trained(graphs, growth, data, tiny_network().double().to(device))
         for graphs in (lambda _: CudaGraphs(device), None)
@@ -308,7 +302,7 @@ def test_topology_updates_on_a_gpu_are_those_on_the_cpu():
     states = []
     for device in ("cpu", "cuda"):
         network = tiny_network().double().to(device)
-        trainer = SparseTrainer(network, recipe(), 5)
-        trainer._update_topology(1, 0.5)
+        trainer = SparseTrainer(network, recipe(), CrossEntropy(), 5)
+        trainer._end_epoch(1)
         states.append({name: x.cpu() for name, x in network.state_dict().items()})
     assert_equal_states(*states)

@@ -1,0 +1,209 @@
+"""Checkpoints: a training run in a file, from which an interrupted one is continued."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from dsn_sktime.training.checks import check_integer
+from dsn_sktime.training.trainer import Callback, Trainer
+
+try:
+    import fcntl
+except ImportError:  # On Windows, where a file that is open cannot be deleted anyway.
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["Checkpoint", "read_checkpoint"]
+
+# A file is this line, the SHA-256 digest of the rest, and the rest: what torch.save wrote.
+_FIRST_LINE = b"dsn_sktime checkpoint 3\n"
+_DIGEST_SIZE = hashlib.sha256().digest_size
+
+
+class Checkpoint(Callback):
+    """Save the training run to a file, and continue it where it was interrupted.
+
+    The file's name is derived from the data, all settings that shape the result and the
+    version of this package, so one folder serves a whole grid search. A ``fit`` that finds
+    its file unfinished continues it, to the same weights as without the interruption; one
+    that finds it finished loads the result instead of computing it again. That takes an
+    integer ``random_state``: a checkpoint is identified by its seed.
+
+    Files hold tensors and numbers only, with a digest of them, and are read without
+    unpickling objects. They are replaced atomically: a kill at any moment leaves the last
+    complete one.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Created if it does not exist. Checkpoints in it are never deleted.
+    every : int, default=10
+        Epochs between two saves; the last epoch is always saved.
+
+    Raises
+    ------
+    ValueError
+        If ``every`` is below 1 or ``folder`` is a file. By ``fit``: if the file is damaged or
+        not that of this run.
+    TypeError
+        If ``every`` is no integer or ``folder`` no path.
+    OSError
+        By ``fit``: if the file cannot be read or written.
+    """
+
+    def __init__(self, folder: str | Path, every: int = 10) -> None:
+        if not isinstance(folder, str | Path):
+            raise TypeError(f"folder must be a str or a pathlib.Path, found {folder!r}.")
+        check_integer("every", every, 1)
+        if Path(folder).exists() and not Path(folder).is_dir():
+            raise ValueError(f"folder must be a folder, found the file {str(folder)!r}.")
+        self.folder = folder
+        self.every = every
+
+    def __repr__(self) -> str:
+        """Return the call that makes an equal callback."""
+        return f"Checkpoint({str(self.folder)!r}, {self.every})"
+
+    def path(self, trainer: Trainer) -> Path:
+        """Return the file of a training run."""
+        return Path(self.folder) / f"dsn-{trainer.run_id}.ckpt"
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Continue the run that the file holds, if there is one."""
+        path = self.path(trainer)
+        if path.exists():
+            device = next(trainer.network.parameters()).device
+            state = read_checkpoint(path, device)
+            if state.pop("run_id", None) != trainer.run_id:
+                raise _refusal(path, "it holds another training run, so it was renamed")
+            try:
+                trainer.load_state_dict(state)
+            except ValueError as error:
+                raise _refusal(path, str(error)) from None
+        if not trainer.is_finished:
+            with _writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _delete_drafts(path)
+                with _draft(path):  # To learn now, not epochs later, that nothing can be saved.
+                    pass
+
+    def on_epoch_end(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        """Save if it is time to."""
+        if trainer.is_finished or (record["epoch"] + 1) % self.every == 0:
+            self._save(trainer)
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        """Save that training was stopped, maybe by a later callback of the list."""
+        if trainer.should_stop and len(trainer.history) > trainer.n_resumed:
+            self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        path, buffer = self.path(trainer), io.BytesIO()
+        with _writing(path):
+            torch.save({**trainer.state_dict(), "run_id": trainer.run_id}, buffer)
+            payload = buffer.getbuffer()
+            with _draft(path) as (file, draft):
+                file.write(_FIRST_LINE + hashlib.sha256(payload).digest())
+                file.write(payload)
+                file.flush()
+                os.fsync(file.fileno())
+                if fcntl is None:
+                    file.close()  # Windows renames no open file.
+                os.replace(draft, path)
+
+
+def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Return the state in a checkpoint: that of the trainer, and "run_id".
+
+    Parameters
+    ----------
+    path : Path
+    device : torch.device or str, default="cpu"
+        Where its tensors are placed.
+
+    Raises
+    ------
+    ValueError
+        If the file is no checkpoint, or damaged.
+    OSError
+        If it cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(
+            f"the checkpoint {str(path)!r} cannot be read: {reason}. Make it readable, or delete "
+            "it to train anew."
+        ) from error
+    start = len(_FIRST_LINE) + _DIGEST_SIZE
+    if not content.startswith(_FIRST_LINE):
+        raise _refusal(path, "it is no checkpoint of this version of dsn_sktime")
+    payload = content[start:]
+    if hashlib.sha256(payload).digest() != content[len(_FIRST_LINE) : start]:
+        raise _refusal(path, "it is damaged, since its content does not match its digest")
+    try:
+        state = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
+    except Exception:
+        # Without torch's words, which advise to load it unsafely.
+        raise _refusal(path, "it holds other than tensors, numbers and strings") from None
+    if not isinstance(state, dict):
+        raise _refusal(path, "it holds no training run")
+    return state
+
+
+def _refusal(path: Path, reason: str) -> ValueError:
+    return ValueError(
+        f"the checkpoint {str(path)!r} cannot be continued: {reason}. Delete it to train anew."
+    )
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(
+            f"the checkpoint {str(path)!r} cannot be written: {reason}. Free space or choose "
+            "another folder; what was saved before is kept.",
+        ) from error
+
+
+@contextlib.contextmanager
+def _draft(path: Path) -> Iterator[tuple[BinaryIO, str]]:
+    """Open a new file beside a path, locked while it is written and deleted unless renamed."""
+    while True:
+        descriptor, draft = tempfile.mkstemp(".tmp", path.name, path.parent)
+        with contextlib.suppress(OSError):  # Not every file system has locks.
+            _lock(descriptor, wait=True)
+        if os.fstat(descriptor).st_nlink:  # Else another process took it for a leftover.
+            break
+        os.close(descriptor)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file, draft
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(draft)
+
+
+def _delete_drafts(path: Path) -> None:
+    """Delete what killed saves of the same run have left behind."""
+    for draft in path.parent.glob(f"{path.name}*.tmp"):
+        with contextlib.suppress(OSError), draft.open("rb") as file:
+            _lock(file.fileno(), wait=False)
+            draft.unlink()
+
+
+def _lock(descriptor: int, wait: bool) -> None:
+    if fcntl is not None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,119 @@
+"""Checks of a saved training run, made before anything of it is used."""
+
+from __future__ import annotations
+
+import copy
+from math import isfinite
+from numbers import Integral, Real
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dsn_sktime.training.recipe import Recipe
+
+__all__ = ["check_run_state"]
+
+_NOT_NEGATIVE = ("step", "exp_avg_sq", "running_var", "num_batches_tracked")
+# Compiled code counts on from here in int32.
+_MOST_STEPS = 2**30
+
+
+def check_run_state(
+    found: Any, expected: dict[str, Any], network: nn.Module, recipe: Recipe, metric: str
+) -> None:
+    """Raise ValueError unless a state is one that a run of this kind can have.
+
+    Parameters
+    ----------
+    found : object
+        The state to check.
+    expected : dict
+        State of a run with the same network and recipe.
+    network : torch.nn.Module
+        Left as it is.
+    recipe : Recipe
+    metric : str
+        Name of the metric in the history.
+    """
+    _require(isinstance(found, dict) and found.keys() == expected.keys(), "entries", "others")
+    seed, finished = found["seed"], found["finished"]
+    _require(_is_integer(seed) and seed >= 0, "seed", repr(seed))
+    _check_history(found["history"], metric, recipe.n_epochs)
+    losses = [record["loss"] for record in found["history"]]
+    is_complete = len(losses) == recipe.n_epochs
+    _require(
+        finished is True or (finished is False and not is_complete), "finished", repr(finished)
+    )
+    kept = _kept_epoch(losses, recipe.keep)
+    best_epoch = found["best_epoch"]
+    _require(_is_integer(best_epoch) and best_epoch == kept, "best_epoch", repr(best_epoch))
+    of_network: dict[str, Tensor] = expected["network"]
+    _check_tensors("network", found["network"], of_network)
+    _check_tensors("best_state", found["best_state"], of_network if losses else {})
+    _check_nested("followers", found["followers"], expected["followers"])
+    _check_topology(network, found["network"], found["best_state"])
+
+
+def _require(holds: bool, entry: str, found: str) -> None:
+    if not holds:
+        raise ValueError(f"its {entry} cannot be those of this training run, found {found}")
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _check_history(history: Any, metric: str, n_epochs: int) -> None:
+    is_list = isinstance(history, list) and len(history) <= n_epochs
+    _require(is_list, "history", f"no list of at most {n_epochs} records")
+    for epoch, record in enumerate(history):
+        _require(isinstance(record, dict), "history", repr(record))
+        _require(
+            {"epoch", "loss", metric, "lr", "seconds"} <= record.keys(), "history", repr(record)
+        )
+        for name, number in record.items():
+            is_number = isinstance(number, Real) and not isinstance(number, bool)
+            holds = is_number and isfinite(number) and (number >= 0 or name == metric)
+            _require(isinstance(name, str) and holds, "history", f"{name}={number!r}")
+        _require(record["epoch"] == epoch, "history", f"epoch={record['epoch']!r}")
+
+
+def _kept_epoch(losses: list[float], keep: str) -> int:
+    last = len(losses) - 1
+    return last - losses[::-1].index(min(losses)) if losses and keep == "best" else last
+
+
+def _check_nested(name: str, found: Any, expected: Any) -> None:
+    if isinstance(expected, dict):
+        _check_tensors(name, found, expected)
+        return
+    is_alike = isinstance(found, list) and len(found) == len(expected)
+    _require(is_alike, name, "another number of parameters")
+    for inner, other in zip(found, expected, strict=True):
+        _check_nested(name, inner, other)
+
+
+def _check_tensors(name: str, found: Any, expected: dict[str, Tensor]) -> None:
+    is_alike = isinstance(found, dict) and found.keys() == expected.keys()
+    _require(is_alike, name, "tensors of other names")
+    for key, tensor in expected.items():
+        other, entry = found[key], f"{name}[{key!r}]"
+        _require(isinstance(other, Tensor), entry, f"{type(other).__name__}")
+        is_alike = other.shape == tensor.shape and other.dtype == tensor.dtype
+        _require(is_alike, entry, f"{other.dtype} of shape {tuple(other.shape)}")
+        _require(bool(torch.isfinite(other).all()), entry, "values that are not finite")
+        if key.endswith(_NOT_NEGATIVE):
+            _require(not bool((other < 0).any()), entry, "negative values")
+        if key == "step":
+            _require(not bool((other > _MOST_STEPS).any()), entry, "values that are too large")
+
+
+def _check_topology(network: nn.Module, *states: dict[str, Tensor]) -> None:
+    """Load into a copy: a layer refuses an index that is no topology of its kernel groups."""
+    trial = copy.deepcopy(network)
+    for state in filter(None, states):
+        try:
+            trial.load_state_dict(state)
+        except RuntimeError:
+            _require(False, "network", "weights at other positions than its layers allow")
