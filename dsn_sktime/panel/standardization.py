@@ -95,33 +95,43 @@ class Standardization(NamedTuple):
         n_sampled = min(len(raw), max(1, _SAMPLE_SIZE // (raw.n_variates * raw.lengths.max())))
         rows = np.linspace(0, len(raw) - 1, n_sampled).astype(int)
         sample = [np.asarray(raw.series[row], dtype=np.float64) for row in rows]
-        for variate in variates:
-            scale = self.scale[variate]
-            values = np.concatenate([one[variate] for one in sample])
-            values = values[~np.isnan(values)]
-            if len(values) == 0:
-                continue
-            tail, quarter, three, head = np.quantile(values, [0.05, 0.25, 0.75, 0.95])
-            # Where half of the values are equal, the tails have to do.
-            spread = (three - quarter) or (head - tail)
-            if not 0 < spread < scale / _DWARFS:
-                continue
-            middle = (quarter + three) / 2
-            extreme = max(low[variate], high[variate], key=lambda x: abs(x - middle))
-            row = _find(raw, variate, extreme)
-            found = (
-                f"{extreme:g} in series {row}, variate {variate} (counted from 0), while half of "
-                f"the values of this variate lie within {spread:.2g} of one another"
+        spreads = np.array([_spread(sample, variate) for variate in variates])
+        ratios = self.scale[variates] / spreads
+        if len(variates) == 0 or not (ratios > _DWARFS).any():
+            return
+        worst = int(ratios.argmax())
+        variate = variates[worst]
+        ends = low[variate], high[variate]
+        # The mean is nearer to most values than to the extreme.
+        extreme = max(ends, key=lambda end: abs(end - self.mean[variate]))
+        found = (
+            f"{extreme:g} in series {_find(raw, variate, extreme)}, variate {variate} (counted "
+            f"from 0), while half of its values lie within {spreads[worst]:.2g} of one another"
+        )
+        remedy = "Mark fill values as missing (NaN), or take the logarithm of such a variate."
+        if ratios[worst] > _HIDES:
+            raise ValueError(
+                "X must have values that single precision resolves beside the largest, found "
+                f"{found}. {remedy}"
             )
-            remedy = "Mark fill values as missing (NaN), or take the logarithm of such a variate."
-            if spread < scale / _HIDES:
-                raise ValueError(
-                    "X must have values that single precision resolves beside the largest, found "
-                    f"{found}. {remedy}"
-                )
-            warnings.warn(
-                f"X has values that dwarf the others: {found}. {remedy}", UserWarning, stacklevel=8
-            )
+        n_dwarfed = int((ratios > _DWARFS).sum())
+        warnings.warn(
+            f"{n_dwarfed} of {raw.n_variates} variates of X have values that dwarf the others: "
+            f"{found}. {remedy}",
+            UserWarning,
+            stacklevel=8,
+        )
+
+
+def _spread(sample: list[np.ndarray], variate: int) -> float:
+    """Return within which distance the middle half of the values lies; inf if unknown."""
+    values = np.concatenate([one[variate] for one in sample])
+    values = values[~np.isnan(values)]
+    if len(values) == 0:
+        return np.inf
+    tail, quarter, three, head = np.quantile(values, [0.05, 0.25, 0.75, 0.95])
+    # Where half of the values are equal, the tails have to do.
+    return (three - quarter) or (head - tail) or np.inf
 
 
 def _find(raw: RawPanel, variate: int, value: float) -> int:
