@@ -69,15 +69,21 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
             is_present = totals > 0
             balanced = totals.sum() / (is_present.sum() * np.where(is_present, totals, 1))
             return np.where(is_present, balanced, 1)
-        # Not left to scikit-learn, which looks up the label "1" as the integer 1. A fold of
-        # a cross-validation may lack some of the labels.
-        classes = self.classes_.tolist()
-        if self.class_weight and not set(self.class_weight) & set(classes):
+        # Not left to scikit-learn, which looks up the label "1" as the integer 1.
+        self._check_keys(self.classes_)
+        return np.array([self.class_weight.get(label, 1.0) for label in self.classes_.tolist()])
+
+    def _check_keys(self, classes: np.ndarray) -> None:
+        """Raise if ``class_weight`` is a dict without any of the labels.
+
+        Some may be absent: a fold of a cross-validation often lacks a rare class.
+        """
+        labels, weights = classes.tolist(), self.class_weight
+        if isinstance(weights, dict) and weights and not set(weights) & set(labels):
             raise ValueError(
-                f"class_weight must have labels of y, {brief_repr(classes)}, found only "
-                f"{brief_repr(list(self.class_weight))}. A label left out has weight 1."
+                f"class_weight must have labels of y, {brief_repr(labels)}, found only "
+                f"{brief_repr(list(weights))}. A label left out has weight 1."
             )
-        return np.array([self.class_weight.get(label, 1.0) for label in classes])
 
     @default_switches()
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -185,10 +191,16 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
                 f"y must be 1-D where cv is given, found shape {y.shape}. Call once per column."
             )
         classes = np.unique(y)
+        self._check_keys(classes)
         probabilities = np.zeros((len(y), len(classes)))
         n_tests = np.zeros(len(y), dtype=int)
         for train, test in check_cv(cv, y, classifier=True).split(np.zeros(len(y)), y):
-            fold = self.clone().fit(raw.take(train), y[train])
+            fold = self.clone()
+            if isinstance(self.class_weight, dict):
+                # The keys that fit may all be absent from this fold.
+                known = set(y[train].tolist())
+                fold.class_weight = {k: w for k, w in self.class_weight.items() if k in known}
+            fold.fit(raw.take(train), y[train])
             columns = np.searchsorted(classes, fold.classes_)
             probabilities[np.ix_(test, columns)] = fold.predict_proba(raw.take(test))
             n_tests[test] += 1

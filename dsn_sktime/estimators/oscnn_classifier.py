@@ -88,7 +88,7 @@ class OSCNNClassifier(NetworkClassifier):
     variate_names_ : tuple or None
         Their names, where the training series were in frames. Later frames must have
         the same, in any order.
-    mean_, scale_ : arrays of shape (n_variates_,)
+    mean_, scale_ : float64 arrays of shape (m,)
         What was subtracted from each variate, and what it was divided by then.
     classes_ : array of shape (c,)
         Sorted class labels.

@@ -1,4 +1,4 @@
-"""Reading of the containers that people hold series in."""
+"""Read series from the containers that users hold them in."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WIDE = (
 )
 _LONG = "A frame with two index levels has the levels (series, time) and a column per variate."
 
-# Columns of a table that are no time steps of a series.
+# Columns of a table that are not time steps.
 _ID_NAME = re.compile(
     r"(.*[ _])?(ids?|uuid|instance|case|series|subject|window|unit)|unnamed: \d+", re.I
 )
@@ -36,7 +36,7 @@ _LABEL_NAME = re.compile(r"(.*[ _])?(labels?|class|target)", re.I)
 
 
 def read_panel(X: Any, variate_names: tuple[Hashable, ...] | None = None) -> RawPanel:
-    """Return series as plain arrays, whatever they are held in.
+    """Read series from any container into plain arrays.
 
     Parameters
     ----------
@@ -44,12 +44,12 @@ def read_panel(X: Any, variate_names: tuple[Hashable, ...] | None = None) -> Raw
         Masked values count as missing. Trailing steps that are missing in every variate of
         a series are padding and are removed. A RawPanel is returned as it is.
     variate_names : tuple or None, default=None
-        Labels of the variates that are expected, to recognize a single series by.
+        Labels of the variates that a model was fitted with, to recognize a single series.
 
     Raises
     ------
     TypeError
-        If ``X`` is no such container or does not hold real numbers.
+        If ``X`` is not such a container or does not hold real numbers.
     ValueError
         If there are no series, variates or time steps, if series have different variates,
         or if values are infinite or beyond 1e15.
@@ -75,7 +75,7 @@ def read_panel(X: Any, variate_names: tuple[Hashable, ...] | None = None) -> Raw
 
 def _read(X: Any, variate_names: tuple[Hashable, ...] | None) -> RawPanel:
     if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1:
-        X = list(X)  # numpy's way to hold arrays of unequal length
+        X = list(X)  # how numpy holds arrays of unequal length
     if isinstance(X, np.ndarray | torch.Tensor):
         return _read_array(_numbers(X))
     if isinstance(X, pd.DataFrame):
@@ -235,7 +235,7 @@ def _read_nested(X: pd.DataFrame) -> RawPanel:
             )
         lengths = {len(cell) for cell in cells}
         if len(lengths) > 1 or not _share_index(cells):
-            # As sktime does: matched by time, and missing where one has no value.
+            # As in sktime: aligned by time, missing where a variate has no value.
             aligned = pd.DataFrame({i: pd.Series(cell) for i, cell in enumerate(cells)})
             series.append(_numbers(aligned).T)
         else:
@@ -249,7 +249,7 @@ def _share_index(cells: list) -> bool:
 
 
 def _read_wide(X: pd.DataFrame, variate_names: tuple[Hashable, ...] | None) -> RawPanel:
-    """Read a row per series and a column per time step, unless that is not what it is."""
+    """Read one row per series and one column per time step; refuse what looks like a table."""
     is_single = X.shape[1] == 1 < len(X) or (
         variate_names is not None and set(variate_names) == set(X.columns)
     )
@@ -287,7 +287,7 @@ def _check_columns(X: pd.DataFrame, long: bool = False) -> None:
 
 
 def _table_message(X: pd.DataFrame, wrong: list) -> str:
-    """Name the one line that makes a panel of a table with ids, times or labels."""
+    """Return the one line that turns a table with ids, times or labels into a panel."""
     labels = [name for name in wrong if _matches(_LABEL_NAME, name)]
     times = [
         name
@@ -324,7 +324,7 @@ def _keys_by_value(X: pd.DataFrame) -> list:
             continue
         same = np.diff(ids) == 0
         n_blocks = 1 + np.count_nonzero(~same)
-        # Eight increases in a row are no chance.
+        # Eight increases or more do not happen by chance.
         if not 1 < n_blocks <= len(X) - 8 or n_blocks != len(np.unique(ids)):
             continue
         for j, times in enumerate(first):
@@ -342,7 +342,7 @@ def _quoted(columns: pd.Index) -> str:
     return ", ".join(names) + (f", ... ({len(columns)} in all)" if len(columns) > 6 else "")
 
 
-# What else there is.
+# Other containers.
 
 
 def _read_other(X: Any) -> RawPanel:
@@ -375,7 +375,7 @@ def _read_other(X: Any) -> RawPanel:
     )
 
 
-# Pieces.
+# Values.
 
 
 def _holds_values(cell: object) -> bool:
@@ -395,7 +395,7 @@ def _numbers(values: Any) -> np.ndarray:
         dtypes = [values.dtype] if isinstance(values, pd.Series) else values.dtypes
         array = values.to_numpy()
         if array.dtype == object and all(map(is_numeric_dtype, dtypes)):
-            # Of columns of bool and float, or of nullable ones, pandas makes objects.
+            # pandas returns objects for mixed bool and float columns and for nullable ones.
             array = values.to_numpy(np.float64, na_value=np.nan)
     else:
         array = np.asarray(values)

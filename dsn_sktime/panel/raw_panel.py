@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
 __all__ = ["RawPanel", "listed"]
 
-# Values of a chunk, which is small beside a panel worth the name.
+# Values per chunk: 2 MiB in float64.
 _CHUNK_SIZE = 2**18
-# What is beyond is a fill value (1e20, 9.97e36) or a time stamp in nanoseconds, and its
-# square is beyond float32 soon.
+# Larger values are fill values (1e20, 9.97e36) or time stamps in nanoseconds, and their
+# squares soon exceed float32.
 _LARGEST = 1e15
 
 
@@ -81,18 +82,16 @@ class RawPanel:
         return replace(self, series=taken, variate_names=names)
 
     def chunks(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield float64 copies (k, m, length) of consecutive series, and their rows."""
-        if isinstance(self.series, list):
-            for row, one in enumerate(self.series):
-                yield slice(row, row + 1), np.array(one[None], dtype=np.float64, order="C")
-            return
-        size = max(1, _CHUNK_SIZE // self.series[0].size)
-        for start in range(0, len(self), size):
-            rows = slice(start, start + size)
-            yield rows, np.array(self.series[rows], dtype=np.float64, order="C")
+        """Yield rows and float64 copies (k, m, length) of consecutive series of equal length."""
+        changes = np.flatnonzero(np.diff(self.lengths)) + 1
+        for first, end in pairwise([0, *changes.tolist(), len(self)]):
+            size = max(1, _CHUNK_SIZE // self.series[first].size)
+            for start in range(first, end, size):
+                rows = slice(start, min(start + size, end))
+                yield rows, np.array(self.series[rows], dtype=np.float64, order="C")
 
     def check_values(self) -> None:
-        """Raise ValueError where values are infinite or no plausible measurements."""
+        """Raise ValueError if values are infinite or beyond 1e15."""
         for rows, chunk in self.chunks():
             wrong = np.abs(chunk) > _LARGEST
             if wrong.any():
@@ -116,9 +115,9 @@ class RawPanel:
         Raises
         ------
         ValueError
-            If a series is missing throughout: nothing says how long it was.
+            If a series is missing throughout, as its length is then unknown.
         """
-        # One look at the last step leaves few series to search.
+        # Most series are ruled out by their last step.
         ends = (
             np.isnan(self.series[:, :, -1]).all(1)
             if isinstance(self.series, np.ndarray)
