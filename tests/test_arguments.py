@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from tiny import panel, tiny_classifier, tiny_oscnn
 
 from dsn_sktime import DSNClassifier, OSCNNClassifier
+from dsn_sktime.training import Checkpoint
 
 # Nothing of this is a value of any parameter.
 ODD = {
@@ -153,3 +155,12 @@ def test_a_batch_larger_than_the_panel_is_the_panel(tiny: Callable) -> None:
 def test_the_defaults_fit_into_memory_for_a_year_of_minutes(classifier: type) -> None:
     network = classifier().make_network(n_variates=10, n_steps=525_600, n_outputs=100)
     assert sum(parameter.numel() for parameter in network.parameters()) > 100_000
+
+
+def test_how_numbers_are_written_does_not_name_another_checkpoint(tmp_path: Path) -> None:
+    X, y = panel()
+    settings = {"callbacks": [Checkpoint(tmp_path)], "n_epochs": 2}
+    for weight, budgets in [(np.float64(2), np.int64(200)), (2.0, 200)]:
+        weighted = {"class_weight": {"2": weight}, "layer_budgets": (22, budgets)}
+        tiny_oscnn(**weighted, **settings).fit(X, y)
+    assert len(list(tmp_path.iterdir())) == 1

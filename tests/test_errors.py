@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 from sklearn.model_selection import ShuffleSplit
+from sklearn.utils.validation import check_is_fitted
 from sktime.datatypes import convert_to
 from sktime.exceptions import NotFittedError
 from tiny import StopAfter, panel, tiny_classifier
@@ -443,3 +447,50 @@ def test_a_device_that_holds_no_numbers(fitted: DSNClassifier) -> None:
         fitted.fit(*panel())
     fitted.device = "cpu"
     assert np.array_equal(fitted.predict_proba(panel()[0]), expected)
+
+
+# A classifier that was fitted before.
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))],
+    ids=["copy", "deepcopy", "pickle"],
+)
+def test_a_refused_fit_of_a_copy(fitted: DSNClassifier, copied: Callable) -> None:
+    other = copied(fitted)
+    other.sparsity = 2
+    with pytest.raises(ValueError, match="sparsity"):
+        other.fit(*panel())
+    assert_unchanged(fitted)
+    other.sparsity = fitted.sparsity
+    assert_unchanged(other)
+    assert not fitted.clone().is_fitted
+
+
+def test_an_unknown_parameter_costs_no_fit(fitted: DSNClassifier) -> None:
+    with pytest.raises(ValueError, match="n_epoch"):
+        fitted.set_params(n_epoch=3)
+    assert_unchanged(fitted)
+
+
+def test_a_value_that_set_params_takes_is_refused_by_fit(fitted: DSNClassifier) -> None:
+    # set_params unfits, which is sktime's rule; the parameters can be mended.
+    fitted.set_params(n_epochs="many")
+    with pytest.raises(TypeError, match="n_epochs must be an integer"):
+        fitted.fit(*panel())
+    assert_unchanged(fitted.set_params(n_epochs=3).fit(*panel()))
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "predict_log_proba", "score"])
+def test_not_fitted_is_an_error_of_both_libraries(method: str) -> None:
+    arguments = panel() if method == "score" else panel()[:1]
+    for error in (NotFittedError, SklearnNotFittedError):
+        with pytest.raises(error, match="DSNClassifier has not been fitted yet"):
+            getattr(tiny_classifier(), method)(*arguments)
+    with pytest.raises(SklearnNotFittedError):
+        check_is_fitted(tiny_classifier())
+
+
+def test_scikit_learn_knows_what_is_fitted(fitted: DSNClassifier) -> None:
+    check_is_fitted(fitted)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from math import inf
 from numbers import Integral, Real
@@ -264,11 +265,36 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         if sample_weight is not None:
             raw = replace(raw, sample_weight=read_sample_weight(sample_weight, raw))
         y = self._read_target(y, raw)
-        before = dict(vars(self))
-        try:
+        with self._restored_on_error():
             # sktime's fit resets the instance first and checks X and y afterwards. It fits
             # one estimator per column of y, to labels that are in order by now.
             return super().fit(replace(raw, ids=None), y)
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; the estimator is then no longer fitted.
+
+        Parameters
+        ----------
+        **params
+            Constructor arguments.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter. The estimator is then as before.
+        """
+        with self._restored_on_error():
+            return super().set_params(**params)
+
+    @contextmanager
+    def _restored_on_error(self) -> Iterator[None]:
+        before = dict(vars(self))
+        try:
+            yield
         except Exception:
             self.__dict__.clear()
             self.__dict__.update(before)
@@ -490,8 +516,13 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
 
 
 def _as_python(value: Any) -> Any:
-    if isinstance(value, np.bool_):
-        return bool(value)
+    if isinstance(value, dict):
+        return {_as_python(key): _as_python(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        items = map(_as_python, value)
+        return list(items) if isinstance(value, list) else tuple(items)
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, bool) or not isinstance(value, Real):
         return value
     return int(value) if isinstance(value, Integral) else float(value)
