@@ -164,3 +164,51 @@ def test_how_numbers_are_written_does_not_name_another_checkpoint(tmp_path: Path
         weighted = {"class_weight": {"2": weight}, "layer_budgets": (22, budgets)}
         tiny_oscnn(**weighted, **settings).fit(X, y)
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (tiny_classifier, "n_variates"),
+        (tiny_classifier, "n_steps"),
+        (tiny_classifier, "n_outputs"),
+        (tiny_oscnn, "n_variates"),
+        (tiny_oscnn, "n_outputs"),
+    ],
+)
+def test_make_network_refuses_a_shape_beyond_memory(make: Callable, name: str) -> None:
+    shape = {"n_variates": 1, "n_steps": 24, "n_outputs": 2, name: 10**15}
+    with pytest.raises(ValueError, match=name) as caught:
+        make().make_network(**shape)
+    assert_one_sentence(str(caught.value), f"{name}=1000000000000000", "GiB of memory")
+
+
+@pytest.mark.parametrize(
+    ("weights", "limits"),
+    [
+        ({"1": 1e300}, {"2": 1e-30}),
+        ({"1": 1e-300}, {"1": 1e-30}),
+        ({"1": 1e-300, "2": 1e300}, {"1": 1e-30}),
+        ({"1": 5e-324}, {"1": 1e-30}),
+    ],
+)
+def test_class_weights_beyond_single_precision(tiny: Callable, weights: dict, limits: dict) -> None:
+    X, y = panel()
+    found = tiny(class_weight=weights).fit(X, y).predict_proba(X)
+    assert np.array_equal(found, tiny(class_weight=limits).fit(X, y).predict_proba(X))
+
+
+@pytest.mark.parametrize("cv", [np.array([1, 2]), [1, 2], {1: 2}, 1.5j])
+def test_what_is_no_splitter(fitted: dict, cv: Any) -> None:
+    for classifier in fitted.values():
+        with pytest.raises((TypeError, ValueError), match="cv") as caught:
+            classifier.fit_predict(*panel(), cv=cv)
+        assert "\n" not in str(caught.value)
+        assert classifier.is_fitted
+
+
+def test_n_jobs_is_checked_by_predict_too(fitted: dict) -> None:
+    classifier = copy.copy(fitted["DSN"])
+    classifier.n_jobs = "all"
+    with pytest.raises(TypeError, match="n_jobs must be None or an integer"):
+        classifier.predict(panel()[0])

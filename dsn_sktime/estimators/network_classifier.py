@@ -19,6 +19,8 @@ from dsn_sktime.training import CrossEntropy
 
 __all__ = ["NetworkClassifier"]
 
+_LEAST_WEIGHT = 1e-30
+
 
 class NetworkClassifier(NetworkEstimator, BaseClassifier):
     """Classifier whose fitted state is one or more torch networks.
@@ -52,9 +54,11 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
     def _fit(self, X: RawPanel, y: np.ndarray) -> NetworkClassifier:
         raw, y = self._with_weight(X, y)
         class_indices = np.searchsorted(self.classes_, y)
-        class_weight = torch.tensor(
-            self._class_weights(class_indices, raw.sample_weight), dtype=torch.float32
-        )
+        weights = self._class_weights(class_indices, raw.sample_weight)
+        if weights.max() > 1 / _LEAST_WEIGHT or weights.min() < _LEAST_WEIGHT:
+            # Only the ratios count, and single precision has no larger ones.
+            weights = np.maximum(weights / weights.max(), _LEAST_WEIGHT)
+        class_weight = torch.tensor(weights, dtype=torch.float32)
         targets, objective = torch.from_numpy(class_indices), CrossEntropy(class_weight)
         self._fit_networks(raw, targets, self.n_classes_, objective)
         return self
@@ -193,8 +197,7 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         classes = np.unique(y)
         self._check_keys(classes)
         probabilities = np.zeros((len(y), len(classes)))
-        n_tests = np.zeros(len(y), dtype=int)
-        for train, test in check_cv(cv, y, classifier=True).split(np.zeros(len(y)), y):
+        for train, test in _folds(cv, y):
             fold = self.clone()
             if isinstance(self.class_weight, dict):
                 # The keys that fit may all be absent from this fold.
@@ -203,16 +206,31 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
             fold.fit(raw.take(train), y[train])
             columns = np.searchsorted(classes, fold.classes_)
             probabilities[np.ix_(test, columns)] = fold.predict_proba(raw.take(test))
-            n_tests[test] += 1
-        if (n_tests != 1).any():
-            raise ValueError(
-                "the test folds of cv must hold each series once, found "
-                f"{np.count_nonzero(n_tests == 0)} series in none and "
-                f"{np.count_nonzero(n_tests > 1)} in several. Use KFold or StratifiedKFold."
-            )
         if change_state:
             self.fit(raw, y)
         return probabilities
+
+
+def _folds(cv: Any, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the rows to train on and to test on; raise unless each is tested once."""
+    try:
+        splits = check_cv(cv, y, classifier=True).split(np.zeros(len(y)), y)
+        folds = [(np.asarray(train), np.asarray(test)) for train, test in splits]
+    except TypeError:
+        raise TypeError(
+            "cv must be a number of folds, a splitter of scikit-learn or a list of pairs of row "
+            f"numbers, found {brief_repr(cv)}."
+        ) from None
+    n_tests = np.zeros(len(y), dtype=int)
+    for _, test in folds:
+        n_tests[test] += 1
+    if (n_tests != 1).any():
+        raise ValueError(
+            "the test folds of cv must hold each series once, found "
+            f"{np.count_nonzero(n_tests == 0)} series in none and "
+            f"{np.count_nonzero(n_tests > 1)} in several. Use KFold or StratifiedKFold."
+        )
+    return folds
 
 
 def _check_discrete(y: np.ndarray) -> None:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from dsn_sktime._version import __version__
 from dsn_sktime.estimators.parameters import (
+    brief_repr,
     check_callbacks,
     check_choice,
     check_integer,
@@ -161,7 +162,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         raise NotImplementedError
 
     def _check_memory(self, n_series: int, *shape: int) -> None:
-        """Raise if a parameter above its default asks for more memory than there is."""
+        """Raise if networks for series of this shape take more memory than there is."""
         available, needed = memory_size(resolve_device(self.device)), self._bytes(n_series, *shape)
         if needed <= available:
             return
@@ -172,11 +173,15 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             for name, default in self.get_param_defaults().items()
         }
         name = max(saving, key=lambda name: saving[name])
-        if saving[name] > 0:
-            raise ValueError(
-                f"{name}={given[name]!r} takes {needed / 2**30:,.0f} GiB of memory at the least, "
-                f"found {available / 2**30:,.0f} GiB here. Lower {name}."
-            )
+        what, remedy = f"{name}={brief_repr(given[name])}", f"Lower {name}."
+        if saving[name] <= 0:
+            sizes = dict(zip(("n_variates", "n_steps", "n_outputs"), shape, strict=True))
+            what = ", ".join(f"{name}={size}" for name, size in sizes.items())
+            remedy = "Use fewer variates, time steps or classes."
+        raise ValueError(
+            f"{what} takes {needed / 2**30:,.0f} GiB of memory at the least, found "
+            f"{available / 2**30:,.0f} GiB here. {remedy}"
+        )
 
     def _bytes(self, n_series: int, *shape: int) -> float:
         sizes = self._sizes(*shape)
@@ -448,6 +453,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
 
     def _outputs(self, raw: RawPanel) -> Tensor:
         """Return each network's output for each series: float64 (n_estimators, n, n_outputs)."""
+        check_n_jobs(self.n_jobs)
         panel = Panel.from_raw(raw, Standardization(self.mean_, self.scale_))
         size = min(_SERIES_PER_BATCH, max(1, _STEPS_PER_BATCH // panel.values.shape[2]))
         with compute_threads(n_threads(self.n_jobs)), torch.no_grad():
