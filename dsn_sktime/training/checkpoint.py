@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from dsn_sktime.training.checks import check_integer
+from dsn_sktime.training.checks import brief_repr, check_integer
 from dsn_sktime.training.trainer import Callback, Trainer
 
 try:
@@ -61,7 +61,7 @@ class Checkpoint(Callback):
 
     def __init__(self, folder: str | Path, every: int = 10) -> None:
         if not isinstance(folder, str | Path):
-            raise TypeError(f"folder must be a str or a pathlib.Path, found {folder!r}.")
+            raise TypeError(f"folder must be a str or a pathlib.Path, found {brief_repr(folder)}.")
         check_integer("every", every, 1)
         if Path(folder).exists() and not Path(folder).is_dir():
             raise ValueError(f"folder must be a folder, found the file {str(folder)!r}.")

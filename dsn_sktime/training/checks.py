@@ -1,4 +1,4 @@
-"""Checks of arguments: one sentence with the name, what was expected and what was found."""
+"""Checks of arguments: each raises with the name, what is expected and the value found."""
 
 from __future__ import annotations
 
@@ -6,36 +6,45 @@ from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
-__all__ = ["check_choice", "check_integer", "check_number"]
+__all__ = ["brief_repr", "check_choice", "check_integer", "check_number"]
+
+_LONGEST_REPR = 80
+
+
+def brief_repr(value: object) -> str:
+    """Return ``repr(value)`` on one line, shortened where it is long."""
+    text = " ".join(repr(value).split())
+    if len(text) <= _LONGEST_REPR:
+        return text
+    return f"{text[:_LONGEST_REPR]}... ({type(value).__name__})"
 
 
 def check_integer(name: str, value: Any, least: int, or_else: str = "") -> None:
     """Raise unless a parameter is an integer of at least ``least``."""
-    message = f"{name} must be an integer of at least {least}{or_else}, found {_shown(value)}."
+    message = f"{name} must be an integer of at least {least}{or_else}, found {brief_repr(value)}."
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(message)
     if int(value) < least:
         raise ValueError(message)
+    if int(value) >= 2**63:
+        raise ValueError(f"{name} must be below 2**63, found {brief_repr(value)}.")
 
 
 def check_number(name: str, value: Any, interval: str, holds: Callable[[Any], bool]) -> None:
-    """Raise unless a parameter is a number in an interval, which NaN never is."""
-    message = f"{name} must be a number in {interval}, found {_shown(value)}."
+    """Raise unless a number lies in an interval, which NaN never does."""
+    message = f"{name} must be a number in {interval}, found {brief_repr(value)}."
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(message)
-    if not holds(value):
+    try:
+        is_inside = holds(float(value))
+    except OverflowError:
+        is_inside = False
+    if not is_inside:
         raise ValueError(message)
 
 
-def check_choice(name: str, value: object, choices: Sequence[str | bool | None]) -> None:
-    """Raise unless a parameter is one of the choices."""
-    # By type first: an array or pd.NA has no truth value when compared.
-    if not any(isinstance(value, type(choice)) and value == choice for choice in choices):
+def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
+    """Raise unless a parameter is one of the choices, which are strings, integers or None."""
+    if not isinstance(value, str | Integral | None) or value not in choices:
         listed = ", ".join(repr(choice) for choice in choices)
-        raise ValueError(f"{name} must be one of {listed}, found {_shown(value)}.")
-
-
-def _shown(value: object) -> str:
-    """Return a repr on one line, and not a long one: arrays and frames have many."""
-    shown = " ".join(repr(value).split())
-    return shown if len(shown) <= 80 else f"{shown[:80]}..."
+        raise ValueError(f"{name} must be one of {listed}, found {brief_repr(value)}.")
