@@ -25,7 +25,15 @@ from dsn_sktime.kernels import dispatch
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.oscnn import OSCNNNetwork
 from dsn_sktime.panel import Panel
-from dsn_sktime.training import Callback, CrossEntropy, Recipe, SparseTrainer, Trainer
+from dsn_sktime.training import (
+    KEEPS,
+    SCHEDULES,
+    Callback,
+    CrossEntropy,
+    Recipe,
+    SparseTrainer,
+    Trainer,
+)
 from dsn_sktime.training.batches import Batch
 from dsn_sktime.training.cuda_graph import CapturedStep, CudaGraphs
 
@@ -118,10 +126,10 @@ def addresses(trainer):
     return [x.data_ptr() for x in [*trainer.network.state_dict().values(), *of_optimizer]]
 
 
-def trained(graphs, growth, data, network=None, callbacks=(), n_epochs=9):
+def trained(graphs, growth, data, network=None, callbacks=(), n_epochs=9, **changes):
     """Train, and return the trainer and its recorder; ``graphs`` makes a stand-in of it."""
     recorder = Recorder()
-    plan = recipe(growth=growth, n_epochs=n_epochs)
+    plan = recipe(growth=growth, n_epochs=n_epochs, **changes)
     network = tiny_network() if network is None else network
     trainer = SparseTrainer(network, plan, CrossEntropy(), 5, [recorder, *callbacks])
     trainer.graphs = graphs and graphs(trainer)
@@ -172,6 +180,18 @@ def test_recorded_operations_are_the_training(growth, dtype):
     assert replayed[0].graphs.n_captured == 2
     assert replayed[0].graphs.n_replayed == 21 - n_eager
     assert_same_training(replayed, trained(None, growth, data, tiny_network().to(dtype)))
+
+
+@pytest.mark.usefixtures("masked_dense")
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("keep", KEEPS)
+def test_recorded_operations_are_the_training_of_every_recipe(schedule, keep):
+    changes = {"schedule": schedule, "keep": keep, "weight_decay": 0.3, "patience": 0}
+    replayed, eager = (
+        trained(graphs, "random", tiny_panel(), **changes) for graphs in (Recorded, None)
+    )
+    assert replayed[0].graphs.n_replayed == 21
+    assert_same_training(replayed, eager)
 
 
 @pytest.mark.usefixtures("masked_dense")

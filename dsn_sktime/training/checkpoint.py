@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from dsn_sktime.training.checks import check_integer
+from dsn_sktime.training.checks import brief_repr, check_integer
 from dsn_sktime.training.trainer import Callback, Trainer
 
 try:
@@ -61,9 +61,9 @@ class Checkpoint(Callback):
 
     def __init__(self, folder: str | Path, every: int = 10) -> None:
         if not isinstance(folder, str | Path):
-            raise TypeError(f"folder must be a str or a pathlib.Path, found {folder!r}.")
+            raise TypeError(f"folder must be a str or a pathlib.Path, found {brief_repr(folder)}.")
         check_integer("every", every, 1)
-        if Path(folder).exists() and not Path(folder).is_dir():
+        if os.path.exists(folder) and not os.path.isdir(folder):
             raise ValueError(f"folder must be a folder, found the file {str(folder)!r}.")
         self.folder = folder
         self.every = every
@@ -79,7 +79,7 @@ class Checkpoint(Callback):
     def on_train_begin(self, trainer: Trainer) -> None:
         """Continue the run that the file holds, if there is one."""
         path = self.path(trainer)
-        if path.exists():
+        if os.path.exists(path):  # False too where one may not look.
             device = next(trainer.network.parameters()).device
             state = read_checkpoint(path, device)
             if state.pop("run_id", None) != trainer.run_id:
