@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sktime.datatypes import convert_to
 from tiny import panel, tiny_classifier
@@ -152,6 +153,52 @@ def test_cross_validation_of_series_with_ids() -> None:
     y = pd.Series(LABELS, index=IDS)
     found = cross_val_score(tiny_classifier(), wide_frame(IDS), y, cv=FOLDS, error_score="raise")
     assert np.array_equal(found, cross_val_score(tiny_classifier(), SERIES, LABELS, cv=FOLDS))
+
+
+@pytest.mark.parametrize(
+    "y",
+    [range(N), torch.tensor(LABELS), list(torch.tensor(LABELS)), LABELS[:, None]],
+    ids=["range", "tensor", "list of tensors", "column"],
+)
+def test_labels_in_any_container(y: Any) -> None:
+    classifier = tiny_classifier().fit(SERIES, y)
+    assert classifier.n_classes_ == len(set(np.asarray(y).flat))
+    assert 0 <= classifier.score(SERIES, y) <= 1
+
+
+MIXED = [1, "a"] * (N // 2)
+
+
+@pytest.mark.parametrize(
+    ("y", "words"),
+    [
+        (dict(zip(IDS, LABELS, strict=True)), ["found a dict", "pandas.Series(y)"]),
+        (set(range(N)), ["found a set"]),
+        ((label for label in LABELS), ["found a generator"]),
+        (MIXED, ["can be sorted", "int and str"]),
+        ([float("nan"), "a"] * (N // 2), ["found 40 missing labels"]),
+        ([[1], [2]] * (N // 2) + [[1, 2]], ["lists of unequal length"]),
+        (pd.Series([[1], [2]] * (N // 2)), ["can be sorted", "found list"]),
+        (LABELS[:, None, None], ["found shape (80, 1, 1)"]),
+        (np.zeros((N, 0)), ["found shape (80, 0)"]),
+        (pd.DataFrame([[0, 1]] * N, columns=["a", "a"]), ["columns of the same name"]),
+        (
+            pd.Series([*LABELS, 0], index=[*IDS, "T81"]),
+            ["80 series", "81 labels", "y.loc[ids]"],
+        ),
+    ],
+    ids=lambda value: None if isinstance(value, list) else type(value).__name__,
+)
+def test_what_are_no_labels(y: Any, words: list[str] | None) -> None:
+    classifier = tiny_classifier().fit(SERIES, LABELS)
+    before = classifier.predict_proba(SERIES)
+    for call in (classifier.fit, classifier.score):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            call(wide_frame(IDS), y)
+        message = str(caught.value)
+        assert not [word for word in words or ["y must"] if word not in message], message
+        assert len(message) < 350
+    assert np.array_equal(classifier.predict_proba(SERIES), before)
 
 
 # Names of variates.

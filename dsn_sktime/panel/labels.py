@@ -35,27 +35,11 @@ def read_labels(y: Any, raw: RawPanel) -> Any:
     ValueError
         If labels are missing, masked, of other series, or more or fewer than the series.
     """
-    if isinstance(y, list | tuple | pd.Categorical | pd.Index):
-        y = np.asarray(y)
-    if y is None or np.ndim(y) == 0:
-        raise ValueError(f"y must hold one class label per series, found {y!r}.")
-    n_masked = np.count_nonzero(np.ma.getmaskarray(y)) if isinstance(y, np.ma.MaskedArray) else 0
-    n_missing = n_masked or int(np.count_nonzero(pd.isna(y)))
-    if n_missing:
-        raise ValueError(
-            f"y must hold one class label per series, found {n_missing} "
-            f"{'masked' if n_masked else 'missing'} labels. Remove these series or label them."
-        )
-    if isinstance(y, np.ma.MaskedArray):
-        y = y.data
-    if np.ndim(y) == 1:
-        _check_sortable(y)
+    y = _as_labels(y)
     if len(y) != len(raw):
-        per_row = isinstance(y, pd.Series | pd.DataFrame) and y.index.nlevels == 2
-        remedy = "Use y.groupby(level=0, sort=False).first()." if per_row else raw.layout
         raise ValueError(
             f"X and y must be of the same length, found {len(raw)} series in X and {len(y)} "
-            f"labels in y. {remedy}"
+            f"labels in y. {_length_remedy(y, raw)}"
         )
     if isinstance(y, pd.Series | pd.DataFrame):
         # sktime refuses frames whose index does not increase.
@@ -63,15 +47,61 @@ def read_labels(y: Any, raw: RawPanel) -> Any:
     return y
 
 
-def _check_sortable(y: Any) -> None:
+def _as_labels(y: Any) -> np.ndarray | pd.Series | pd.DataFrame:
+    """Return labels as an array, or as they are if they have an index."""
+    expected = "y must hold one class label per series"
+    if isinstance(y, list | tuple):
+        # Of strings and others together, numpy makes strings, also of missing labels.
+        is_mixed = len({isinstance(label, str) for label in y}) > 1
+        try:
+            y = np.array(y, dtype=object if is_mixed else None)
+        except ValueError:
+            raise ValueError(f"{expected}, found lists of unequal length.") from None
+    elif isinstance(y, range | pd.Categorical | pd.Index) or (
+        hasattr(y, "__array__") and not isinstance(y, np.ndarray | pd.Series | pd.DataFrame)
+    ):
+        y = np.asarray(y)
+    if not isinstance(y, np.ndarray | pd.Series | pd.DataFrame) or np.ndim(y) == 0:
+        is_brief = y is None or isinstance(y, str | int | float | np.ndarray)
+        remedy = " Use pandas.Series(y)." if isinstance(y, dict) else ""
+        found = repr(y) if is_brief else f"a {type(y).__name__}"
+        raise ValueError(f"{expected}, found {found}.{remedy}")
+    if y.ndim > 2 or (y.ndim == 2 and y.shape[1] == 0):
+        raise ValueError(f"{expected}, found shape {y.shape}.")
+    if isinstance(y, pd.DataFrame) and not y.columns.is_unique:
+        raise ValueError(f"{expected} and column, found columns of the same name. Rename them.")
+    is_masked = isinstance(y, np.ma.MaskedArray) and np.ma.is_masked(y)
+    n_missing = np.count_nonzero(np.ma.getmaskarray(y) if is_masked else pd.isna(y))
+    if n_missing:
+        raise ValueError(
+            f"{expected}, found {n_missing} {'masked' if is_masked else 'missing'} labels. Remove "
+            "these series or label them."
+        )
+    if y.ndim == 1:
+        _check_sortable(np.asarray(y))
+    return y.data if isinstance(y, np.ma.MaskedArray) else y
+
+
+def _check_sortable(y: np.ndarray) -> None:
     try:
-        np.unique(np.asarray(y))
+        if y.dtype == object:
+            set(y.flat)  # Lists can be sorted, but are no labels.
+        np.unique(y)
     except TypeError as error:
         types = " and ".join(sorted({type(label).__name__ for label in y}))
         raise TypeError(
             f"y must hold class labels that can be sorted, found {types}. Convert them to "
             "one type, for example with y.astype(str)."
         ) from error
+
+
+def _length_remedy(y: np.ndarray | pd.Series | pd.DataFrame, raw: RawPanel) -> str:
+    if isinstance(y, pd.Series | pd.DataFrame):
+        if y.index.nlevels == 2:
+            return "Use y.groupby(level=0, sort=False).first()."
+        if raw.ids is not None and raw.ids.isin(y.index).all():
+            return "Select the labels of these series, with y.loc[ids]."
+    return raw.layout
 
 
 def read_sample_weight(sample_weight: Any, raw: RawPanel) -> np.ndarray | None:
