@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from dsn_sktime.benchmarking import report, run, speed, study, tables
+from dsn_sktime.benchmarking import report, run, study, tables
+from dsn_sktime.benchmarking.speed import speed
 
 _PROGRAM = "python -m dsn_sktime.benchmarking"
 

@@ -33,7 +33,7 @@ from dsn_sktime.benchmarking.costs import costs
 from dsn_sktime.benchmarking.datasets import Series, load
 from dsn_sktime.benchmarking.estimators import entry, make
 from dsn_sktime.benchmarking.jobs import Job
-from dsn_sktime.benchmarking.memory import PeakMemory
+from dsn_sktime.benchmarking.speed.memory import PeakMemory
 from dsn_sktime.benchmarking.results import COLUMNS
 from dsn_sktime.benchmarking.scores import scorers
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from dsn_sktime.benchmarking.comparison import Scores, unique_names
 from dsn_sktime.benchmarking.page import Figure, draw
-from dsn_sktime.benchmarking.statistics import average_ranks, wins_ties_losses
+from dsn_sktime.statistics import average_ranks, wins_ties_losses
 from dsn_sktime.benchmarking.wording import count, format_number, percent
 from dsn_sktime.plotting import plot_accuracy_cost, plot_critical_difference, plot_pairwise
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from dsn_sktime.benchmarking.comparison import RUN, Published, Scores
 from dsn_sktime.benchmarking.page import Table
-from dsn_sktime.benchmarking.statistics import (
+from dsn_sktime.statistics import (
     average_ranks,
     cliques,
     wilcoxon_holm,

@@ -12,7 +12,7 @@ from dsn_sktime.benchmarking import report_figures as figures
 from dsn_sktime.benchmarking import report_tables as tables
 from dsn_sktime.benchmarking.comparison import Scores, collect
 from dsn_sktime.benchmarking.page import Figure, Page, Section, draw
-from dsn_sktime.benchmarking.statistics import average_ranks, wins_ties_losses
+from dsn_sktime.statistics import average_ranks, wins_ties_losses
 from dsn_sktime.benchmarking.wording import count, list_numbers
 from dsn_sktime.plotting import plot_settings
 

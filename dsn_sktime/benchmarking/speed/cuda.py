@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from dsn_sktime.benchmarking.masked_dense import MaskedDenseNetwork, train_step
-from dsn_sktime.benchmarking.turns import median_seconds
+from dsn_sktime.benchmarking.speed.masked_dense import MaskedDenseNetwork, train_step
+from dsn_sktime.benchmarking.speed.timing import median_seconds
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.training.adam import Adam
 from dsn_sktime.training.captured_step import CapturedStep, CudaGraphs, Graphs

@@ -22,9 +22,9 @@ import torch
 from torch.nn import functional as F
 
 from dsn_sktime.analysis import count_flops, count_parameters
-from dsn_sktime.benchmarking import cuda_speed, limits
-from dsn_sktime.benchmarking.masked_dense import MaskedDenseNetwork, train_step
-from dsn_sktime.benchmarking.turns import median_seconds
+from dsn_sktime.benchmarking.speed import cuda, startup_and_memory
+from dsn_sktime.benchmarking.speed.masked_dense import MaskedDenseNetwork, train_step
+from dsn_sktime.benchmarking.speed.timing import median_seconds
 from dsn_sktime.kernels import sparse_conv1d
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.runtime import compute_threads
@@ -64,7 +64,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def _run(chosen: argparse.Namespace) -> None:
     if chosen.device == "cuda":
-        result = cuda_speed.measure()
+        result = cuda.measure()
         if result is not None:
             print(json.dumps(result, indent=2))
         return
@@ -74,7 +74,7 @@ def _run(chosen: argparse.Namespace) -> None:
     if chosen.rocket:
         result["rockets"] = rockets()
     if chosen.limits:
-        result["limits"] = limits.measure()
+        result["limits"] = startup_and_memory.measure()
     for table in ("rows", "figures", "rockets", "limits"):
         if table in result:
             print(pd.DataFrame(result[table]).round(2).to_string(index=False))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dsn_sktime.benchmarking.memory import PeakMemory
+from dsn_sktime.benchmarking.speed.memory import PeakMemory
 
 __all__ = ["measure"]
 
@@ -33,7 +33,7 @@ def fit_seconds():
 first = fit_seconds()
 print(first - fit_seconds())
 """
-_MEMORY = "from dsn_sktime.benchmarking import limits; limits._print_memory({}, {})"
+_MEMORY = "from dsn_sktime.benchmarking.speed import startup_and_memory as own; own._print_memory({}, {})"
 _N_STARTS = 3
 
 
