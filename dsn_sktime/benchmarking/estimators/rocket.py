@@ -8,8 +8,6 @@ array; transforms, ridge classifier and predictions are the same.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from sklearn.linear_model import RidgeClassifierCV
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -36,6 +34,8 @@ _TRANSFORMS = {
 class RocketRidge(BaseClassifier):
     """Random convolutional kernels and a ridge classifier.
 
+    A ridge classifier has no probabilities: ``predict_proba`` is 1 for the predicted class.
+
     Parameters
     ----------
     transform : {"rocket", "minirocket", "multirocket"}, default="rocket"
@@ -45,10 +45,6 @@ class RocketRidge(BaseClassifier):
     n_jobs : int, default=1
         Threads of the transform.
     random_state : int or None, default=None
-
-    Notes
-    -----
-    A ridge classifier has no probabilities: ``predict_proba`` is 1 for the predicted class.
     """
 
     _tags = {
@@ -85,21 +81,6 @@ class RocketRidge(BaseClassifier):
 
     def _predict(self, X: np.ndarray) -> np.ndarray:
         return self.ridge_.predict(np.asarray(self.transform_.transform(X.copy())))
-
-    @classmethod
-    def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
-        """Return small settings for sktime's contract tests.
-
-        Parameters
-        ----------
-        parameter_set : str, default="default"
-            There is one set only.
-
-        Returns
-        -------
-        list of dict
-        """
-        return [{"num_kernels": 100}, {"num_kernels": 84, "transform": "minirocket"}]
 
 
 def _ridge() -> Pipeline:

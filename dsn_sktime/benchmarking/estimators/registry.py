@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,8 @@ from sktime.classification.base import BaseClassifier
 
 __all__ = ["ESTIMATORS", "Entry", "entry", "make", "n_epochs_of", "parameters_json"]
 
-_ROCKET = "dsn_sktime.benchmarking.rocket:RocketRidge"
+_ROCKET = "dsn_sktime.benchmarking.estimators.rocket:RocketRidge"
+_HYDRA = "dsn_sktime.benchmarking.estimators.hydra:AeonClassifier"
 _DSN = "dsn_sktime:DSNClassifier"
 _PAPER = f"{_DSN}.paper"
 _OSCNN = "dsn_sktime:OSCNNClassifier"
@@ -32,60 +32,48 @@ _MULTIROCKET = {"transform": "multirocket", "num_kernels": 6250}
 class Entry:
     """A classifier that the benchmark knows.
 
-    Attributes
-    ----------
-    path : str
-        ``module:factory`` that makes it.
-    settings : dict
-        What the factory is called with.
-    about : str
-        One line for the list.
-    weight : float
-        Multiply-adds per time step of a series and, for a network, training epoch; by it the
-        longest jobs are started first.
-    quadratic : bool
-        Whether each test series is compared with each training series, step by step.
-    argmax : bool
-        Whether ``predict`` is the most probable class of ``predict_proba``, so that one
-        call gives both.
+    ``path`` is the ``module:factory`` that makes it, ``settings`` its arguments, ``about`` a
+    line for the list. Where ``argmax``, ``predict`` is the most probable class of
+    ``predict_proba``, so that one call gives both.
     """
 
     path: str
     settings: dict[str, Any] = field(default_factory=dict)
     about: str = ""
-    weight: float = 1e5
-    quadratic: bool = False
     argmax: bool = True
 
 
 ESTIMATORS = {
-    "dsn": Entry(_DSN, {}, "DSNClassifier with its defaults", 1.2e5),
-    "dsn-paper": Entry(_PAPER, {}, "DSN with the paper's recipe", 1.2e5),
-    "dsn-fix": Entry(_PAPER, {"growth": None}, "DSN whose topology is fixed at its start", 1.2e5),
-    "dsn-grad": Entry(_PAPER, {"growth": "gradient"}, "DSN that grows by gradient", 1.2e5),
-    "dsn-nogroups": Entry(_PAPER, _NO_GROUPS, "DSN with one kernel group as wide as three", 1.8e5),
-    "dsn-dense": Entry(_PAPER, {**_NO_GROUPS, "sparsity": 0}, "the dense network of DSN", 8e5),
-    "dsn-sparsity50": Entry(_PAPER, {"sparsity": 0.5}, "DSN with 50 % sparsity", 3e5),
-    "dsn-sparsity90": Entry(_PAPER, {"sparsity": 0.9}, "DSN with 90 % sparsity", 8e4),
-    "dsn-3layers": Entry(_PAPER, {"n_layers": 3}, "DSN with 3 layers", 8e4),
-    "dsn-5layers": Entry(_PAPER, {"n_layers": 5}, "DSN with 5 layers", 1.6e5),
-    "dsn-59filters": Entry(_PAPER, {"n_filters": 59}, "DSN with 177 channels a layer", 1.9e5),
-    "dsn-ens5": Entry(_DSN, {"n_estimators": 5}, "five DSNs, averaged", 6e5),
-    "oscnn": Entry(_OSCNN, {}, "Omni-Scale CNN", 2.4e5),
-    "oscnn-ens5": Entry(_OSCNN, {"n_estimators": 5}, "five OS-CNNs, averaged", 1.2e6),
-    "rocket": Entry(_ROCKET, {"transform": "rocket"}, "ROCKET, 10,000 kernels", 9e4),
-    "minirocket": Entry(_ROCKET, {"transform": "minirocket"}, "MiniROCKET", 1e4),
-    "multirocket": Entry(_ROCKET, _MULTIROCKET, "MultiROCKET, 6,250 kernels", 5e4),
-    "inceptiontime": Entry(
-        f"{_DEEP}.inceptiontime:InceptionTimeClassifierTorch", {}, "one InceptionTime network", 5e5
+    "dsn": Entry(_DSN, {}, "DSNClassifier with its defaults"),
+    "dsn-paper": Entry(_PAPER, {}, "DSN with the paper's recipe"),
+    "dsn-fix": Entry(_PAPER, {"growth": None}, "DSN whose topology is fixed at its start"),
+    "dsn-grad": Entry(_PAPER, {"growth": "gradient"}, "DSN that grows by gradient"),
+    "dsn-nogroups": Entry(_PAPER, _NO_GROUPS, "DSN with one kernel group as wide as three"),
+    "dsn-dense": Entry(_PAPER, {**_NO_GROUPS, "sparsity": 0}, "the dense network of DSN"),
+    "dsn-sparsity50": Entry(_PAPER, {"sparsity": 0.5}, "DSN with 50 % sparsity"),
+    "dsn-sparsity90": Entry(_PAPER, {"sparsity": 0.9}, "DSN with 90 % sparsity"),
+    "dsn-3layers": Entry(_PAPER, {"n_layers": 3}, "DSN with 3 layers"),
+    "dsn-5layers": Entry(_PAPER, {"n_layers": 5}, "DSN with 5 layers"),
+    "dsn-59filters": Entry(_PAPER, {"n_filters": 59}, "DSN with 177 channels a layer"),
+    "dsn-ens5": Entry(_DSN, {"n_estimators": 5}, "five DSNs, averaged"),
+    "oscnn": Entry(_OSCNN, {}, "Omni-Scale CNN"),
+    "oscnn-ens5": Entry(_OSCNN, {"n_estimators": 5}, "five OS-CNNs, averaged"),
+    "rocket": Entry(_ROCKET, {"transform": "rocket"}, "ROCKET, 10,000 kernels"),
+    "minirocket": Entry(_ROCKET, {"transform": "minirocket"}, "MiniROCKET"),
+    "multirocket": Entry(_ROCKET, _MULTIROCKET, "MultiROCKET, 6,250 kernels"),
+    "hydra": Entry(_HYDRA, {"name": "HydraClassifier"}, "Hydra, of aeon"),
+    "multirocket-hydra": Entry(
+        _HYDRA, {"name": "MultiRocketHydraClassifier"}, "MultiROCKET-Hydra, of aeon"
     ),
-    "resnet": Entry(f"{_DEEP}.resnet:ResNetClassifierTorch", {}, "ResNet", 5e5),
-    "fcn": Entry(f"{_DEEP}.fcn:FCNClassifierTorch", {}, "fully convolutional network", 3e5),
+    "inceptiontime": Entry(
+        f"{_DEEP}.inceptiontime:InceptionTimeClassifierTorch", {}, "one InceptionTime network"
+    ),
+    "resnet": Entry(f"{_DEEP}.resnet:ResNetClassifierTorch", {}, "ResNet"),
+    "fcn": Entry(f"{_DEEP}.fcn:FCNClassifierTorch", {}, "fully convolutional network"),
     "1nn-dtw": Entry(
         "sktime.classification.distance_based:KNeighborsTimeSeriesClassifier",
         {"n_neighbors": 1, "distance": "dtw"},
         "one nearest neighbour by dynamic time warping, full window",
-        quadratic=True,
     ),
 }
 """The registered classifiers by short name."""
@@ -120,12 +108,11 @@ def make(name: str, seed: int, n_jobs: int = 1, n_epochs: int | None = None) -> 
         Short name, or ``module:factory``: a class or function that returns a classifier
         when called without arguments.
     seed : int
-        Set as ``random_state`` of the classifier and of its parts.
+        ``random_state`` of the classifier and of its parts.
     n_jobs : int, default=1
-        Cores, set where the classifier has ``n_jobs``.
+        Cores, where the classifier has ``n_jobs``.
     n_epochs : int, optional
-        Training epochs of a network instead of its own number: set where the classifier
-        has ``n_epochs`` or, as sktime's, ``num_epochs``.
+        ``n_epochs`` or, as sktime's, ``num_epochs`` of a network instead of its own.
 
     Raises
     ------
@@ -134,7 +121,7 @@ def make(name: str, seed: int, n_jobs: int = 1, n_epochs: int | None = None) -> 
     """
     known = entry(name)
     try:
-        classifier = _factory(known.path)(**known.settings)
+        classifier = resolve_name(known.path)(**known.settings)
     except Exception as error:  # whatever stands in a module of someone else
         raise ValueError(
             f"estimator {name!r} cannot be made ({type(error).__name__}: {error}). A "
@@ -151,14 +138,6 @@ def make(name: str, seed: int, n_jobs: int = 1, n_epochs: int | None = None) -> 
     # Not sktime's set_random_state, which draws the same for the parts whatever the seed.
     seeded = [name for name in classifier.get_params() if name.split("__")[-1] == "random_state"]
     return classifier.set_params(**wanted, **dict.fromkeys(seeded, seed))
-
-
-def _factory(path: str) -> Callable[..., Any]:
-    module, _, name = path.partition(":")
-    factory: Any = importlib.import_module(module)
-    for part in name.split("."):
-        factory = getattr(factory, part)
-    return factory
 
 
 def _epochs_name(parameters: dict[str, Any]) -> str:

@@ -1,0 +1,191 @@
+"""Run one job: fit, predict, measure."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    f1_score,
+    log_loss,
+    roc_auc_score,
+)
+from threadpoolctl import threadpool_limits
+
+from dsn_sktime import __version__
+from dsn_sktime.benchmarking.data.datasets import load
+from dsn_sktime.benchmarking.estimators.costs import costs
+from dsn_sktime.benchmarking.estimators.registry import entry, make
+from dsn_sktime.benchmarking.run.jobs import Job
+from dsn_sktime.benchmarking.run.results import COLUMNS
+from dsn_sktime.benchmarking.speed.memory import PeakMemory
+
+__all__ = ["failure", "metrics", "run_job"]
+
+_PACKAGES = ("joblib", "numba", "numpy", "scikit-learn", "sktime", "torch")
+_LONGEST_ERROR = 500
+
+
+def run_job(job: Job) -> dict[str, Any]:
+    """Run a job and return its record, a value for each column of results.
+
+    An exception is recorded, with what is known by then, and not raised.
+    """
+    record = _identity(job)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _fill(record, job)
+    except Exception as error:  # whatever a classifier may raise: the other jobs go on
+        record |= _failed(f"{type(error).__name__}: {error}")
+    return record
+
+
+def failure(job: Job, message: str) -> dict[str, Any]:
+    """Return the record of a job that failed without a record of its own."""
+    return _identity(job) | _failed(message)
+
+
+def metrics(
+    y_true: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, classes: np.ndarray
+) -> dict[str, float]:
+    """Compare predictions with the true labels.
+
+    Parameters
+    ----------
+    y_true, labels : array of shape (n,)
+    probabilities : array of shape (n, c)
+    classes : array of shape (c,)
+        Sorted labels of the training series, the columns of the probabilities.
+
+    Returns
+    -------
+    dict
+        Log loss and AUROC are NaN where they are not defined: with one class, with test labels
+        that were not trained and, AUROC, with a class that the test labels lack. AUROC of more
+        than two classes is the mean of each class against the rest.
+    """
+    found = {
+        "accuracy": accuracy_score(y_true, labels),
+        "balanced_accuracy": balanced_accuracy_score(y_true, labels),
+        "f1_macro": f1_score(y_true, labels, average="macro"),
+        "log_loss": np.nan,
+        "auroc": np.nan,
+    }
+    if len(classes) > 1 and np.isin(y_true, classes).all():
+        found["log_loss"] = log_loss(y_true, probabilities, labels=classes)
+        if len(classes) == 2 == len(np.unique(y_true)):
+            found["auroc"] = roc_auc_score(y_true == classes[1], probabilities[:, 1])
+        elif len(classes) == len(np.unique(y_true)):
+            found["auroc"] = roc_auc_score(y_true, probabilities, labels=classes, multi_class="ovr")
+    return {name: float(value) for name, value in found.items()}
+
+
+def _failed(message: str) -> dict[str, str]:
+    return {"status": "failed", "error": " ".join(message.split())[:_LONGEST_ERROR]}
+
+
+def _identity(job: Job) -> dict[str, Any]:
+    """Return a record of what is known before a job runs."""
+    parameters = json.loads(job.parameters)
+    return dict.fromkeys(COLUMNS) | {
+        "dataset": job.dataset.name,
+        "estimator": job.estimator,
+        "seed": job.seed,
+        "split": job.split.name(job.seed),
+        "parameters": job.parameters,
+        "job": job.digest,
+        "n_epochs": parameters.get("n_epochs", parameters.get("num_epochs")),
+        "n_jobs": job.n_jobs,
+        "versions": _versions(),
+        "host": _host(),
+        "started": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
+def _fill(record: dict[str, Any], job: Job) -> None:
+    """Run the job and fill its record as far as it gets."""
+    series = load(job.dataset)
+    train, test = job.split.rows(series, job.seed)
+    X, y, X_test = series.take(train), series.y[train], series.take(test)
+    shape = (series.n_variates, series.longest(train), len(np.unique(y)))
+    record |= dict(zip(("n_variates", "series_length", "n_classes"), shape, strict=True))
+    record |= {"n_train": len(train), "n_test": len(test)}
+    classifier = make(job.estimator, job.seed, job.n_jobs, job.n_epochs)
+    if counted := costs(classifier, *shape):
+        record |= counted._asdict()
+    with _cores(job.n_jobs):
+        _warm_up(job.estimator, series.n_variates)
+        with PeakMemory() as memory:
+            started = time.perf_counter()
+            classifier.fit(X, y)
+            fitted = time.perf_counter()
+            if entry(job.estimator).argmax:
+                probabilities = classifier.predict_proba(X_test)
+                labels = classifier.classes_[probabilities.argmax(1)]
+                ended = time.perf_counter()
+            else:
+                labels = classifier.predict(X_test)
+                ended = time.perf_counter()
+                probabilities = classifier.predict_proba(X_test)
+    record |= {"fit_seconds": fitted - started, "predict_seconds": ended - fitted}
+    record |= metrics(series.y[test], labels, probabilities, classifier.classes_)
+    record |= {"peak_memory_mb": memory.megabytes, "status": "ok"}
+
+
+@contextmanager
+def _cores(n: int) -> Iterator[None]:
+    """Hold the thread pools of torch, OpenMP and BLAS to a number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        with threadpool_limits(n):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@cache
+def _warm_up(estimator: str, n_variates: int) -> None:
+    """Fit and predict four short series, so that no job's time includes a compilation."""
+    classifier = make(estimator, seed=0, n_epochs=1)
+    X = np.random.default_rng(0).normal(size=(4, n_variates, 32))
+    with suppress(Exception):  # the job itself will raise where it matters
+        classifier.fit(X, np.array(["0", "0", "1", "1"])).predict_proba(X)
+
+
+@cache
+def _versions() -> str:
+    found = {name: version(name) for name in _PACKAGES}
+    return json.dumps({"dsn_sktime": __version__, "python": platform.python_version(), **found})
+
+
+@cache
+def _host() -> str:
+    parts = [_processor(), f"{os.cpu_count()} cores"]
+    if torch.cuda.is_available():
+        parts.append(torch.cuda.get_device_name())
+    return ", ".join(parts)
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

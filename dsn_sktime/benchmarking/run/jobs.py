@@ -1,0 +1,102 @@
+"""A job: one classifier with one seed on one split of one data set."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from sklearn.model_selection import StratifiedKFold
+
+from dsn_sktime.benchmarking.data.datasets import Dataset, Series
+from dsn_sktime.benchmarking.estimators.registry import make, n_epochs_of, parameters_json
+
+__all__ = ["Job", "Split", "plan"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """The archive's split, or fold number ``fold`` of ``n_folds``, counted from 1."""
+
+    fold: int = 0
+    n_folds: int = 0
+
+    def name(self, seed: int) -> str:
+        """Return the name in the results."""
+        return f"fold{self.fold}of{self.n_folds}-seed{seed}" if self.n_folds else "default"
+
+    def rows(self, series: Series, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the row numbers of training and test series.
+
+        Folds are stratified, over all series of the data set, and shuffled by the seed.
+        """
+        if self.n_folds:
+            folds = StratifiedKFold(self.n_folds, shuffle=True, random_state=seed)
+            return list(folds.split(series.y, series.y))[self.fold - 1]
+        return np.arange(series.n_train), np.arange(series.n_train, len(series.y))
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is run, and what identifies it.
+
+    ``estimator`` is a short name or ``module:factory``, ``seed`` the classifier's
+    ``random_state`` and the shuffle of folds, ``n_jobs`` its cores, ``n_epochs`` the training
+    epochs of a network (None for its own number), ``parameters`` all parameters as JSON.
+    ``work`` is a rough estimate of the time it takes, for the order of jobs only.
+    """
+
+    dataset: Dataset
+    estimator: str
+    seed: int
+    split: Split
+    n_jobs: int
+    n_epochs: int | None
+    parameters: str
+    work: float
+
+    @property
+    def digest(self) -> str:
+        """Hash of data set, estimator, seed, split and each parameter."""
+        split = self.split.name(self.seed)
+        parts = [self.dataset.name, self.estimator, json.loads(self.parameters), self.seed, split]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.dataset.name}, {self.estimator}, seed {self.seed}, {self.split.name(self.seed)}"
+        )
+
+
+def plan(
+    datasets: Iterable[Dataset],
+    estimators: Sequence[str],
+    seeds: Iterable[int],
+    n_folds: int = 0,
+    n_jobs: int = 1,
+    n_epochs: int | None = None,
+) -> list[Job]:
+    """Return the jobs, those that probably take longest first.
+
+    ``n_folds`` is 0 for the archive's split. Raise ValueError if an estimator cannot be made or
+    a data set has fewer series than folds.
+    """
+    made = {key: make(*key, n_jobs, n_epochs) for key in product(estimators, seeds)}
+    splits = [Split(fold + 1, n_folds) for fold in range(n_folds)] or [Split()]
+    jobs = []
+    for dataset, ((name, seed), classifier), split in product(datasets, made.items(), splits):
+        n_series = dataset.n_train + dataset.n_test
+        if n_folds > n_series:
+            raise ValueError(f"{n_folds} folds of {dataset.name!r} need more than its {n_series} "
+                             "series: take fewer --folds.")  # fmt: skip
+        n_networks = classifier.get_params(deep=False).get("n_estimators", 1)
+        size = dataset.n_train * dataset.series_length * dataset.n_variates
+        work = (n_epochs_of(classifier) or 1) * n_networks * size
+        parameters = parameters_json(classifier)
+        jobs.append(Job(dataset, name, seed, split, n_jobs, n_epochs, parameters, work))
+    # Data sets together where jobs take as long: the last one read is kept in memory.
+    unique = {job.digest: job for job in jobs}.values()
+    return sorted(unique, key=lambda job: (-job.work, job.dataset.name))

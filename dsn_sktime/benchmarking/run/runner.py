@@ -1,0 +1,242 @@
+"""Run jobs, each once, and write the record of each."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from joblib.externals.loky import get_reusable_executor
+from tqdm import tqdm
+
+from dsn_sktime.benchmarking.run import results
+from dsn_sktime.benchmarking.run.evaluate import failure, run_job
+from dsn_sktime.benchmarking.run.jobs import Job
+
+__all__ = ["Runner", "Summary"]
+
+
+@dataclass
+class Summary:
+    """Numbers of jobs that ended in this run, that ended before, and that another process runs."""
+
+    done: int = 0
+    failed: int = 0
+    done_before: int = 0
+    failed_before: int = 0
+    elsewhere: int = 0
+
+
+class Runner:
+    """Runs the jobs that have no result yet.
+
+    Parameters
+    ----------
+    path : Path
+        Results file; processes that share it share out the jobs.
+    n_workers : int, default=1
+        Processes; with 1 the jobs run in this one.
+    scheduler : str, optional
+        Address of a dask scheduler, on whose workers the jobs run instead.
+    retry_failed : bool, default=False
+        Whether jobs that failed before are run again.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        n_workers: int = 1,
+        scheduler: str | None = None,
+        retry_failed: bool = False,
+    ) -> None:
+        self.path = path
+        self.n_workers = n_workers
+        self.scheduler = scheduler
+        self.retry_failed = retry_failed
+        self.summary = Summary()
+        self._running: dict[Future, tuple[Job, FileLock]] = {}
+
+    def run(self, jobs: Sequence[Job]) -> Summary:
+        """Run the jobs in their order.
+
+        Raises
+        ------
+        OSError
+            If a record cannot be written; those written before stay.
+        ValueError
+            If results are malformed, or there is no dask scheduler.
+        """
+        folder = _writable_folder(self.path)
+        table = results.read(self.path)
+        self._known = dict(zip(table["job"], table["status"], strict=True))
+        if self.retry_failed:
+            for digest in [job.digest for job in jobs if self._known.get(job.digest) == "failed"]:
+                del self._known[digest]
+                (folder / f"{digest}.json").unlink(missing_ok=True)
+        try:
+            with ExitStack() as stack:
+                self._bar = stack.enter_context(tqdm(total=len(jobs), unit="job", smoothing=0))
+                stack.callback(self._release_all)
+                executor, self._deaths = self._executor(stack)
+                # Whoever ran a job at first may have ended, or died, by the end.
+                elsewhere = self._run(executor, self._run(executor, jobs))
+                self.summary.elsewhere = len(elsewhere)
+                self._bar.update(len(elsewhere))
+        finally:
+            if any(folder.glob("*.json")):
+                results.export(self.path)
+        return self.summary
+
+    def _executor(self, stack: ExitStack) -> tuple[Callable[[], tuple[Executor, int]], type]:
+        """Return a function that returns an executor and its slots, and what a killed job raises.
+
+        The function is called for every job: a pool whose process died is replaced, and a cluster
+        grows and shrinks.
+        """
+        if self.scheduler is None:
+            n, here = self.n_workers, _Here()
+            pool = (lambda: (get_reusable_executor(n), n)) if n > 1 else lambda: (here, 1)
+            return pool, BrokenProcessPool
+        try:
+            from dask.distributed import Client, KilledWorker
+        except ImportError as error:
+            raise ValueError(
+                "a dask scheduler needs dask.distributed: pip install 'dask[distributed]'."
+            ) from error
+        try:
+            client = stack.enter_context(Client(self.scheduler, timeout="20s"))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"there is no dask scheduler at {self.scheduler!r} ({error}).") from error
+        cluster = client.get_executor(pure=False)
+        return lambda: (cluster, max(sum(client.nthreads().values()), 1)), KilledWorker
+
+    def _run(
+        self, executor: Callable[[], tuple[Executor, int]], jobs: Sequence[Job]
+    ) -> list[Job]:
+        """Run jobs and return those that another process is running.
+
+        A job is claimed when it is handed out: not before, so that others may have it.
+        """
+        waiting, elsewhere = deque(jobs), list[Job]()
+        self._suspects: list[Job] = []
+        while True:
+            pool, n_slots = executor()
+            while waiting and len(self._running) < n_slots:
+                self._start(pool, waiting.popleft(), elsewhere)
+            if not self._running:
+                break
+            for future in wait(self._running, return_when=FIRST_COMPLETED).done:
+                try:
+                    self._record(future, future.result())
+                except self._deaths:
+                    job, lock = self._running.pop(future)
+                    _release(lock)
+                    self._suspects.append(job)
+        # Each of those that were running when a process died, by itself: one killed it.
+        for job in self._suspects:
+            self._start(executor()[0], job, elsewhere)
+            for future in list(self._running):
+                try:
+                    record = future.result()
+                except self._deaths:
+                    message = "The process of this job was killed, perhaps for want of memory."
+                    record = failure(job, message)
+                self._record(future, record)
+        return elsewhere
+
+    def _start(self, pool: Executor, job: Job, elsewhere: list[Job]) -> None:
+        """Claim a job and submit it, unless it has a result or another process runs it."""
+        if self._is_settled(job):
+            return
+        # The system releases the claim when this process ends, however it does.
+        lock = FileLock(results.folder_of(self.path) / f"{job.digest}.lock", thread_local=False)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            elsewhere.append(job)
+            return
+        try:
+            # Again: who had the claim before has written its record by now.
+            if self._is_settled(job):
+                _release(lock)
+            else:
+                self._running[pool.submit(run_job, job)] = job, lock
+        except self._deaths:  # of the pool, by another job
+            _release(lock)
+            self._suspects.append(job)
+        except BaseException:
+            _release(lock)
+            raise
+
+    def _is_settled(self, job: Job) -> bool:
+        """Count and return whether the job has a result."""
+        status = self._known.get(job.digest)
+        if (file := results.folder_of(self.path) / f"{job.digest}.json").exists():
+            status = json.loads(file.read_text())["status"]
+        if status is None:
+            return False
+        if status == "ok":
+            self.summary.done_before += 1
+        else:
+            self.summary.failed_before += 1
+        self._bar.update()
+        return True
+
+    def _record(self, future: Future, record: dict[str, Any]) -> None:
+        results.write(self.path, record)
+        job, lock = self._running.pop(future)
+        _release(lock)
+        if record["status"] == "ok":
+            self.summary.done += 1
+        else:
+            self.summary.failed += 1
+            tqdm.write(f"failed: {job}: {record['error']}", file=sys.stderr)
+        self._bar.update()
+
+    def _release_all(self) -> None:
+        for _, lock in self._running.values():
+            _release(lock)
+        self._running.clear()
+        folder = results.folder_of(self.path)
+        for left in folder.glob("*.lock"):  # of processes that were killed after their record
+            if left.with_suffix(".json").exists():
+                left.unlink(missing_ok=True)
+
+
+class _Here(Executor):
+    """Executor that runs a function when it is submitted, in this thread."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+        future: Future = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def _release(lock: FileLock) -> None:
+    # Removed while it is held: who waits for it finds that it has gone and makes its own.
+    with suppress(OSError):
+        Path(lock.lock_file).unlink()
+    lock.release()
+
+
+def _writable_folder(path: Path) -> Path:
+    """Make the folder of records; raise ValueError or OSError if results cannot be written."""
+    if not path.parent.is_dir():
+        raise ValueError(f"the results file cannot be written: there is no folder {path.parent}.")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"the results file {path} is not a file.")
+    folder = results.folder_of(path)
+    try:
+        folder.mkdir(exist_ok=True)
+        (folder / "export.lock").touch()
+    except OSError as error:
+        raise OSError(f"results cannot be written into {folder}: {error.strerror}.") from error
+    return folder
