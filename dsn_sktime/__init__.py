@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dsn_sktime._version import __version__
+
 if TYPE_CHECKING:
-    from dsn_sktime.classifier import DSNClassifier
-    from dsn_sktime.oscnn_classifier import OSCNNClassifier
+    from dsn_sktime.estimators import DSNClassifier, OSCNNClassifier
 
 __all__ = ["DSNClassifier", "OSCNNClassifier", "__version__"]
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    # torch and sktime take seconds to import: only who asks for a classifier waits.
-    if name == "DSNClassifier":
-        from dsn_sktime.classifier import DSNClassifier
+    # Importing torch and sktime takes seconds: only those who use an estimator wait.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from dsn_sktime import estimators
 
-        return DSNClassifier
-    if name == "OSCNNClassifier":
-        from dsn_sktime.oscnn_classifier import OSCNNClassifier
+    return getattr(estimators, name)
 
-        return OSCNNClassifier
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,18 +1,19 @@
-"""Where torch computes: on which device, on how many threads."""
+"""How torch computes: its threads, and switches that the caller may have set."""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
+import numpy as np
 import torch
 from joblib import effective_n_jobs
 
 from dsn_sktime.kernels import kernel_threads
 
-__all__ = ["compute_threads", "n_threads", "resolve_device"]
+__all__ = ["compute_threads", "default_switches", "n_threads"]
 
 _lock = threading.Lock()
 _here = threading.local()
@@ -78,36 +79,31 @@ if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
     os.register_at_fork(after_in_child=_forget_other_threads)
 
 
-def resolve_device(device: str) -> torch.device:
-    """Return the torch device that a ``device`` parameter names.
+@contextmanager
+def default_switches() -> Iterator[None]:
+    """Compute inside as in a new process, whatever the caller has set in torch and numpy.
 
-    Parameters
-    ----------
-    device : str
-        "auto" is CUDA if there is a GPU, else the CPU; else what torch understands.
-
-    Raises
-    ------
-    ValueError
-        If torch does not know the name or CUDA is asked for where there is none.
+    Gradients, inference mode, autocast, default device and numpy's floating point errors
+    belong to a thread and are restored afterwards. torch's default dtype belongs to the
+    process, so it is not touched: all that creates tensors here names their dtype.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(torch.autocast("cpu", enabled=False))
+        if torch.is_autocast_enabled():  # on CUDA
+            stack.enter_context(torch.autocast("cuda", enabled=False))
+        stack.enter_context(np.errstate(all="warn", under="ignore"))
+        if not _creates_on_cpu():
+            # Not always: it slows down every call of torch.
+            stack.enter_context(torch.device("cpu"))
+        yield
+
+
+def _creates_on_cpu() -> bool:
+    # torch.get_default_device does not see a device set by a context in old versions, and
+    # raises as this does where the default device does not exist.
     try:
-        resolved = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(
-            f"device must be 'auto', 'cpu', 'cuda' or another torch device, found {device!r}."
-        ) from error
-    if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            f"device={device!r} asks for CUDA, but torch sees no CUDA device here. Use "
-            "device='auto' or 'cpu', or install a CUDA build of torch."
-        )
-    try:
-        torch.zeros(1, device=resolved).cpu()
-    except (RuntimeError, NotImplementedError) as error:
-        raise ValueError(
-            f"device={device!r} cannot compute here ({error}). Use device='auto' or 'cpu'."
-        ) from error
-    return resolved
+        return torch.empty(0).device.type == "cpu"
+    except Exception:
+        return False

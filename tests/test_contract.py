@@ -255,3 +255,50 @@ def test_the_package_has_no_other_attributes() -> None:
 
     with pytest.raises(AttributeError, match="NoSuchClassifier"):
         dsn_sktime.NoSuchClassifier  # noqa: B018
+
+
+def test_the_package_lists_its_classifiers() -> None:
+    import dsn_sktime
+
+    assert {"DSNClassifier", "OSCNNClassifier", "__version__"} <= set(dir(dsn_sktime))
+
+
+def network_of_fit(classifier: Any, X: np.ndarray, y: np.ndarray) -> torch.nn.Module:
+    """Return the network of a fit that changes no weight but by rounding."""
+    kept = {"n_epochs": 1, "lr": 1e-30, "lr_min": 0}
+    return classifier.set_params(**kept).fit(X, y).network_
+
+
+@pytest.mark.parametrize("name", ["univariate", "multivariate"])
+def test_make_network_is_the_network_that_fit_starts_from(tiny: Callable, name: str) -> None:
+    X, y = panel(name)
+    network = tiny().make_network(*X.shape[1:], n_outputs=len(set(y)))
+    trained = dict(network_of_fit(tiny(), X, y).named_parameters())
+    for parameter_name, parameter in network.named_parameters():
+        assert torch.allclose(parameter, trained[parameter_name], rtol=0, atol=1e-20)
+    assert network(torch.from_numpy(X).float()).shape == (len(X), len(set(y)))
+
+
+def test_make_network_changes_nothing(tiny: Callable) -> None:
+    seed = np.random.RandomState(3)
+    classifier = tiny(random_state=seed).fit(*panel())
+    before, global_state = seed.get_state()[1].tolist(), torch.get_rng_state()
+    expected = classifier.predict_proba(panel()[0])
+    classifier.make_network(1, 24, 2)
+    assert seed.get_state()[1].tolist() == before
+    assert torch.equal(torch.get_rng_state(), global_state)
+    assert np.array_equal(classifier.predict_proba(panel()[0]), expected)
+    assert not tiny().is_fitted
+
+
+@pytest.mark.parametrize("name", ["n_variates", "n_steps", "n_outputs"])
+@pytest.mark.parametrize("size", [0, -1, 2.0, "3", None, True])
+def test_make_network_names_the_size_that_is_wrong(tiny: Callable, name: str, size: Any) -> None:
+    shape = {"n_variates": 1, "n_steps": 24, "n_outputs": 2, name: size}
+    with pytest.raises((TypeError, ValueError), match=f"{name} must be an integer of at least 1"):
+        tiny().make_network(**shape)
+
+
+def test_make_network_checks_the_parameters() -> None:
+    with pytest.raises(ValueError, match=r"sparsity must be a number in \[0, 1\)"):
+        tiny_classifier(sparsity=2).make_network(1, 24, 2)

@@ -12,7 +12,7 @@ import torch
 from sklearn.model_selection import ShuffleSplit
 from sktime.datatypes import convert_to
 from sktime.exceptions import NotFittedError
-from tiny import panel, tiny_classifier
+from tiny import StopAfter, panel, tiny_classifier
 
 from dsn_sktime import DSNClassifier
 from dsn_sktime.training import Callback
@@ -332,6 +332,14 @@ def test_a_loss_that_is_no_longer_finite() -> None:
     with pytest.raises(FloatingPointError) as caught:
         tiny_classifier(callbacks=[Spoil()]).fit(*panel())
     assert_says(caught.value, ["training loss", "nan", "epoch 1", "Scale the series", "lower lr"])
+
+
+def test_an_error_during_training_costs_no_earlier_fit(fitted: DSNClassifier) -> None:
+    fitted.callbacks = [StopAfter(1, ZeroDivisionError)]
+    with pytest.raises(ZeroDivisionError):
+        fitted.fit(*panel("multivariate"))
+    fitted.callbacks = None
+    assert_unchanged(fitted)
 
 
 # Labels.

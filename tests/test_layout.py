@@ -9,36 +9,33 @@ import dsn_sktime
 
 PACKAGE = Path(dsn_sktime.__file__).parent
 
-# What each room may import of the package, by its first name below dsn_sktime. The
-# statistics stand below the plots, which draw them, and the plots below the pages.
+# What each room may import of the package, by its first name below dsn_sktime.
 MAY_IMPORT = {
     "topology": set(),
     "kernels": set(),
+    "_version": set(),
     "runtime": {"kernels"},
-    "sklearn_compat": set(),
     "panel": set(),
     "layers": {"kernels", "topology"},
     "network": {"kernels", "layers"},
     "oscnn": {"kernels", "layers"},
     "training": {"kernels", "network", "layers", "panel", "topology"},
-    "parameters": {"training"},
-    "base": {"panel", "parameters", "runtime", "sklearn_compat", "training"},
-    "classifier": {"base", "layers", "network", "panel", "parameters", "topology", "training"},
-    "oscnn_classifier": {"base", "oscnn", "panel", "parameters", "training"},
-    "analysis": {"layers", "network", "oscnn", "topology"},
-    "benchmarking.statistics": set(),
-    "plotting": {"analysis", "benchmarking.statistics", "classifier"},
-    "benchmarking": {
-        "analysis",
-        "benchmarking.statistics",
-        "kernels",
+    "estimators": {
+        "_version",
+        "layers",
         "network",
         "oscnn",
-        "plotting",
+        "panel",
         "runtime",
+        "topology",
         "training",
     },
-    "__init__": {"classifier", "oscnn_classifier"},
+    "analysis": {"layers", "network", "oscnn", "topology"},
+    "statistics": set(),
+    "plotting": {"analysis", "estimators", "statistics"},
+    "benchmarking": {"_version", "analysis", "plotting", "statistics"},
+    "benchmarking.speed": {"analysis", "kernels", "network", "runtime", "training"},
+    "__init__": {"_version", "estimators"},
 }
 
 
@@ -66,3 +63,18 @@ def imported_rooms(path):
 def test_a_room_imports_only_rooms_further_down(path):
     room = room_of(path.relative_to(PACKAGE).with_suffix("").parts)
     assert set(imported_rooms(path)) <= MAY_IMPORT[room] | {room}
+
+
+def test_the_core_of_the_estimators_knows_no_classes():
+    core = (PACKAGE / "estimators" / "network_estimator.py").read_text()
+    assert not {"classes_", "class_weight", "labels", "BaseClassifier"} & {
+        name for word in ast.walk(ast.parse(core)) for name in names_of(word)
+    }
+
+
+def names_of(node):
+    """Yield the names that a node of the syntax tree uses."""
+    for field in ("id", "attr", "arg", "name"):
+        value = getattr(node, field, None)
+        if isinstance(value, str):
+            yield value

@@ -9,7 +9,7 @@ from sktime.exceptions import NotFittedError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from dsn_sktime.classifier import DSNClassifier
+    from dsn_sktime.estimators import DSNClassifier
 
 __all__ = ["COLOURS", "axes_or_new", "check_trained", "open_frame"]
 

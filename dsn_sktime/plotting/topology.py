@@ -12,7 +12,7 @@ from dsn_sktime.plotting._axes import COLOURS, axes_or_new, check_trained
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from dsn_sktime.classifier import DSNClassifier
+    from dsn_sktime.estimators import DSNClassifier
 
 __all__ = ["plot_activated_weights", "plot_receptive_fields"]
 

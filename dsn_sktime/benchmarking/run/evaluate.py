@@ -26,7 +26,7 @@ from sklearn.metrics import (
 )
 from threadpoolctl import threadpool_limits
 
-from dsn_sktime import __version__
+from dsn_sktime._version import __version__
 from dsn_sktime.benchmarking.data.datasets import load
 from dsn_sktime.benchmarking.estimators.costs import costs
 from dsn_sktime.benchmarking.estimators.registry import entry, make

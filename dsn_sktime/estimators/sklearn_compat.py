@@ -1,4 +1,4 @@
-"""What scikit-learn asks of a classifier and sktime 1.2 does not yet answer."""
+"""What scikit-learn asks of an estimator and sktime 1.2 does not provide yet."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _CALLBACK_ATTRIBUTES = (
 
 
 class SklearnCompatMixin:
-    """Make an sktime classifier acceptable to scikit-learn's meta-estimators.
+    """Make an sktime estimator acceptable to scikit-learn's meta-estimators.
 
-    To be put before ``BaseClassifier`` among the bases. Both methods give way to
-    sktime's own where it has them (sktime issue 10725).
+    Must come before sktime's class among the bases. ``__sklearn_tags__`` gives way to
+    sktime's own where it has one (sktime issue 10725).
     """
 
     random_state: Any

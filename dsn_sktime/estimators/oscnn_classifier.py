@@ -7,16 +7,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from dsn_sktime.base import BaseNetworkClassifier
+from dsn_sktime.estimators.network_classifier import NetworkClassifier
+from dsn_sktime.estimators.parameters import check_integer, check_number
 from dsn_sktime.oscnn import OSCNNNetwork, os_layer_shapes
-from dsn_sktime.panel import Panel
-from dsn_sktime.parameters import check_integer, check_number
 from dsn_sktime.training import Callback, PlateauRecipe
 
 __all__ = ["OSCNNClassifier"]
 
 
-class OSCNNClassifier(BaseNetworkClassifier):
+class OSCNNClassifier(NetworkClassifier):
     """Omni-Scale CNN for time series classification.
 
     A convolutional network [1]_ whose first two layers have kernels of size 1 and of all
@@ -203,29 +202,24 @@ class OSCNNClassifier(BaseNetworkClassifier):
         for number, budget in enumerate(self.layer_budgets):
             check_integer(f"layer_budgets[{number}]", budget, 1)
 
-    def _check_panel(self, panel: Panel) -> None:
-        os_layer_shapes(panel.n_variates, **self._sizes(panel))
+    def _check_shape(self, n_variates: int, n_steps: int, n_outputs: int) -> None:
+        os_layer_shapes(n_variates, **self._sizes(n_steps))
 
-    def _sizes(self, panel: Panel) -> dict[str, Any]:
+    def _sizes(self, n_steps: int) -> dict[str, Any]:
         # Shorter series than 4 steps still have kernels of size 1.
-        quarter = max(panel.values.shape[2] // 4, 1)
+        quarter = max(n_steps // 4, 1)
         first, second = self.layer_budgets
         return {
             "largest_kernel_size": min(quarter, int(self.max_kernel_size)),
             "layer_budgets": (int(first), int(second)),
         }
 
-    def _build_network(self, panel: Panel, generator: torch.Generator) -> OSCNNNetwork:
-        sizes = self._sizes(panel)
-        return OSCNNNetwork(panel.n_variates, self.n_classes_, **sizes, generator=generator)
+    def _build_network(
+        self, n_variates: int, n_steps: int, n_outputs: int, generator: torch.Generator
+    ) -> OSCNNNetwork:
+        sizes = self._sizes(n_steps)
+        return OSCNNNetwork(n_variates, n_outputs, **sizes, generator=generator)
 
     def _recipe(self, n_series: int) -> PlateauRecipe:
-        settings = self._settings()
-        return PlateauRecipe(
-            n_epochs=settings["n_epochs"],
-            batch_size=self._batch_size(n_series),
-            lr=settings["lr"],
-            lr_min=settings["lr_min"],
-            factor=settings["lr_factor"],
-            patience=settings["patience"],
-        )
+        numbers = {**self._arguments_for(PlateauRecipe), "factor": self._settings()["lr_factor"]}
+        return PlateauRecipe(**{**numbers, "batch_size": self._batch_size(n_series)})

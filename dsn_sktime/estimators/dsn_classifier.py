@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from dsn_sktime.base import BaseNetworkClassifier
+from dsn_sktime.estimators.network_classifier import NetworkClassifier
+from dsn_sktime.estimators.network_estimator import _Trained
+from dsn_sktime.estimators.parameters import check_choice, check_integer, check_number
 from dsn_sktime.layers import PADDINGS
 from dsn_sktime.network import DSNNetwork
-from dsn_sktime.panel import Panel
-from dsn_sktime.parameters import check_choice, check_integer, check_number
 from dsn_sktime.topology import TOPOLOGY_INITS, KernelGroups
 from dsn_sktime.training import GROWTHS, Callback, Recipe, SparseTrainer
 
@@ -40,19 +39,6 @@ _PAPER: dict[str, Any] = {
     "callbacks": None,
 }
 
-_OF_NETWORK = (
-    "n_layers",
-    "n_filters",
-    "n_bottleneck",
-    "kernel_size",
-    "n_kernel_groups",
-    "sparsity",
-    "padding",
-    "topology_init",
-    "n_pool",
-)
-_OF_RECIPE = ("n_epochs", "lr", "lr_min", "growth", "alpha", "delta_t")
-
 _AT_LEAST_ONE = (
     "n_layers",
     "n_filters",
@@ -63,7 +49,7 @@ _AT_LEAST_ONE = (
 )
 
 
-class DSNClassifier(BaseNetworkClassifier):
+class DSNClassifier(NetworkClassifier):
     """Dynamic Sparse Network for time series classification.
 
     A convolutional network [1]_ whose large kernels are almost empty, and which learns while
@@ -298,8 +284,8 @@ class DSNClassifier(BaseNetworkClassifier):
         # The kernel groups of the layers after the first; they know their own limits.
         self._kernel_groups(self.n_bottleneck or self.n_filters)
 
-    def _check_panel(self, panel: Panel) -> None:
-        if panel.n_variates == 1:
+    def _check_shape(self, n_variates: int, n_steps: int, n_outputs: int) -> None:
+        if n_variates == 1:
             self._kernel_groups(1)
 
     def _kernel_groups(self, in_channels: int) -> KernelGroups:
@@ -308,17 +294,17 @@ class DSNClassifier(BaseNetworkClassifier):
             in_channels, out_channels, self.kernel_size, self.n_kernel_groups, self.sparsity
         )
 
-    def _build_network(self, panel: Panel, generator: torch.Generator) -> DSNNetwork:
-        settings = self._settings()
-        of_network = {name: settings[name] for name in _OF_NETWORK}
-        return DSNNetwork(panel.n_variates, self.n_classes_, **of_network, generator=generator)
+    def _build_network(
+        self, n_variates: int, n_steps: int, n_outputs: int, generator: torch.Generator
+    ) -> DSNNetwork:
+        sizes = self._arguments_for(DSNNetwork)
+        return DSNNetwork(n_variates, n_outputs, **sizes, generator=generator)
 
     def _recipe(self, n_series: int) -> Recipe:
-        settings = self._settings()
-        of_recipe = {name: settings[name] for name in _OF_RECIPE}
-        return Recipe(batch_size=self._batch_size(n_series), **of_recipe)
+        numbers = self._arguments_for(Recipe)
+        return Recipe(**{**numbers, "batch_size": self._batch_size(n_series)})
 
-    def _remember(self, trained: list[tuple[nn.Module, list[dict[str, Any]], int]]) -> None:
+    def _remember(self, trained: list[_Trained]) -> None:
         super()._remember(trained)
         self.n_activated_ = sum(
             conv.groups.n_activated for conv in self.networks_[0].sparse_convs()

@@ -1,0 +1,169 @@
+"""Checks of parameters: each raises with the name, the value found and what is expected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import inf
+from numbers import Integral, Real
+from typing import Any
+
+import torch
+from sklearn.utils import check_random_state
+
+from dsn_sktime.training import Callback, Checkpoint
+
+__all__ = [
+    "brief_repr",
+    "check_callbacks",
+    "check_choice",
+    "check_class_weight",
+    "check_integer",
+    "check_n_jobs",
+    "check_number",
+    "check_seed",
+    "is_text",
+    "resolve_device",
+]
+
+_LONGEST_REPR = 80
+
+
+def brief_repr(value: object) -> str:
+    """Return ``repr(value)`` on one line, shortened where it is long."""
+    text = " ".join(repr(value).split())
+    return (
+        text
+        if len(text) <= _LONGEST_REPR
+        else f"{text[:_LONGEST_REPR]}... ({type(value).__name__})"
+    )
+
+
+def is_text(value: object, text: str) -> bool:
+    """Return True if ``value`` is this string; arrays do not compare to a single truth value."""
+    return isinstance(value, str) and value == text
+
+
+def check_integer(name: str, value: Any, least: int, or_else: str = "") -> None:
+    """Raise unless a parameter is an integer of at least ``least``."""
+    message = f"{name} must be an integer of at least {least}{or_else}, found {brief_repr(value)}."
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(message)
+    if value < least:
+        raise ValueError(message)
+
+
+def check_number(name: str, value: Any, interval: str, holds: Callable[[Any], bool]) -> None:
+    """Raise unless a number lies in an interval, which NaN never does."""
+    message = f"{name} must be a number in {interval}, found {brief_repr(value)}."
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(message)
+    try:
+        is_inside = holds(float(value))
+    except OverflowError:
+        is_inside = False
+    if not is_inside:
+        raise ValueError(message)
+
+
+def check_class_weight(class_weight: object) -> None:
+    """Raise unless ``class_weight`` is None, "balanced" or a dict of positive weights."""
+    if isinstance(class_weight, dict):
+        for label, weight in class_weight.items():
+            # Not 0: a batch of such series only would have no mean loss.
+            name = f"class_weight[{label!r}]"
+            check_number(name, weight, "(0, inf)", lambda weight: 0 < weight < inf)
+    elif class_weight is not None and not is_text(class_weight, "balanced"):
+        raise ValueError(
+            "class_weight must be None, 'balanced' or a dict of label to weight, found "
+            f"{brief_repr(class_weight)}."
+        )
+
+
+def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
+    """Raise unless a parameter is one of the choices, which are strings, integers or None."""
+    if not isinstance(value, str | Integral | None) or value not in choices:
+        listed = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(f"{name} must be one of {listed}, found {brief_repr(value)}.")
+
+
+def check_callbacks(callbacks: object, random_state: object) -> None:
+    """Raise unless ``callbacks`` are callbacks, and the seed such that they can work."""
+    if callbacks is None:
+        return
+    if not isinstance(callbacks, list | tuple):
+        raise TypeError(
+            f"callbacks must be a list of Callback or None, found {brief_repr(callbacks)}."
+        )
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise TypeError(
+                f"callbacks must hold instances of dsn_sktime.training.Callback, found "
+                f"{brief_repr(callback)}. Derive its class from Callback."
+            )
+        if isinstance(callback, Checkpoint) and not isinstance(random_state, Integral):
+            raise ValueError(
+                "random_state must be an integer where callbacks has a Checkpoint, found "
+                f"{brief_repr(random_state)}: a checkpoint is identified by its seed."
+            )
+
+
+def check_n_jobs(n_jobs: object) -> None:
+    """Raise unless ``n_jobs`` is what joblib takes."""
+    message = (
+        f"n_jobs must be None or an integer other than 0, found {brief_repr(n_jobs)}. -1 is all "
+        "cores."
+    )
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral | None):
+        raise TypeError(message)
+    if n_jobs == 0:
+        raise ValueError(message)
+
+
+def check_seed(random_state: Any) -> None:
+    """Raise unless ``random_state`` is what scikit-learn takes."""
+    try:
+        check_random_state(random_state)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "random_state must be an integer from 0 to 2**32 - 1, a numpy RandomState or "
+            f"None, found {brief_repr(random_state)}."
+        ) from error
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Return the torch device that a ``device`` parameter names.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        "auto" is CUDA if there is a GPU, else the CPU; else what torch understands.
+
+    Raises
+    ------
+    ValueError
+        If torch does not know the name, has no such device here, or cannot compute on it.
+    """
+    if isinstance(device, str) and device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        if not isinstance(device, str | torch.device):
+            raise TypeError
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            "device must be 'auto', 'cpu', 'cuda' or another torch device, found "
+            f"{brief_repr(device)}."
+        ) from error
+    if resolved.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"device={device!r} asks for CUDA, but torch sees no CUDA device here. Use "
+            "device='auto' or 'cpu', or install a CUDA build of torch."
+        )
+    try:
+        torch.zeros(1, device=resolved).cpu()
+    except Exception as error:  # Each backend raises its own.
+        reason = str(error).split("\n")[0].split(". ")[0]
+        raise ValueError(
+            f"device={device!r} cannot compute here ({reason}). Use device='auto' or 'cpu'."
+        ) from error
+    return resolved
