@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
+from processes import run_python
 
 import dsn_sktime
 
@@ -33,7 +34,7 @@ MAY_IMPORT = {
     "analysis": {"layers", "network", "oscnn", "topology"},
     "statistics": set(),
     "plotting": {"analysis", "estimators", "statistics"},
-    "benchmarking": {"_version", "analysis", "plotting", "statistics"},
+    "benchmarking": {"_version", "analysis", "benchmarking.speed", "plotting", "statistics"},
     "benchmarking.speed": {"analysis", "kernels", "network", "runtime", "training"},
     "__init__": {"_version", "estimators"},
 }
@@ -78,3 +79,17 @@ def names_of(node):
         value = getattr(node, field, None)
         if isinstance(value, str):
             yield value
+
+
+def test_all_modules_can_be_imported_without_optional_packages():
+    """As ``skbase.lookup.all_objects`` does, which people list estimators with."""
+    run_python(
+        """
+        import sys
+        for name in ("aeon", "dask", "jinja2", "matplotlib", "networkx", "scikit_posthocs"):
+            sys.modules[name] = None
+        from skbase.lookup import all_objects
+        names = [name for name, _ in all_objects(package_name="dsn_sktime")]
+        assert {"DSNClassifier", "OSCNNClassifier"} <= set(names), names
+        """
+    )

@@ -1,26 +1,26 @@
-"""``study``: run one of the paper's studies and write its table and plots."""
+"""The command ``study``: run one of the paper's studies and write its table and plots."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
-from dsn_sktime.benchmarking import results
-from dsn_sktime.benchmarking.archive import UCR_85
-from dsn_sktime.benchmarking.comparison import failed_runs, successful_runs
-from dsn_sktime.benchmarking.jobs import Job, plan
-from dsn_sktime.benchmarking.page import check_installed
-from dsn_sktime.benchmarking.run import (
-    add_dataset_arguments,
-    add_machine_arguments,
-    chosen_datasets,
+from dsn_sktime.benchmarking.commands.arguments import (
+    add_datasets,
+    add_machine,
+    count_from,
+    find_datasets,
     run_jobs,
-    tell_of_broken_lines,
 )
-from dsn_sktime.benchmarking.studies import STUDIES, table, write
+from dsn_sktime.benchmarking.data.archive import UCR_85
+from dsn_sktime.benchmarking.report.comparison import failed_runs, successful_runs
+from dsn_sktime.benchmarking.report.page import check_installed
+from dsn_sktime.benchmarking.report.study import STUDIES, page, table
+from dsn_sktime.benchmarking.run import results
+from dsn_sktime.benchmarking.run.jobs import Job, plan
 
 __all__ = ["add_parser"]
 
@@ -37,8 +37,8 @@ _FULL = _Size(UCR_85, epochs=1000, seeds=5)
 _SHOWN = ["mean_accuracy", "average_rank", "n_datasets", "n_parameters", "multiply_adds"]
 
 
-def add_parser(commands: Any) -> None:
-    """Add the subcommand ``study``."""
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the command to those of ``python -m dsn_sktime.benchmarking``."""
     listed = "\n".join(
         f"  {name:<9} {study.title}: {', '.join(study.settings)}" for name, study in STUDIES.items()
     )
@@ -48,64 +48,58 @@ def add_parser(commands: Any) -> None:
         description=(
             "Run one of the paper's studies and write its table and plots:\n\n"
             f"{listed}\n\nSmall by default: {', '.join(_SMALL.datasets)}, {_SMALL.epochs} "
-            f"epochs, {_SMALL.seeds} seeds. Started again, it goes on where it was stopped."
+            f"epochs, {_SMALL.seeds} seeds. Started again, it continues where it was stopped."
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("name", choices=STUDIES, metavar="STUDY", help=", ".join(STUDIES))
     command.add_argument(
-        "--output",
-        type=Path,
-        default=Path("studies"),
-        metavar="FOLDER",
+        "--output", type=Path, default=Path("studies"), metavar="FOLDER",
         help="where results.csv, tables and plots are written (studies)",
-    )
+    )  # fmt: skip
     command.add_argument(
-        "--full",
-        action="store_true",
+        "--full", action="store_true",
         help=f"{len(_FULL.datasets)} data sets of the UCR archive, {_FULL.epochs} epochs, "
         f"{_FULL.seeds} seeds: days to weeks",
+    )  # fmt: skip
+    command.add_argument(
+        "--epochs", type=count_from(1), metavar="N", help=f"training epochs ({_SMALL.epochs})"
     )
     command.add_argument(
-        "--epochs", type=int, metavar="N", help=f"training epochs ({_SMALL.epochs})"
-    )
-    command.add_argument(
-        "--seeds", type=int, metavar="N", help=f"that many seeds, from 0 ({_SMALL.seeds})"
-    )
-    add_dataset_arguments(command)
-    add_machine_arguments(command.add_argument_group("where and how"))
+        "--seeds", type=count_from(1), metavar="N",
+        help=f"that many seeds, from 0 ({_SMALL.seeds})",
+    )  # fmt: skip
+    add_datasets(command)
+    add_machine(command)
     command.set_defaults(run=_study)
 
 
-def _study(chosen: argparse.Namespace) -> int:
+def _study(args: argparse.Namespace) -> int:
     check_installed()
-    jobs = _jobs(chosen)
-    chosen.output.mkdir(parents=True, exist_ok=True)
-    path = chosen.output / "results.csv"
-    tell_of_broken_lines(path)
-    run_jobs(jobs, path, chosen)
-    runs, failed = _of_jobs(results.read(path), jobs, chosen.name)
-    write(chosen.name, runs, failed, chosen.output)
-    print(table(chosen.name, runs)[_SHOWN].round(4).to_string())
+    jobs = _jobs(args)
+    args.output.mkdir(parents=True, exist_ok=True)
+    path = args.output / "results.csv"
+    run_jobs(jobs, path, args)
+    runs, failed = _of_jobs(results.read(path), jobs, args.name)
+    page(args.name, runs, failed).write(args.output / args.name)
+    numbers = table(args.name, runs)
+    numbers.round(6).to_csv(args.output / f"{args.name}.csv")
+    print(numbers[_SHOWN].round(4).to_string())
     for form in ("csv", "md", "html"):
-        print(f"Written: {chosen.output / chosen.name}.{form}")
+        print(f"Written: {args.output / args.name}.{form}")
     return int(len(failed) > 0)
 
 
-def _jobs(chosen: argparse.Namespace) -> list[Job]:
-    size = _FULL if chosen.full else _SMALL
-    for name in ("epochs", "seeds"):
-        given = getattr(chosen, name)
-        if given is not None and given < 1:
-            raise ValueError(f"--{name} must be at least 1, found {given}.")
-    if not (chosen.datasets or chosen.list or chosen.all is not None):
-        chosen.datasets = list(size.datasets)
+def _jobs(args: argparse.Namespace) -> list[Job]:
+    size = _FULL if args.full else _SMALL
+    if not (args.datasets or args.list or args.all is not None):
+        args.datasets = list(size.datasets)
     return plan(
-        chosen_datasets(chosen),
-        list(STUDIES[chosen.name].settings.values()),
-        range(chosen.seeds or size.seeds),
-        n_jobs=chosen.n_jobs,
-        n_epochs=chosen.epochs or size.epochs,
+        find_datasets(args),
+        list(STUDIES[args.name].settings.values()),
+        range(args.seeds or size.seeds),
+        n_jobs=args.n_jobs,
+        n_epochs=args.epochs or size.epochs,
     )
 
 

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from dsn_sktime.benchmarking.costs import costs
-from dsn_sktime.benchmarking.datasets import Dataset
-from dsn_sktime.benchmarking.estimators import make
-from dsn_sktime.benchmarking.run import add_dataset_arguments, chosen_datasets
+from dsn_sktime.benchmarking.commands.arguments import add_datasets, find_datasets
+from dsn_sktime.benchmarking.data.datasets import Dataset
+from dsn_sktime.benchmarking.estimators.costs import costs
+from dsn_sktime.benchmarking.estimators.registry import make
 
 __all__ = ["add_parser", "cost_table", "to_markdown"]
 
 _DEFAULT = ("dsn", "dsn-nogroups", "dsn-dense", "oscnn", "inceptiontime", "resnet", "fcn")
+_SHAPE = ["n_variates", "series_length", "n_classes"]
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -27,7 +28,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "as in tables 1 to 3 of the DSN paper: counted from the shapes of the data, nothing is "
         "trained. Of sparse layers the activated weights count.",
     )
-    add_dataset_arguments(command)
+    add_datasets(command)
     command.add_argument(
         "-e", "--estimators", nargs="+", default=_DEFAULT, metavar="NAME",
         help=f"networks by short name or module:factory ({' '.join(_DEFAULT)})",
@@ -40,31 +41,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def cost_table(datasets: Iterable[Dataset], estimators: Sequence[str]) -> pd.DataFrame:
-    """Count what networks cost on data sets.
+    """Count parameters and multiply-adds per series: a row per data set and estimator.
 
-    Parameters
-    ----------
-    datasets : iterable of Dataset
-    estimators : sequence of str
-        Short names or ``module:factory`` of classifiers that are torch networks.
-
-    Returns
-    -------
-    DataFrame
-        One row per data set and estimator: "dataset", "n_variates", "series_length",
-        "n_classes", "estimator", "n_parameters" and "multiply_adds" (per series).
-
-    Raises
-    ------
-    ValueError
-        If an estimator is unknown or not a torch network.
+    Raise ValueError if an estimator is unknown or not a torch network.
     """
     classifiers = {name: make(name, seed=0) for name in estimators}
     rows = []
     for dataset in datasets:
-        shape = {
-            name: getattr(dataset, name) for name in ("n_variates", "series_length", "n_classes")
-        }
+        shape = {name: getattr(dataset, name) for name in _SHAPE}
         for name, classifier in classifiers.items():
             counted = costs(classifier, **shape)
             if counted is None:
@@ -75,37 +59,30 @@ def cost_table(datasets: Iterable[Dataset], estimators: Sequence[str]) -> pd.Dat
 
 
 def to_markdown(table: pd.DataFrame) -> str:
-    """Lay a :func:`cost_table` out with one line per data set, and their mean.
+    """Return a :func:`cost_table` as Markdown: a line per data set, and their mean.
 
-    Returns
-    -------
-    str
-        Markdown. A cell holds parameters in thousands and multiply-adds in millions.
+    A cell holds parameters in thousands and multiply-adds in millions.
     """
-    shape = ["n_variates", "series_length", "n_classes"]
     names = table["estimator"].unique().tolist()
     lines = [["data set", "m", "L", "c", *names], ["---", *["---:"] * (3 + len(names))]]
     for dataset, rows in table.groupby("dataset", sort=False):
         cells = rows.set_index("estimator").loc[names]
-        lines.append([str(dataset), *map(str, cells[shape].iloc[0]), *map(_cell, *_counts(cells))])
+        lines.append([str(dataset), *map(str, cells[_SHAPE].iloc[0]), *_counts(cells)])
     means = table.groupby("estimator")[["n_parameters", "multiply_adds"]].mean().loc[names]
-    lines.append(["**mean**", "", "", "", *map(_cell, *_counts(means))])
+    lines.append(["**mean**", "", "", "", *_counts(means)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def _counts(cells: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    return cells["n_parameters"], cells["multiply_adds"]
+def _counts(cells: pd.DataFrame) -> list[str]:
+    thousands, millions = cells["n_parameters"] / 1e3, cells["multiply_adds"] / 1e6
+    return [f"{a:,.1f} K, {b:,.1f} M" for a, b in zip(thousands, millions, strict=True)]
 
 
-def _cell(n_parameters: float, multiply_adds: float) -> str:
-    return f"{n_parameters / 1e3:,.1f} K, {multiply_adds / 1e6:,.1f} M"
-
-
-def _tables(chosen: argparse.Namespace) -> None:
-    table = cost_table(chosen_datasets(chosen), chosen.estimators)
+def _tables(args: argparse.Namespace) -> None:
+    table = cost_table(find_datasets(args), args.estimators)
     markdown = to_markdown(table)
     print(markdown, end="")
-    if chosen.csv:
-        table.to_csv(chosen.csv, index=False)
-    if chosen.markdown:
-        chosen.markdown.write_text(markdown, encoding="utf-8")
+    if args.csv:
+        table.to_csv(args.csv, index=False)
+    if args.markdown:
+        args.markdown.write_text(markdown, encoding="utf-8")

@@ -26,7 +26,7 @@ class Dataset:
     """Files of a data set's split into training and test series, and its shape.
 
     ``series_length`` is that of the longest training series, ``n_classes`` the number of labels
-    that the training file declares.
+    that the training file declares, ``largest_class`` the series of the most frequent label.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Dataset:
     n_variates: int
     series_length: int
     n_classes: int
+    largest_class: int
 
 
 @dataclass(frozen=True)
@@ -163,9 +164,9 @@ def _described(name: str, train: Path, test: Path) -> Dataset:
             f"data set {name!r} is malformed: its training series have {trained.n_variates} "
             f"variates, its test series {tested.n_variates}."
         )
-    if unknown := tested.labels - trained.labels:
+    if unknown := tested.labels.keys() - trained.labels.keys():
         found = f"{', '.join(map(repr, sorted(unknown)))} in {test}"
-        if unknown == tested.labels:
+        if unknown == tested.labels.keys():
             known = ", ".join(map(repr, sorted(trained.labels)))
             raise ValueError(
                 f"data set {name!r} is malformed: no test label is among the training labels "
@@ -174,7 +175,8 @@ def _described(name: str, train: Path, test: Path) -> Dataset:
         warnings.warn(
             f"data set {name!r}: no training series has the test label {found}.", stacklevel=3
         )
-    shape = trained.n_variates, trained.longest, len(trained.declared)
+    largest_class = max((trained.labels + tested.labels).values())
+    shape = trained.n_variates, trained.longest, len(trained.declared), largest_class
     return Dataset(name, train, test, trained.n_series, tested.n_series, *shape)
 
 

@@ -6,6 +6,8 @@ and fails on byte order marks and on comments among the data without saying wher
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,19 +16,20 @@ import numpy as np
 
 __all__ = ["Shape", "read", "scan"]
 
+_SURROGATE = re.compile("[\udc80-\udcff]")
 _WANTED = "a .ts file must have @classLabel true with labels, @data and one line per series, "
 _WANTED += "its label last"
 
 
 @dataclass
 class Shape:
-    """What a file holds: series, variates, time steps of the longest, labels declared and used."""
+    """What a file holds: series, variates, time steps of the longest, labels and their counts."""
 
     n_series: int = 0
     n_variates: int = 0
     longest: int = 0
     declared: set[str] = field(default_factory=set)
-    labels: set[str] = field(default_factory=set)
+    labels: Counter[str] = field(default_factory=Counter)
 
 
 def scan(path: Path) -> Shape:
@@ -38,7 +41,7 @@ def scan(path: Path) -> Shape:
             raise _error(path, number, f"variates have {sorted(lengths)} time steps, not as many")
         shape.n_series += 1
         shape.longest = max(shape.longest, *lengths)
-        shape.labels.add(label)
+        shape.labels[label] += 1
     return shape
 
 
@@ -113,7 +116,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
             for number, line in enumerate(map(str.strip, file), start=1):
-                if any("\udc80" <= letter <= "\udcff" for letter in "" if line.isascii() else line):
+                if not line.isascii() and _SURROGATE.search(line):  # a byte that is no UTF-8
                     raise _error(path, number, "no UTF-8 text: save the file as UTF-8")
                 if line and not line.startswith(("#", "%")):
                     yield number, line

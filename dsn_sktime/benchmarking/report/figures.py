@@ -6,13 +6,18 @@ from functools import partial
 
 import pandas as pd
 
-from dsn_sktime.benchmarking.comparison import Scores, unique_names
-from dsn_sktime.benchmarking.page import Figure, draw
+from dsn_sktime.benchmarking.report.comparison import Comparison, unique_names
+from dsn_sktime.benchmarking.report.formatting import count, format_number, percent
+from dsn_sktime.benchmarking.report.page import Figure, draw
+from dsn_sktime.plotting import (
+    plot_accuracy_cost,
+    plot_critical_difference,
+    plot_pairwise,
+    plot_settings,
+)
 from dsn_sktime.statistics import average_ranks, wins_ties_losses
-from dsn_sktime.benchmarking.wording import count, format_number, percent
-from dsn_sktime.plotting import plot_accuracy_cost, plot_critical_difference, plot_pairwise
 
-__all__ = ["critical_difference", "drawn_costs", "pairwise", "plain_names"]
+__all__ = ["accuracy_costs", "critical_difference", "pairwise", "plain_names", "settings"]
 
 # Column of the costs: words on the axis, digits after the point.
 _DRAWN_COSTS = {
@@ -23,30 +28,31 @@ _DRAWN_COSTS = {
 _LONGEST_DRAWN_NAME = 46
 
 
-def critical_difference(scores: Scores, n_bars: int) -> Figure:
+def critical_difference(compared: Comparison, n_bars: int) -> Figure:
     """Draw the critical-difference diagram of the common data sets."""
-    common = scores.common
+    common = compared.common
     ranks = average_ranks(common).sort_values(kind="stable")
     drawn = plain_names(common[ranks.index])
+    published = _published(compared, ranks.index, drawn)
     listed = ", ".join(f"{name} {rank:.2f}" for name, rank in ranks.items())
     return draw(
         "critical-difference",
-        partial(plot_critical_difference, drawn, published=_published(scores, ranks.index, drawn)),
+        partial(plot_critical_difference, drawn, published=published),
         f"Critical-difference diagram. Average ranks: {listed}.",
         f"Average rank of {len(ranks)} estimators over {count(len(common), 'data set')}, best on "
-        "the left. A bar joins estimators that the Wilcoxon signed-rank test with Holm's "
-        "correction does not tell apart at 5 %.",
+        "the left. A bar joins estimators without a significant difference at 5 % by the Wilcoxon "
+        "signed-rank test with Holm's correction.",
         (9, 1.0 + 0.24 * ((len(ranks) + 1) // 2 + n_bars)),
     )
 
 
-def pairwise(scores: Scores, reference: str, name: str, place: int) -> Figure:
+def pairwise(compared: Comparison, reference: str, place: int, name: str) -> Figure:
     """Draw the accuracies of one estimator against those of the reference."""
-    pair = scores.common[[reference, name]]
+    pair = compared.common[[reference, name]]
     counts = wins_ties_losses(pair, reference).loc[name]
     drawn = plain_names(pair)
     x, y = drawn.columns
-    published = _published(scores, pair.columns, drawn)
+    published = _published(compared, pair.columns, drawn)
     counted = f"{counts['wins']} wins, {counts['ties']} ties, {counts['losses']} losses"
     return draw(
         f"pair-{place}",
@@ -59,19 +65,16 @@ def pairwise(scores: Scores, reference: str, name: str, place: int) -> Figure:
     )
 
 
-def drawn_costs(costs: pd.DataFrame, n_datasets: int, prefix: str = "") -> list[Figure]:
-    """Draw mean accuracy against each cost that is known of an estimator.
-
-    ``prefix`` starts the names of the figures.
-    """
+def accuracy_costs(costs: pd.DataFrame, n_datasets: int) -> list[Figure]:
+    """Draw mean accuracy against each cost that is known of an estimator."""
     return [
-        _accuracy_cost(costs, column, n_datasets, prefix)
+        _accuracy_cost(costs, column, n_datasets)
         for column in _DRAWN_COSTS
         if (costs[column] > 0).any()
     ]
 
 
-def _accuracy_cost(costs: pd.DataFrame, column: str, n_datasets: int, prefix: str) -> Figure:
+def _accuracy_cost(costs: pd.DataFrame, column: str, n_datasets: int) -> Figure:
     axis, digits = _DRAWN_COSTS[column]
     known = costs[costs[column] > 0]
     drawn = plain_names(known.rename(columns={column: f"{axis} (mean)"}))
@@ -80,7 +83,7 @@ def _accuracy_cost(costs: pd.DataFrame, column: str, n_datasets: int, prefix: st
         for name, row in known.iterrows()
     )
     return draw(
-        f"{prefix}accuracy-{column.replace('_', '-')}",
+        f"accuracy-{column.replace('_', '-')}",
         partial(plot_accuracy_cost, drawn, f"{axis} (mean)"),
         f"Mean accuracy against {axis}: {listed}.",
         f"Mean accuracy against mean {axis}, logarithmic, over {count(n_datasets, 'data set')}; "
@@ -91,10 +94,23 @@ def _accuracy_cost(costs: pd.DataFrame, column: str, n_datasets: int, prefix: st
     )
 
 
-def _published(scores: Scores, names: pd.Index, drawn: pd.DataFrame) -> set[str]:
+def settings(common: pd.DataFrame) -> Figure:
+    """Draw the accuracies by setting of a study."""
+    means = "; ".join(f"{label} {percent(mean)} %" for label, mean in common.mean().items())
+    return draw(
+        "accuracy",
+        partial(plot_settings, plain_names(common)),
+        f"Accuracy by setting. Means: {means}.",
+        f"Accuracy by setting. A thin line is one of {count(len(common), 'data set')}, mean over "
+        "its runs; the thick line is their mean.",
+        (7.5, 3.8),
+    )
+
+
+def _published(compared: Comparison, names: pd.Index, drawn: pd.DataFrame) -> set[str]:
     """Return the names under which published estimators are drawn."""
     pairs = zip(names, drawn.columns, strict=True)
-    return {shown for name, shown in pairs if name in scores.published}
+    return {shown for name, shown in pairs if name in compared.published}
 
 
 def plain_names(table: pd.DataFrame) -> pd.DataFrame:

@@ -82,16 +82,17 @@ def plan(
     """Return the jobs, those that probably take longest first.
 
     ``n_folds`` is 0 for the archive's split. Raise ValueError if an estimator cannot be made or
-    a data set has fewer series than folds.
+    no class of a data set has a series for each fold.
     """
     made = {key: make(*key, n_jobs, n_epochs) for key in product(estimators, seeds)}
     splits = [Split(fold + 1, n_folds) for fold in range(n_folds)] or [Split()]
     jobs = []
     for dataset, ((name, seed), classifier), split in product(datasets, made.items(), splits):
-        n_series = dataset.n_train + dataset.n_test
-        if n_folds > n_series:
-            raise ValueError(f"{n_folds} folds of {dataset.name!r} need more than its {n_series} "
-                             "series: take fewer --folds.")  # fmt: skip
+        if n_folds > dataset.largest_class:
+            raise ValueError(
+                f"the largest class of data set {dataset.name!r} has {dataset.largest_class} "
+                f"series, too few for {n_folds} folds."
+            )
         n_networks = classifier.get_params(deep=False).get("n_estimators", 1)
         size = dataset.n_train * dataset.series_length * dataset.n_variates
         work = (n_epochs_of(classifier) or 1) * n_networks * size

@@ -95,7 +95,9 @@ class Runner:
                 results.export(self.path)
         return self.summary
 
-    def _executor(self, stack: ExitStack) -> tuple[Callable[[], tuple[Executor, int]], type]:
+    def _executor(
+        self, stack: ExitStack
+    ) -> tuple[Callable[[], tuple[Executor, int]], type[Exception]]:
         """Return a function that returns an executor and its slots, and what a killed job raises.
 
         The function is called for every job: a pool whose process died is replaced, and a cluster
@@ -114,13 +116,13 @@ class Runner:
         try:
             client = stack.enter_context(Client(self.scheduler, timeout="20s"))
         except (OSError, ValueError) as error:
-            raise ValueError(f"there is no dask scheduler at {self.scheduler!r} ({error}).") from error
+            raise ValueError(
+                f"there is no dask scheduler at {self.scheduler!r} ({error})."
+            ) from error
         cluster = client.get_executor(pure=False)
         return lambda: (cluster, max(sum(client.nthreads().values()), 1)), KilledWorker
 
-    def _run(
-        self, executor: Callable[[], tuple[Executor, int]], jobs: Sequence[Job]
-    ) -> list[Job]:
+    def _run(self, executor: Callable[[], tuple[Executor, int]], jobs: Sequence[Job]) -> list[Job]:
         """Run jobs and return those that another process is running.
 
         A job is claimed when it is handed out: not before, so that others may have it.

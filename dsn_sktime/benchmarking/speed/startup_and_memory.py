@@ -33,7 +33,9 @@ def fit_seconds():
 first = fit_seconds()
 print(first - fit_seconds())
 """
-_MEMORY = "from dsn_sktime.benchmarking.speed import startup_and_memory as own; own._print_memory({}, {})"
+_MEMORY = (
+    "from dsn_sktime.benchmarking.speed import startup_and_memory as own; own._print_memory({}, {})"
+)
 _N_STARTS = 3
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from processes import run_python
 
-from dsn_sktime.benchmarking import limits
-from dsn_sktime.benchmarking.memory import PeakMemory
+from dsn_sktime.benchmarking.speed import startup_and_memory
+from dsn_sktime.benchmarking.speed.memory import PeakMemory
 
 needs_marks = pytest.mark.skipif(
     not Path("/proc/self/clear_refs").exists(), reason="memory can be measured on Linux only"
@@ -42,7 +42,7 @@ def test_predict_and_fit_hold_one_copy_of_a_panel():
     program = """
         import numpy as np
         from dsn_sktime import DSNClassifier
-        from dsn_sktime.benchmarking.memory import PeakMemory
+        from dsn_sktime.benchmarking.speed.memory import PeakMemory
 
         n_steps, few, many = 100, 50_000, 200_000
         tiny = {"n_layers": 1, "n_filters": 1, "kernel_size": 5, "n_kernel_groups": 1}
@@ -77,8 +77,8 @@ def test_peak_memory_is_told_from_what_was_there():
 
 
 def test_limits_are_measured_in_other_processes(monkeypatch):
-    monkeypatch.setattr(limits, "_N_STARTS", 1)
-    rows = limits.measure(n_series=40, n_steps=10)
+    monkeypatch.setattr(startup_and_memory, "_N_STARTS", 1)
+    rows = startup_and_memory.measure(n_series=40, n_steps=10)
     assert [row["figure"].split()[0] for row in rows] == ["start-up", "memory", "memory"]
     assert "40 series of 10 steps" in rows[1]["figure"]
     assert rows[0]["value"] > 0

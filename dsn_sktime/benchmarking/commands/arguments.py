@@ -1,0 +1,121 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from tqdm import tqdm
+
+from dsn_sktime.benchmarking.data import datasets
+from dsn_sktime.benchmarking.run.jobs import Job
+from dsn_sktime.benchmarking.run.runner import Runner, Summary
+
+__all__ = ["add_datasets", "add_machine", "count_from", "find_datasets", "run_jobs"]
+
+_LARGEST = 2**32 - 1  # of a seed
+
+
+def add_datasets(command: argparse.ArgumentParser) -> None:
+    """Add the options that choose data sets."""
+    group = command.add_argument_group("data sets (one or more of these)")
+    group.add_argument("-d", "--datasets", nargs="+", default=[], metavar="NAME", help="by name")
+    group.add_argument(
+        "--list", type=Path, metavar="FILE", help="by a text file, one name a line, # for comments"
+    )
+    group.add_argument(
+        "--all", nargs="?", const="", metavar="FOLDER",
+        help="all of a folder of .ts files, --data-path if none is named",
+    )  # fmt: skip
+    group.add_argument(
+        "--data-path", type=Path, metavar="FOLDER",
+        help="folder of NAME/NAME_TRAIN.ts and NAME/NAME_TEST.ts; missing data sets are fetched "
+        "into it by sktime's loader (sktime's own folder)",
+    )  # fmt: skip
+
+
+def add_machine(command: argparse.ArgumentParser) -> None:
+    """Add the options that :func:`run_jobs` reads, and ``--n-jobs``."""
+    group = command.add_argument_group("where and how")
+    group.add_argument(
+        "--workers", type=count_from(1), default=1, metavar="N", help="processes, a job in each (1)"
+    )
+    group.add_argument(
+        "--scheduler", metavar="ADDRESS", help="run on the workers of this dask scheduler instead"
+    )
+    group.add_argument(
+        "--n-jobs", type=count_from(1), default=1, metavar="N", help="cores of each classifier (1)"
+    )
+    group.add_argument(
+        "--retry-failed", action="store_true", help="run jobs again that failed before"
+    )
+
+
+def find_datasets(args: argparse.Namespace) -> list[datasets.Dataset]:
+    """Find the data sets that the options of :func:`add_datasets` name, and print warnings.
+
+    Raise ValueError if they name none, or one that cannot be found or is malformed.
+    """
+    names = list(args.datasets)
+    if args.list:
+        names += datasets.names_listed(args.list)
+    folder = args.data_path
+    if args.all is not None:
+        folder = Path(args.all) if args.all else folder
+        if folder is None:
+            raise ValueError("--all needs a folder: --all FOLDER or --data-path FOLDER.")
+        names += datasets.names_in(folder)
+    if not names:
+        raise ValueError("no data set is named: use --datasets, --list or --all.")
+    with (
+        tqdm(dict.fromkeys(names), unit="data set", desc="finding", leave=False) as bar,
+        warnings.catch_warnings(record=True) as caught,
+    ):
+        warnings.simplefilter("always")
+        found = [datasets.find(name, args.data_path or folder) for name in bar]
+    for warning in caught:
+        print(f"warning: {warning.message}", file=sys.stderr)
+    return found
+
+
+def run_jobs(jobs: list[Job], path: Path, args: argparse.Namespace) -> Summary:
+    """Run jobs as the options of :func:`add_machine` say, and print a summary.
+
+    Raise what :meth:`dsn_sktime.benchmarking.run.runner.Runner.run` raises.
+    """
+    runner = Runner(path, args.workers, args.scheduler, args.retry_failed)
+    try:
+        runner.run(jobs)
+    finally:
+        if any(vars(runner.summary).values()):
+            print(_describe(runner.summary, len(jobs), path))
+    return runner.summary
+
+
+def _describe(summary: Summary, n_jobs: int, path: Path) -> str:
+    parts = [f"{n_jobs} jobs: {summary.done} done, {summary.failed} failed"]
+    if summary.done_before or summary.failed_before:
+        parts.append(f"{summary.done_before} done and {summary.failed_before} failed before")
+    if summary.elsewhere:
+        parts.append(f"{summary.elsewhere} left to another process that is running them")
+    left = n_jobs - sum(vars(summary).values())
+    if left:
+        parts.append(f"{left} not run")
+    hint = " --retry-failed runs failed jobs again." if summary.failed_before else ""
+    return f"{', '.join(parts)}. Results: {path}.{hint}"
+
+
+def count_from(least: int) -> Callable[[str], int]:
+    """Return the type of an option that is an integer of at least ``least``."""
+
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and least <= int(text) <= _LARGEST):
+            raise argparse.ArgumentTypeError(
+                f"must be an integer of at least {least} and below 2**32, found {text!r}"
+            )
+        return int(text)
+
+    return parse
