@@ -15,8 +15,7 @@ from dsn_sktime.benchmarking.report import build
 from dsn_sktime.benchmarking.report.comparison import (
     collect,
     estimator_labels,
-    failed_runs,
-    successful_runs,
+    split_runs,
 )
 from dsn_sktime.benchmarking.report.formatting import MISSING
 from dsn_sktime.benchmarking.report.published import read_published
@@ -232,11 +231,11 @@ def test_parameter_sets_of_one_name_are_told_apart():
 
 def test_a_repeated_run_counts_once_and_its_last_result():
     rows = pd.DataFrame([row(accuracy=0.5), row(accuracy=None), row(accuracy=0.7)])
-    runs = successful_runs(rows, "default")
+    runs, failed = split_runs(rows, "default")
     assert runs["accuracy"].tolist() == [0.7]
     scores = collect(runs, [])
     assert scores.over_runs("count").loc["Beef", "dsn"] == 1
-    assert failed_runs(rows, runs, "default").empty
+    assert failed.empty
 
 
 def test_published_means_are_listed_but_not_compared(measured, tmp_path):

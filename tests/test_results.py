@@ -188,7 +188,7 @@ def test_columns_are_known_by_name(path):
         ("parameters", "3", "parameters must be a JSON object, found '3'"),
         ("status", "great", "status must be 'ok' or 'failed', found 'great'"),
         ("dataset", "", "dataset is missing"),
-        ("started", "yesterday", "started must be a time such as"),
+        ("started", "yesterday", "started must be like"),
         ("job", "job0", "repeats job job0"),
     ],
 )
@@ -215,7 +215,7 @@ def test_a_broken_line_is_refused_with_its_number(path, broken):
     [
         ("dataset,accuracy", "without estimator, seed"),
         (",".join([*results.COLUMNS, "mood"]), "with the unknown 'mood'"),
-        (",".join([*results.COLUMNS, "seed"]), "some columns are there twice"),
+        (",".join([*results.COLUMNS, "seed"]), "with columns twice"),
         ("no table at all", "without dataset"),
         ("dataset;estimator;seed", "without dataset"),
     ],

@@ -125,6 +125,7 @@ def test_rocket_runs(folder):
     run_python(
         """
         import os, sys
+        from pathlib import Path
         os.environ["NUMBA_DISABLE_JIT"] = "1"
         from dataclasses import replace
         from dsn_sktime.benchmarking.data import datasets
@@ -136,7 +137,7 @@ def test_rocket_runs(folder):
             known = estimators.ESTIMATORS[name]
             settings = {**known.settings, "num_kernels": 84}
             estimators.ESTIMATORS[name] = replace(known, settings=settings)
-            (job,) = plan([datasets.find("One", sys.argv[1])], [name], [0])
+            (job,) = plan([datasets.find("One", Path(sys.argv[1]))], [name], [0])
             row = evaluate.run_job(job)
             assert (row["status"], row["error"]) == ("ok", None)
             assert 0 <= row["accuracy"] <= 1
@@ -390,7 +391,7 @@ def test_a_full_disk_ends_the_run_with_what_was_written(folder, path, capsys, mo
     told = capsys.readouterr().err.splitlines()[-1]
     assert re.search(r"error: .*results.csv.jobs/\w+.json cannot be written \(No space left", told)
     monkeypatch.undo()
-    assert results.read(path)["dataset"].tolist() == ["One", "Three"]
+    assert set(results.read(path)["dataset"]) == {"One", "Three"}
     assert run(folder, path, "-e", "archive:raising") == 0
 
 
@@ -408,7 +409,7 @@ def test_a_full_disk_ends_the_run_with_what_was_written(folder, path, capsys, mo
 )
 def test_bad_input_ends_in_one_sentence(folder, tmp_path, monkeypatch, capsys, arguments, told):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(datasets, "_fetch", lambda name, folder: _no_network(name, folder))
+    monkeypatch.setattr(datasets, "_fetch", _no_network)
     if told is None:
         write_dataset(folder, "Bad")
         (folder / "Bad" / "Bad_TRAIN.ts").write_text("nothing")
@@ -422,7 +423,7 @@ def test_bad_input_ends_in_one_sentence(folder, tmp_path, monkeypatch, capsys, a
     assert not (tmp_path / "results.csv").exists()
 
 
-def _no_network(name, folder):
+def _no_network(name, folder, places):
     raise ValueError(f"data set {name!r} is not in {folder} and not to be fetched.")
 
 

@@ -1,7 +1,5 @@
 """Command line: ``python -m dsn_sktime.benchmarking COMMAND``."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 

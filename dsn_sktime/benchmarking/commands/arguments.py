@@ -1,7 +1,5 @@
 """Options that several commands have."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 import warnings
@@ -14,44 +12,31 @@ from dsn_sktime.benchmarking.data import datasets
 from dsn_sktime.benchmarking.run.jobs import Job
 from dsn_sktime.benchmarking.run.runner import Runner, Summary
 
-__all__ = ["add_datasets", "add_machine", "count_from", "find_datasets", "run_jobs"]
-
 _LARGEST = 2**32 - 1  # of a seed
+_DATA_PATH = """folder of NAME/NAME_TRAIN.ts and NAME/NAME_TEST.ts; missing data sets are fetched
+    into it by sktime's loader (sktime's own folder)"""
 
 
 def add_datasets(command: argparse.ArgumentParser) -> None:
     """Add the options that choose data sets."""
     group = command.add_argument_group("data sets (one or more of these)")
-    group.add_argument("-d", "--datasets", nargs="+", default=[], metavar="NAME", help="by name")
-    group.add_argument(
-        "--list", type=Path, metavar="FILE", help="by a text file, one name a line, # for comments"
-    )
-    group.add_argument(
-        "--all", nargs="?", const="", metavar="FOLDER",
-        help="all of a folder of .ts files, --data-path if none is named",
-    )  # fmt: skip
-    group.add_argument(
-        "--data-path", type=Path, metavar="FOLDER",
-        help="folder of NAME/NAME_TRAIN.ts and NAME/NAME_TEST.ts; missing data sets are fetched "
-        "into it by sktime's loader (sktime's own folder)",
-    )  # fmt: skip
+    option = group.add_argument
+    option("-d", "--datasets", nargs="+", default=[], metavar="NAME", help="by name")
+    listed = "by a text file, one name a line, # for comments"
+    option("--list", type=Path, metavar="FILE", help=listed)
+    of_folder = "all of a folder of .ts files, --data-path if none is named"
+    option("--all", nargs="?", const="", metavar="FOLDER", help=of_folder)
+    option("--data-path", type=Path, metavar="FOLDER", help=_DATA_PATH)
 
 
 def add_machine(command: argparse.ArgumentParser) -> None:
     """Add the options that :func:`run_jobs` reads, and ``--n-jobs``."""
-    group = command.add_argument_group("where and how")
-    group.add_argument(
-        "--workers", type=count_from(1), default=1, metavar="N", help="processes, a job in each (1)"
-    )
-    group.add_argument(
-        "--scheduler", metavar="ADDRESS", help="run on the workers of this dask scheduler instead"
-    )
-    group.add_argument(
-        "--n-jobs", type=count_from(1), default=1, metavar="N", help="cores of each classifier (1)"
-    )
-    group.add_argument(
-        "--retry-failed", action="store_true", help="run jobs again that failed before"
-    )
+    option, number = command.add_argument_group("where and how").add_argument, count_from(1)
+    option("--workers", type=number, default=1, metavar="N", help="processes, a job in each (1)")
+    there = "run on the workers of this dask scheduler instead"
+    option("--scheduler", metavar="ADDRESS", help=there)
+    option("--n-jobs", type=number, default=1, metavar="N", help="cores of each classifier (1)")
+    option("--retry-failed", action="store_true", help="run jobs again that failed before")
 
 
 def find_datasets(args: argparse.Namespace) -> list[datasets.Dataset]:
@@ -101,8 +86,7 @@ def _describe(summary: Summary, n_jobs: int, path: Path) -> str:
         parts.append(f"{summary.done_before} done and {summary.failed_before} failed before")
     if summary.elsewhere:
         parts.append(f"{summary.elsewhere} left to another process that is running them")
-    left = n_jobs - sum(vars(summary).values())
-    if left:
+    if left := n_jobs - sum(vars(summary).values()):
         parts.append(f"{left} not run")
     hint = " --retry-failed runs failed jobs again." if summary.failed_before else ""
     return f"{', '.join(parts)}. Results: {path}.{hint}"
@@ -113,9 +97,8 @@ def count_from(least: int) -> Callable[[str], int]:
 
     def parse(text: str) -> int:
         if not (text.isascii() and text.isdecimal() and least <= int(text) <= _LARGEST):
-            raise argparse.ArgumentTypeError(
-                f"must be an integer of at least {least} and below 2**32, found {text!r}"
-            )
+            wanted = f"an integer of at least {least} and below 2**32"
+            raise argparse.ArgumentTypeError(f"must be {wanted}, found {text!r}")
         return int(text)
 
     return parse

@@ -1,21 +1,11 @@
 """The command ``run``: estimators x data sets x seeds into a results file."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 
-from dsn_sktime.benchmarking.commands.arguments import (
-    add_datasets,
-    add_machine,
-    count_from,
-    find_datasets,
-    run_jobs,
-)
+from dsn_sktime.benchmarking.commands import arguments
 from dsn_sktime.benchmarking.estimators.registry import ESTIMATORS, entry
 from dsn_sktime.benchmarking.run.jobs import plan
-
-__all__ = ["add_parser"]
 
 _ESTIMATORS = "\n".join(f"  {name:<17} {known.about}" for name, known in ESTIMATORS.items())
 
@@ -44,28 +34,19 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_datasets(command)
-    command.add_argument(
-        "-e", "--estimators", nargs="+", required=True, metavar="NAME",
-        help="short names, see below",
-    )  # fmt: skip
-    command.add_argument(
-        "-r", "--results", type=Path, default=Path("results.csv"), metavar="FILE",
-        help="results file that is added to (results.csv)",
-    )  # fmt: skip
-    group = command.add_argument_group("protocol")
-    group.add_argument(
-        "--seeds", nargs="+", type=count_from(0), default=[1], metavar="N",
-        help="one number: that many seeds, from 0 (1); several: these seeds",
-    )  # fmt: skip
-    group.add_argument(
-        "--folds", type=count_from(2), default=0, metavar="K",
-        help="instead of the archive's split, K stratified folds of all series, shuffled by seed",
-    )  # fmt: skip
-    group.add_argument(
-        "--epochs", type=count_from(1), metavar="N", help="training epochs of networks (their own)"
-    )
-    add_machine(command)
+    arguments.add_datasets(command)
+    names, results = "short names, see below", "results file that is added to (results.csv)"
+    option, path = command.add_argument, Path("results.csv")
+    option("-e", "--estimators", nargs="+", required=True, metavar="NAME", help=names)
+    option("-r", "--results", type=Path, default=path, metavar="FILE", help=results)
+    option, number = command.add_argument_group("protocol").add_argument, arguments.count_from
+    seeds = "one number: that many seeds, from 0 (1); several: these seeds"
+    option("--seeds", nargs="+", type=number(0), default=[1], metavar="N", help=seeds)
+    folds = "instead of the archive's split, K stratified folds of all series, shuffled by seed"
+    option("--folds", type=number(2), default=0, metavar="K", help=folds)
+    epochs = "training epochs of networks (their own)"
+    option("--epochs", type=number(1), metavar="N", help=epochs)
+    arguments.add_machine(command)
     command.set_defaults(run=_run)
 
 
@@ -75,7 +56,7 @@ def _run(args: argparse.Namespace) -> int:
     seeds = range(args.seeds[0]) if len(args.seeds) == 1 else args.seeds
     if not seeds:
         raise ValueError("--seeds with one number must be at least 1, found 0: it is a count.")
-    found = find_datasets(args)
+    found = arguments.find_datasets(args)
     jobs = plan(found, args.estimators, seeds, args.folds, args.n_jobs, args.epochs)
-    summary = run_jobs(jobs, args.results, args)
+    summary = arguments.run_jobs(jobs, args.results, args)
     return int(summary.failed + summary.failed_before > 0)

@@ -1,28 +1,18 @@
 """The command ``study``: run one of the paper's studies and write its table and plots."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from dsn_sktime.benchmarking.commands.arguments import (
-    add_datasets,
-    add_machine,
-    count_from,
-    find_datasets,
-    run_jobs,
-)
+from dsn_sktime.benchmarking.commands import arguments
 from dsn_sktime.benchmarking.data.archive import UCR_85
-from dsn_sktime.benchmarking.report.comparison import failed_runs, successful_runs
+from dsn_sktime.benchmarking.report.comparison import split_runs
 from dsn_sktime.benchmarking.report.page import check_installed
 from dsn_sktime.benchmarking.report.study import STUDIES, page, table
 from dsn_sktime.benchmarking.run import results
 from dsn_sktime.benchmarking.run.jobs import Job, plan
-
-__all__ = ["add_parser"]
 
 
 class _Size(NamedTuple):
@@ -52,34 +42,31 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("name", choices=STUDIES, metavar="STUDY", help=", ".join(STUDIES))
-    command.add_argument(
-        "--output", type=Path, default=Path("studies"), metavar="FOLDER",
-        help="where results.csv, tables and plots are written (studies)",
-    )  # fmt: skip
-    command.add_argument(
-        "--full", action="store_true",
-        help=f"{len(_FULL.datasets)} data sets of the UCR archive, {_FULL.epochs} epochs, "
-        f"{_FULL.seeds} seeds: days to weeks",
-    )  # fmt: skip
-    command.add_argument(
-        "--epochs", type=count_from(1), metavar="N", help=f"training epochs ({_SMALL.epochs})"
-    )
-    command.add_argument(
-        "--seeds", type=count_from(1), metavar="N",
-        help=f"that many seeds, from 0 ({_SMALL.seeds})",
-    )  # fmt: skip
-    add_datasets(command)
-    add_machine(command)
+    option, number = command.add_argument, arguments.count_from(1)
+    option("name", choices=STUDIES, metavar="STUDY", help=", ".join(STUDIES))
+    output, folder = "where results.csv, tables and plots are written (studies)", Path("studies")
+    option("--output", type=Path, default=folder, metavar="FOLDER", help=output)
+    full = f"{len(UCR_85)} data sets of the UCR archive, {_FULL.epochs} epochs, {_FULL.seeds} seeds"
+    option("--full", action="store_true", help=f"{full}: days to weeks")
+    option("--epochs", type=number, metavar="N", help=f"training epochs ({_SMALL.epochs})")
+    seeds = f"that many seeds, from 0 ({_SMALL.seeds})"
+    option("--seeds", type=number, metavar="N", help=seeds)
+    arguments.add_datasets(command)
+    arguments.add_machine(command)
     command.set_defaults(run=_study)
 
 
 def _study(args: argparse.Namespace) -> int:
     check_installed()
-    jobs = _jobs(args)
+    size = _FULL if args.full else _SMALL
+    if not (args.datasets or args.list or args.all is not None):
+        args.datasets = list(size.datasets)
+    found, estimators = arguments.find_datasets(args), list(STUDIES[args.name].settings.values())
+    seeds, n_epochs = range(args.seeds or size.seeds), args.epochs or size.epochs
+    jobs = plan(found, estimators, seeds, n_jobs=args.n_jobs, n_epochs=n_epochs)
     args.output.mkdir(parents=True, exist_ok=True)
     path = args.output / "results.csv"
-    run_jobs(jobs, path, args)
+    arguments.run_jobs(jobs, path, args)
     runs, failed = _of_jobs(results.read(path), jobs, args.name)
     page(args.name, runs, failed).write(args.output / args.name)
     numbers = table(args.name, runs)
@@ -90,27 +77,13 @@ def _study(args: argparse.Namespace) -> int:
     return int(len(failed) > 0)
 
 
-def _jobs(args: argparse.Namespace) -> list[Job]:
-    size = _FULL if args.full else _SMALL
-    if not (args.datasets or args.list or args.all is not None):
-        args.datasets = list(size.datasets)
-    return plan(
-        find_datasets(args),
-        list(STUDIES[args.name].settings.values()),
-        range(args.seeds or size.seeds),
-        n_jobs=args.n_jobs,
-        n_epochs=args.epochs or size.epochs,
-    )
-
-
 def _of_jobs(rows: pd.DataFrame, jobs: list[Job], name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the runs of the jobs that succeeded and that failed, labelled by setting."""
     study = STUDIES[name]
     setting_of = {estimator: setting for setting, estimator in study.settings.items()}
     rows = rows[rows["job"].isin({job.digest for job in jobs})]
-    runs = successful_runs(rows, "default")
-    failed = failed_runs(rows, runs, "default")
-    runs, failed = (part.assign(label=part["estimator"].map(setting_of)) for part in (runs, failed))
+    parts = split_runs(rows, "default")
+    runs, failed = (part.assign(label=part["estimator"].map(setting_of)) for part in parts)
     if study.paper not in set(runs["label"]):
         errors = failed.loc[failed["label"] == study.paper, "error"]
         reason = f": {errors.iloc[0]}" if len(errors) else ", another process has its jobs."

@@ -1,19 +1,15 @@
 """The command ``tables``: parameters and multiply-adds per data set, from shapes alone."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from dsn_sktime.benchmarking.commands.arguments import add_datasets, find_datasets
+from dsn_sktime.benchmarking.commands import arguments
 from dsn_sktime.benchmarking.data.datasets import Dataset
 from dsn_sktime.benchmarking.estimators.costs import costs
 from dsn_sktime.benchmarking.estimators.registry import make
-
-__all__ = ["add_parser", "cost_table", "to_markdown"]
 
 _DEFAULT = ("dsn", "dsn-nogroups", "dsn-dense", "oscnn", "inceptiontime", "resnet", "fcn")
 _SHAPE = ["n_variates", "series_length", "n_classes"]
@@ -28,15 +24,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "as in tables 1 to 3 of the DSN paper: counted from the shapes of the data, nothing is "
         "trained. Of sparse layers the activated weights count.",
     )
-    add_datasets(command)
-    command.add_argument(
-        "-e", "--estimators", nargs="+", default=_DEFAULT, metavar="NAME",
-        help=f"networks by short name or module:factory ({' '.join(_DEFAULT)})",
-    )  # fmt: skip
-    command.add_argument("--csv", type=Path, metavar="FILE", help="write the exact counts as CSV")
-    command.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="write the printed table to this file too"
-    )
+    arguments.add_datasets(command)
+    option = command.add_argument
+    names = f"networks by short name or module:factory ({' '.join(_DEFAULT)})"
+    option("-e", "--estimators", nargs="+", default=_DEFAULT, metavar="NAME", help=names)
+    option("--csv", type=Path, metavar="FILE", help="write the exact counts as CSV")
+    markdown = "write the printed table to this file too"
+    option("--markdown", type=Path, metavar="FILE", help=markdown)
     command.set_defaults(run=_tables)
 
 
@@ -79,7 +73,7 @@ def _counts(cells: pd.DataFrame) -> list[str]:
 
 
 def _tables(args: argparse.Namespace) -> None:
-    table = cost_table(find_datasets(args), args.estimators)
+    table = cost_table(arguments.find_datasets(args), args.estimators)
     markdown = to_markdown(table)
     print(markdown, end="")
     if args.csv:

@@ -1,7 +1,5 @@
 """Data sets of the archives by name: ``.ts`` files at hand, else what sktime's loader fetches."""
 
-from __future__ import annotations
-
 import warnings
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -15,10 +13,8 @@ from sktime.datasets import load_UCR_UEA_dataset
 
 from dsn_sktime.benchmarking.data import ts_file
 
-__all__ = ["Dataset", "Series", "find", "load", "names_in", "names_listed"]
-
 _SKTIME = Path(sktime.datasets.__file__).parent
-_SKTIMES_FOLDERS = (_SKTIME / "data", _SKTIME / "local_data")
+_SKTIMES_FOLDERS = [_SKTIME / "data", _SKTIME / "local_data"]
 
 
 @dataclass(frozen=True)
@@ -56,22 +52,11 @@ class Series:
         """Return the series of these rows."""
         return self.X[rows] if isinstance(self.X, np.ndarray) else [self.X[row] for row in rows]
 
-    @property
-    def n_variates(self) -> int:
-        """Variates m."""
-        return self.X.shape[1] if isinstance(self.X, np.ndarray) else self.X[0].shape[1]
 
-    def longest(self, rows: np.ndarray) -> int:
-        """Return the time steps of the longest of these series."""
-        if isinstance(self.X, np.ndarray):
-            return self.X.shape[2]
-        return max(len(self.X[row]) for row in rows)
-
-
-def names_listed(path: str | Path) -> list[str]:
+def names_listed(path: Path) -> list[str]:
     """Read names from a text file: one a line, ``#`` starts a comment; ValueError if none."""
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"the list of data sets {path} cannot be read: {error}.") from error
     names = [name for line in lines if (name := line.partition("#")[0].strip())]
@@ -80,9 +65,8 @@ def names_listed(path: str | Path) -> list[str]:
     return names
 
 
-def names_in(folder: str | Path) -> list[str]:
+def names_in(folder: Path) -> list[str]:
     """Return the sorted names of all data sets in a folder; ValueError if there are none."""
-    folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}.")
     found = [*folder.glob("*/*_TRAIN.ts"), *folder.glob("*_TRAIN.ts")]
@@ -93,37 +77,30 @@ def names_in(folder: str | Path) -> list[str]:
     return sorted(names)
 
 
-def find(name: str, folder: str | Path | None = None) -> Dataset:
-    """Find a data set in the folder, in sktime's own folders, or by sktime's download.
+def find(name: str, folder: Path | None = None) -> Dataset:
+    """Find a data set in the folder, in sktime's own folders, or by sktime's download into it.
 
-    Parameters
-    ----------
-    name : str
-        As in the archives.
-    folder : str or Path, optional
-        Folder of ``NAME/NAME_TRAIN.ts`` and ``NAME/NAME_TEST.ts``, or of these files
-        themselves; missing data sets are fetched into it. Without it, sktime's own.
-
-    Raises
-    ------
-    ValueError
-        If the data set cannot be found, or its files are malformed or do not belong together.
-
-    Warns
-    -----
-    UserWarning
-        If test series have labels that no training series has.
+    The folder holds ``NAME/NAME_TRAIN.ts`` and ``NAME/NAME_TEST.ts``, or these files themselves.
+    Raise ValueError if the data set cannot be found, or its files are malformed or do not belong
+    together; warn if test series have labels that no training series has.
     """
-    folder = None if folder is None else Path(folder)
     places = [*([] if folder is None else [folder]), *_SKTIMES_FOLDERS]
-    for place in places:
-        if (files := _files(name, place)) is not None:
-            return _described(name, *files)
-    _fetch(name, folder)
-    files = _files(name, folder or _SKTIMES_FOLDERS[1])
-    if files is None:
+    found = next(filter(None, (_files(name, place) for place in places)), None)
+    if found is None:
+        _fetch(name, folder, places)
+        found = _files(name, folder or _SKTIMES_FOLDERS[1])
+    if found is None:
         raise ValueError(f"data set {name!r} was fetched but has no _TRAIN.ts and _TEST.ts.")
-    return _described(name, *files)
+    train, test = map(ts_file.scan, found)
+    if train.n_variates != test.n_variates:
+        raise ValueError(
+            f"data set {name!r} is malformed: its training series have {train.n_variates} "
+            f"variates, its test series {test.n_variates}."
+        )
+    _check_labels(name, found[1], {*train.labels}, {*test.labels})
+    largest_class = max((train.labels + test.labels).values())
+    shape = train.n_variates, train.longest, len(train.declared), largest_class
+    return Dataset(name, *found, train.n_series, test.n_series, *shape)
 
 
 def _files(name: str, folder: Path) -> tuple[Path, Path] | None:
@@ -134,22 +111,18 @@ def _files(name: str, folder: Path) -> tuple[Path, Path] | None:
     return None
 
 
-def _fetch(name: str, folder: Path | None) -> None:
-    if folder is not None:
-        if not folder.is_dir():
-            raise ValueError(f"there is no folder {folder}.")
-        if (folder / name).exists():
-            raise ValueError(
-                f"data set {name!r} is not complete: {folder / name} must hold {name}_TRAIN.ts and "
-                f"{name}_TEST.ts."
-            )
+def _fetch(name: str, folder: Path | None, places: list[Path]) -> None:
+    if folder is not None and not folder.is_dir():
+        raise ValueError(f"there is no folder {folder}.")
+    if folder is not None and (folder / name).exists():
+        wanted = f"{folder / name} must hold {name}_TRAIN.ts and {name}_TEST.ts"
+        raise ValueError(f"data set {name!r} is not complete: {wanted}.")
     try:
         load_UCR_UEA_dataset(name, "train", extract_path=None if folder is None else str(folder))
     except Exception as error:  # of many kinds: no network, no such archive, a broken archive
         missing = "" if folder is None else f"not in {folder} and "
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300].rstrip(".")
-        folders = [*_SKTIMES_FOLDERS, *([] if folder is None else [folder])]
-        present = [path.parent.name for place in folders for path in place.glob("*/*_TRAIN.ts")]
+        present = [path.parent.name for place in places for path in place.glob("*/*_TRAIN.ts")]
         nearest = get_close_matches(name, present, n=1)
         hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
         raise ValueError(
@@ -157,34 +130,25 @@ def _fetch(name: str, folder: Path | None) -> None:
         ) from error
 
 
-def _described(name: str, train: Path, test: Path) -> Dataset:
-    trained, tested = ts_file.scan(train), ts_file.scan(test)
-    if trained.n_variates != tested.n_variates:
+def _check_labels(name: str, test: Path, known: set[str], used: set[str]) -> None:
+    if not (unknown := used - known):
+        return
+    found = f"{', '.join(map(repr, sorted(unknown)))} in {test}"
+    if unknown == used:
         raise ValueError(
-            f"data set {name!r} is malformed: its training series have {trained.n_variates} "
-            f"variates, its test series {tested.n_variates}."
+            f"data set {name!r} is malformed: no test label is among the training labels "
+            f"{', '.join(map(repr, sorted(known)))}, found {found}. Write both files' labels alike."
         )
-    if unknown := tested.labels.keys() - trained.labels.keys():
-        found = f"{', '.join(map(repr, sorted(unknown)))} in {test}"
-        if unknown == tested.labels.keys():
-            known = ", ".join(map(repr, sorted(trained.labels)))
-            raise ValueError(
-                f"data set {name!r} is malformed: no test label is among the training labels "
-                f"{known}, found {found}. Write the labels of both files alike."
-            )
-        warnings.warn(
-            f"data set {name!r}: no training series has the test label {found}.", stacklevel=3
-        )
-    largest_class = max((trained.labels + tested.labels).values())
-    shape = trained.n_variates, trained.longest, len(trained.declared), largest_class
-    return Dataset(name, train, test, trained.n_series, tested.n_series, *shape)
+    warnings.warn(
+        f"data set {name!r}: no training series has the test label {found}.", stacklevel=3
+    )
 
 
 # One data set is kept: jobs on the same one follow each other when they take about as long.
 @lru_cache(maxsize=1)
 def load(dataset: Dataset) -> Series:
     """Read a data set; raise ValueError with file and line if a file is malformed."""
-    (train, labels), (test, more) = (ts_file.read(path) for path in (dataset.train, dataset.test))
+    (train, labels), (test, more) = map(ts_file.read, (dataset.train, dataset.test))
     series, y = [*train, *test], np.array([*labels, *more])
     if len({one.shape[1] for one in series}) == 1:
         return Series(np.stack(series), y, len(train))

@@ -4,8 +4,6 @@ sktime's loader (1.2) lower-cases labels, so that those that differ by case only
 and fails on byte order marks and on comments among the data without saying where.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -14,16 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["Shape", "read", "scan"]
-
-_SURROGATE = re.compile("[\udc80-\udcff]")
 _WANTED = "a .ts file must have @classLabel true with labels, @data and one line per series, "
 _WANTED += "its label last"
+_NO_UTF8 = re.compile("[\udc80-\udcff]")
 
 
 @dataclass
 class Shape:
-    """What a file holds: series, variates, time steps of the longest, labels and their counts."""
+    """Series, variates, time steps of the longest, labels declared, and counts of those used."""
 
     n_series: int = 0
     n_variates: int = 0
@@ -48,21 +44,16 @@ def scan(path: Path) -> Shape:
 def read(path: Path) -> tuple[list[np.ndarray], list[str]]:
     """Return each series as float64 (variates, time steps), NaN where missing, and the labels.
 
-    Raises
-    ------
-    ValueError
-        With file and line, if it is not a ``.ts`` file of labelled series or a value is not a
-        finite number.
+    Raise ValueError with file and line if it is not a file of labelled series of finite numbers.
     """
     panel, labels = [], []
     for number, variates, label in _series(path, Shape()):
         try:
             if any("_" in text for text in variates):  # 1_000 is a number to Python only
                 raise ValueError("found '_'")
-            values = [np.array(text.replace("?", "nan").split(","), float) for text in variates]
+            series = np.stack([np.array(_.replace("?", "nan").split(","), float) for _ in variates])
         except ValueError as error:
             raise _error(path, number, f"values must be numbers or '?' ({error})") from error
-        series = np.stack(values)
         if np.isinf(series).any():
             raise _error(path, number, "values must be finite, found an infinite one")
         panel.append(series)
@@ -72,7 +63,7 @@ def read(path: Path) -> tuple[list[np.ndarray], list[str]]:
 
 def _series(path: Path, shape: Shape) -> Iterator[tuple[int, list[str], str]]:
     """Yield line number, variates and label of each series; fill in declared labels, variates."""
-    in_data, n_series = False, 0
+    in_data, is_empty = False, True
     for number, line in _lines(path):
         if not in_data:
             in_data = _read_header(path, number, line, shape)
@@ -87,28 +78,24 @@ def _series(path: Path, shape: Shape) -> Iterator[tuple[int, list[str], str]]:
         if len(variates) != shape.n_variates:
             found = f"expected {shape.n_variates} variates as before, found {len(variates)}"
             raise _error(path, number, found)
-        n_series += 1
+        is_empty = False
         yield number, variates, label
-    if not n_series:
+    if is_empty:
         raise ValueError(f"{path} is malformed: {_WANTED}.")
 
 
 def _read_header(path: Path, number: int, line: str, shape: Shape) -> bool:
     """Take in a line of the header; return whether data follow."""
-    tag, *words = line.split()
-    has = words[:1] and words[0].lower() == "true"
-    match tag.lower():
-        case "@classlabel" if has:
-            shape.declared = set(words[1:])
-        case "@timestamps" if has:
-            raise _error(path, number, "time stamps cannot be read: remove them")
-        case "@data":
-            if not shape.declared:
-                raise _error(path, number, f"no labels are declared before; {_WANTED}")
-            return True
-        case name if not name.startswith("@"):
-            raise _error(path, number, f"no tag such as @data; {_WANTED}")
-    return False
+    tag, *words = line.lower().split()
+    if not tag.startswith("@"):
+        raise _error(path, number, f"no tag such as @data; {_WANTED}")
+    if tag == "@classlabel" and words[:1] == ["true"]:
+        shape.declared = set(line.split()[2:])
+    if tag == "@timestamps" and words[:1] == ["true"]:
+        raise _error(path, number, "time stamps cannot be read: remove them")
+    if tag == "@data" and not shape.declared:
+        raise _error(path, number, f"no labels are declared before; {_WANTED}")
+    return tag == "@data"
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -116,7 +103,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
             for number, line in enumerate(map(str.strip, file), start=1):
-                if not line.isascii() and _SURROGATE.search(line):  # a byte that is no UTF-8
+                if not line.isascii() and _NO_UTF8.search(line):
                     raise _error(path, number, "no UTF-8 text: save the file as UTF-8")
                 if line and not line.startswith(("#", "%")):
                     yield number, line

@@ -1,15 +1,11 @@
 """Parameters and multiply-adds of a classifier's networks, from the shape of the data alone."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
 from sktime.classification.base import BaseClassifier
 
 from dsn_sktime.analysis import count_flops, count_parameters
-
-__all__ = ["Costs", "costs"]
 
 
 class Costs(NamedTuple):

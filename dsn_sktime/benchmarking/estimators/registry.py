@@ -1,7 +1,5 @@
 """The classifiers of the benchmark by short name, or any other as ``module:factory``."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import dataclass, field
@@ -11,8 +9,6 @@ from typing import Any
 
 import numpy as np
 from sktime.classification.base import BaseClassifier
-
-__all__ = ["ESTIMATORS", "Entry", "entry", "make", "n_epochs_of", "parameters_json"]
 
 _ROCKET = "dsn_sktime.benchmarking.estimators.rocket:RocketRidge"
 _HYDRA = "dsn_sktime.benchmarking.estimators.hydra:AeonClassifier"
@@ -80,13 +76,7 @@ ESTIMATORS = {
 
 
 def entry(name: str) -> Entry:
-    """Return the entry of a short name, or one made for ``module:factory``.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown.
-    """
+    """Return the entry of a short name, or one made for ``module:factory``; ValueError if none."""
     if name in ESTIMATORS:
         return ESTIMATORS[name]
     if ":" in name:
@@ -100,29 +90,16 @@ def entry(name: str) -> Entry:
 
 
 def make(name: str, seed: int, n_jobs: int = 1, n_epochs: int | None = None) -> BaseClassifier:
-    """Make a classifier.
+    """Make a classifier of a short name or ``module:factory``, which takes no arguments.
 
-    Parameters
-    ----------
-    name : str
-        Short name, or ``module:factory``: a class or function that returns a classifier
-        when called without arguments.
-    seed : int
-        ``random_state`` of the classifier and of its parts.
-    n_jobs : int, default=1
-        Cores, where the classifier has ``n_jobs``.
-    n_epochs : int, optional
-        ``n_epochs`` or, as sktime's, ``num_epochs`` of a network instead of its own.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown or does not make a classifier of sktime.
+    The seed is the ``random_state`` of the classifier and of its parts; ``n_jobs`` and, unless
+    None, ``n_epochs`` are set where it has them. Raise ValueError if the name is unknown or does
+    not make a classifier of sktime.
     """
     known = entry(name)
     try:
         classifier = resolve_name(known.path)(**known.settings)
-    except Exception as error:  # whatever stands in a module of someone else
+    except Exception as error:  # whatever a module of someone else raises
         raise ValueError(
             f"estimator {name!r} cannot be made ({type(error).__name__}: {error}). A "
             "module:factory must be importable and take no arguments."
@@ -169,11 +146,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if hasattr(value, "get_params") and not isinstance(value, type):
-        return {"class": _qualified(type(value)), **_plain(value.get_params(deep=False))}
+        return {"class": _plain(type(value)), **_plain(value.get_params(deep=False))}
     if hasattr(value, "__qualname__"):
-        return _qualified(value)
+        return f"{value.__module__}:{value.__qualname__}"
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
-
-
-def _qualified(value: Any) -> str:
-    return f"{value.__module__}:{value.__qualname__}"

@@ -6,45 +6,27 @@ that is 9.7 of the 9.9 seconds of a MiniROCKET fit. Here they go to scikit-learn
 array; transforms, ridge classifier and predictions are the same.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from sklearn.linear_model import RidgeClassifierCV
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sktime.classification.base import BaseClassifier
-from sktime.transformations.rocket import (
-    MiniRocket,
-    MiniRocketMultivariate,
-    MultiRocket,
-    MultiRocketMultivariate,
-    Rocket,
-)
-
-__all__ = ["RocketRidge"]
+from sktime.transformations import rocket
 
 # The transforms of univariate and of multivariate series.
 _TRANSFORMS = {
-    "rocket": (Rocket, Rocket),
-    "minirocket": (MiniRocket, MiniRocketMultivariate),
-    "multirocket": (MultiRocket, MultiRocketMultivariate),
+    "rocket": (rocket.Rocket, rocket.Rocket),
+    "minirocket": (rocket.MiniRocket, rocket.MiniRocketMultivariate),
+    "multirocket": (rocket.MultiRocket, rocket.MultiRocketMultivariate),
 }
 
 
 class RocketRidge(BaseClassifier):
     """Random convolutional kernels and a ridge classifier.
 
-    A ridge classifier has no probabilities: ``predict_proba`` is 1 for the predicted class.
-
-    Parameters
-    ----------
-    transform : {"rocket", "minirocket", "multirocket"}, default="rocket"
-    num_kernels : int, default=10000
-        Kernels, as in the publications; MultiROCKET makes 4 features of each and of the
-        first differences as well.
-    n_jobs : int, default=1
-        Threads of the transform.
-    random_state : int or None, default=None
+    ``transform`` is "rocket", "minirocket" or "multirocket", which makes 4 features of each
+    kernel and of the first differences as well; ``n_jobs`` its threads. A ridge classifier has
+    no probabilities: ``predict_proba`` is 1 for the predicted class.
     """
 
     _tags = {
@@ -69,22 +51,17 @@ class RocketRidge(BaseClassifier):
         self.random_state = random_state
         super().__init__()
 
-    def _fit(self, X: np.ndarray, y: np.ndarray) -> RocketRidge:
-        univariate, multivariate = _TRANSFORMS[self.transform]
-        transform = univariate if X.shape[1] == 1 else multivariate
-        self.transform_ = transform(
+    def _fit(self, X: np.ndarray, y: np.ndarray) -> "RocketRidge":
+        make = _TRANSFORMS[self.transform][X.shape[1] > 1]
+        self.transform_ = make(
             num_kernels=self.num_kernels, n_jobs=self.n_jobs, random_state=self.random_state
         )
+        # As in sktime; features are sparse in places, so they are not centred.
+        ridge = RidgeClassifierCV(alphas=np.logspace(-3, 3, 10))
+        self.ridge_ = make_pipeline(StandardScaler(with_mean=False), ridge)
         # Its compiled functions take no array that is read-only.
-        self.ridge_ = _ridge().fit(np.asarray(self.transform_.fit_transform(X.copy())), y)
+        self.ridge_.fit(np.asarray(self.transform_.fit_transform(X.copy())), y)
         return self
 
     def _predict(self, X: np.ndarray) -> np.ndarray:
         return self.ridge_.predict(np.asarray(self.transform_.transform(X.copy())))
-
-
-def _ridge() -> Pipeline:
-    # As in sktime; features are sparse in places, so they are not centred.
-    return make_pipeline(
-        StandardScaler(with_mean=False), RidgeClassifierCV(alphas=np.logspace(-3, 3, 10))
-    )

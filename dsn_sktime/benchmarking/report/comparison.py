@@ -1,30 +1,15 @@
 """Measured and published accuracies: one per data set and estimator."""
 
-from __future__ import annotations
-
-import difflib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import NamedTuple
 
 import pandas as pd
 
 from dsn_sktime.benchmarking.report.published import Published
 
-__all__ = [
-    "RUN",
-    "Comparison",
-    "collect",
-    "did_you_mean",
-    "estimator_labels",
-    "failed_runs",
-    "protocols",
-    "resolve",
-    "successful_runs",
-    "unique_names",
-]
-
-RUN = ("dataset", "label", "seed", "split")
+RUN = ["dataset", "label", "seed", "split"]
 """Columns that identify a run."""
 
 # Parameters that do not make another estimator: the seed has a column of its own, and
@@ -34,19 +19,12 @@ _NEUTRAL = ("random_state", "n_jobs", "verbose", "device")
 _DECIMALS = 6
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """Accuracies to compare.
 
-    Attributes
-    ----------
-    runs : DataFrame
-        Successful results, with the column "label" of the estimator.
-    accuracy : DataFrame
-        Mean accuracy over the runs of a data set (row) and an estimator (column), NaN
-        where there is none.
-    measured, published : list of str
-        The columns of either kind.
+    ``runs`` are successful results, with the column "label" of the estimator. ``accuracy`` is
+    the mean over the runs of a data set (row) and an estimator (column), NaN where there is none;
+    its columns are the labels in ``measured`` and ``published``.
     """
 
     runs: pd.DataFrame
@@ -78,8 +56,7 @@ def estimator_labels(results: pd.DataFrame) -> pd.Series:
         keys = sorted({key for p in distinct for key in p})
         differing = [key for key in keys if len({json.dumps(p.get(key)) for p in distinct}) > 1]
         if differing:
-            suffix = rows.map(lambda p, keys=differing: _listed(p, keys))
-            labels = labels.where(~labels.index.isin(rows.index), labels + " (" + suffix + ")")
+            labels[rows.index] += rows.map(lambda p, keys=differing: f" ({_listed(p, keys)})")
     return labels
 
 
@@ -93,24 +70,16 @@ def _listed(parameters: dict[str, object], keys: Iterable[str]) -> str:
 
 def protocols(results: pd.DataFrame) -> pd.Series:
     """Name the protocol of each result: "default", or "5-fold" and the like."""
-    splits = results["split"].astype(str)
-    return splits.str.replace(r"^fold\d+of(\d+)-seed\d+$", r"\1-fold", regex=True)
+    return results["split"].str.replace(r"^fold\d+of(\d+)-seed\d+$", r"\1-fold", regex=True)
 
 
-def successful_runs(results: pd.DataFrame, protocol: str) -> pd.DataFrame:
-    """Return the successful results of a protocol, the last one of each run, with labels."""
-    rows = results.assign(label=estimator_labels(results))
-    rows = rows[(protocols(rows) == protocol) & (rows["status"] == "ok")]
-    return rows.drop_duplicates(RUN, keep="last")
-
-
-def failed_runs(results: pd.DataFrame, runs: pd.DataFrame, protocol: str) -> pd.DataFrame:
-    """Return the last failure of each run of a protocol that is not among ``runs``."""
-    rows = results.assign(label=estimator_labels(results))
-    rows = rows[(protocols(rows) == protocol) & (rows["status"] != "ok")]
-    rows, columns = rows.drop_duplicates(RUN, keep="last"), list(RUN)
-    succeeded = pd.MultiIndex.from_frame(runs[columns])
-    return rows[~pd.MultiIndex.from_frame(rows[columns]).isin(succeeded)]
+def split_runs(results: pd.DataFrame, protocol: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the last success of each run of a protocol, and the last failure of the others."""
+    rows = results.assign(label=estimator_labels(results))[protocols(results) == protocol]
+    is_ok = rows["status"] == "ok"
+    runs, failed = (rows[one].drop_duplicates(RUN, keep="last") for one in (is_ok, ~is_ok))
+    succeeded = pd.MultiIndex.from_frame(runs[RUN])
+    return runs, failed[~pd.MultiIndex.from_frame(failed[RUN]).isin(succeeded)]
 
 
 def collect(
@@ -118,20 +87,9 @@ def collect(
 ) -> Comparison:
     """Put measured and published accuracies side by side, on the data sets that were measured.
 
-    Parameters
-    ----------
-    runs : DataFrame
-        Of :func:`successful_runs`.
-    published : sequence of Published, default=()
-    estimators : sequence of str, default=()
-        Estimators to compare, in this order; all, in the order of the files, if empty. A
-        published one may be given without its note, "ROCKET" for
-        "ROCKET (published, mean of 10 runs)".
-
-    Raises
-    ------
-    ValueError
-        If an estimator is unknown, or none of them was measured.
+    ``estimators`` are those to compare, in this order; all, in the order of the files, if empty.
+    A published one may be given without its note, "ROCKET" for "ROCKET (published, mean of 10
+    runs)". Raise ValueError if one is unknown, or none of them was measured.
     """
     measured = list(dict.fromkeys(runs["label"]))
     mean = runs.groupby(["dataset", "label"])["accuracy"].mean().unstack("label")
@@ -140,15 +98,12 @@ def collect(
     accuracy.columns = unique_names(list(accuracy.columns))
     if estimators:
         accuracy = accuracy[[resolve(name, list(accuracy.columns)) for name in estimators]]
-    names = list(accuracy.columns)
-    if not set(names) & set(measured):
+    measured = [name for name in accuracy if name in measured]
+    if not measured:
         raise ValueError("estimators must have a measured one, found published ones only.")
-    return Comparison(
-        runs[runs["label"].isin(names)],
-        accuracy.dropna(how="all"),
-        [name for name in names if name in measured],
-        [name for name in names if name not in measured],
-    )
+    others = [name for name in accuracy if name not in measured]
+    runs = runs[runs["label"].isin(measured)]
+    return Comparison(runs, accuracy.dropna(how="all"), measured, others)
 
 
 def unique_names(names: list[str]) -> list[str]:
@@ -166,15 +121,15 @@ def resolve(name: str, labels: Sequence[str]) -> str:
     """
     exact = [label for label in labels if label == name]
     found = exact or [label for label in labels if label.split(" (published")[0] == name]
-    if len(found) == 1:
-        return found[0]
-    if found:
+    if not found:
+        raise ValueError(f"unknown estimator {name!r}. {did_you_mean(name, labels)}")
+    if len(found) > 1:
         raise ValueError(f"estimator {name!r} may be each of {found}. Give one of them in full.")
-    raise ValueError(f"unknown estimator {name!r}. {did_you_mean(name, labels)}")
+    return found[0]
 
 
 def did_you_mean(name: str, names: Sequence[str]) -> str:
     """List the names there are, the nearest first."""
-    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    nearest = get_close_matches(name, names, n=1, cutoff=0.4)
     hint = f"Did you mean {nearest[0]!r}? " if nearest else ""
     return f"{hint}There are: {', '.join(names)}."

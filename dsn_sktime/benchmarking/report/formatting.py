@@ -1,14 +1,8 @@
 """Numbers, counts and messages as the pages write them."""
 
-from __future__ import annotations
-
 import pandas as pd
 
-__all__ = ["MISSING", "count", "format_number", "list_numbers", "one_line", "percent"]
-
 MISSING = "\N{EN DASH}"
-_LONGEST_MESSAGE = 300
-_MOST_LISTED = 4
 
 
 def percent(share: float) -> str:
@@ -22,11 +16,9 @@ def format_number(value: float, digits: int) -> str:
 
 
 def list_numbers(values: pd.Series) -> str:
-    """List the distinct whole numbers, or their range if there are many."""
-    distinct = sorted(values.dropna().unique())
-    if len(distinct) > _MOST_LISTED:
-        return f"{distinct[0]:,.0f} to {distinct[-1]:,.0f}"
-    return ", ".join(f"{value:,.0f}" for value in distinct)
+    """List the distinct whole numbers, or their range if there are more than four."""
+    texts = [f"{value:,.0f}" for value in sorted(values.dropna().unique())]
+    return ", ".join(texts) if len(texts) < 5 else f"{texts[0]} to {texts[-1]}"
 
 
 def count(n: int, noun: str) -> str:
@@ -36,4 +28,4 @@ def count(n: int, noun: str) -> str:
 
 def one_line(message: object) -> str:
     """Shorten a message and remove its line breaks."""
-    return " ".join(str(message).split())[:_LONGEST_MESSAGE] or "no message"
+    return " ".join(str(message).split())[:300] or "no message"

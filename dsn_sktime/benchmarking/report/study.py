@@ -1,8 +1,6 @@
 """The paper's studies: what each compares, and its page and table."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -13,14 +11,11 @@ from dsn_sktime.benchmarking.report.formatting import count, list_numbers
 from dsn_sktime.benchmarking.report.page import Page
 from dsn_sktime.statistics import average_ranks, wins_ties_losses
 
-__all__ = ["PAPER", "STUDIES", "Study", "page", "table"]
-
 PAPER = "dsn-paper"
 
 
-@dataclass(frozen=True)
-class Study:
-    """Settings of DSNClassifier to compare, as the short name of an estimator by setting.
+class Study(NamedTuple):
+    """Settings of DSNClassifier to compare, each the short name of an estimator.
 
     One setting is the paper's own, which the others are compared with.
     """
@@ -81,16 +76,20 @@ STUDIES = {
 def page(name: str, runs: pd.DataFrame, failed: pd.DataFrame) -> Page:
     """Return the page of a study, whose results have the column "label" of the setting."""
     study, compared = STUDIES[name], _collect(name, runs)
-    common, found = compared.common, sections(compared, failed, study.paper, prefix=f"{name}-")
-    if len(common):
-        drawn = figures.settings(common)
-        found[0].figures.append(replace(drawn, name=f"{name}-{drawn.name}"))
+    found, n_common = sections(compared, failed, study.paper), len(compared.common)
+    if n_common:
+        found[0].figures.append(figures.settings(compared.common))
     lead = (
         f"Epochs: {list_numbers(runs['n_epochs'])}; seeds: {list_numbers(runs['seed'])}; "
-        f"{count(len(common), 'data set')} with an accuracy of every setting. The paper trains "
+        f"{count(n_common, 'data set')} with an accuracy of every setting. The paper trains "
         "1,000 epochs: fewer, on few data sets, show how the study works, not its answer."
     )
-    return Page(f"Study: {study.title}", [study.question, lead], found)
+    # Studies share the folder of their figures.
+    named = [
+        one._replace(figures=[drawn._replace(name=f"{name}-{drawn.name}") for drawn in one.figures])
+        for one in found
+    ]
+    return Page(f"Study: {study.title}", [study.question, lead], named, set())
 
 
 def table(name: str, runs: pd.DataFrame) -> pd.DataFrame:
@@ -107,12 +106,9 @@ def table(name: str, runs: pd.DataFrame) -> pd.DataFrame:
         "n_runs": compared.over_runs("count").loc[common.index].sum(),
         "n_epochs": runs.groupby("label")["n_epochs"].max(),
     }
-    parts = [
-        pd.DataFrame(columns).loc[common.columns],
-        wins_ties_losses(common, STUDIES[name].paper),
-        costs.drop(columns="accuracy"),
-        compared.accuracy.T,
-    ]
+    against = wins_ties_losses(common, STUDIES[name].paper)
+    numbers = pd.DataFrame(columns).loc[common.columns]
+    parts = [numbers, against, costs.drop(columns="accuracy"), compared.accuracy.T]
     return pd.concat(parts, axis=1).rename_axis("setting")
 
 

@@ -1,8 +1,7 @@
 """The tables of a report: cells of text, with captions that say what they are over."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -20,23 +19,8 @@ from dsn_sktime.benchmarking.report.page import Table
 from dsn_sktime.benchmarking.report.published import Published
 from dsn_sktime.statistics import average_ranks, wilcoxon_holm, wins_ties_losses
 
-__all__ = [
-    "by_dataset",
-    "costs",
-    "datasets",
-    "failures",
-    "left_out",
-    "mean_costs",
-    "measures",
-    "parameters",
-    "published_means",
-    "summary",
-    "too_few",
-    "versions",
-]
-
 _FEWEST_FOR_5_PERCENT = 6
-# Column of the costs: title, digits after the point.
+# Column: title, digits after the point.
 _COSTS = {
     "n_parameters": ("Parameters", 0),
     "multiply_adds": ("Multiply-adds per series", 0),
@@ -45,64 +29,51 @@ _COSTS = {
     "peak_memory_mb": ("Peak memory (MB)", 0),
 }
 _MEASURES = {
-    "balanced_accuracy": "Balanced accuracy",
-    "f1_macro": "F1, macro",
-    "log_loss": "Log loss",
-    "auroc": "AUROC",
+    "balanced_accuracy": ("Balanced accuracy", 3),
+    "f1_macro": ("F1, macro", 3),
+    "log_loss": ("Log loss", 3),
+    "auroc": ("AUROC", 3),
 }
 _FACTS = {
-    "n_train": "Training series",
-    "n_test": "Test series",
-    "n_variates": "Variates",
-    "series_length": "Time steps",
-    "n_classes": "Classes",
+    "n_train": ("Training series", 0),
+    "n_test": ("Test series", 0),
+    "n_variates": ("Variates", 0),
+    "series_length": ("Time steps", 0),
+    "n_classes": ("Classes", 0),
 }
 
 
 def summary(compared: Comparison, reference: str) -> Table:
     """Compare means and ranks, best rank first."""
     common = compared.common
-    means = common.mean()
+    means, ranks = common.mean(), average_ranks(common)
     columns = {"Mean accuracy (%)": (100 * means).map("{:.2f}".format)}
-    sentences = [f"Means over {count(len(common), 'data set')}."]
+    caption = f"Means over {count(len(common), 'data set')}."
     if common.shape[1] > 1:
-        columns |= _against(common, reference)
-        sentences += [
-            "The best average rank comes first.",
-            f"Wins, ties and losses are those of the row against {reference}; p is of the "
-            "Wilcoxon signed-rank test between the two, adjusted by Holm's step-down procedure "
-            "for all pairs.",
-            too_few(common),
-        ]
+        counts = wins_ties_losses(common, reference).astype(str).agg(" / ".join, axis=1)
+        columns["Average rank"] = ranks.map("{:.2f}".format)
+        columns[f"Wins / ties / losses against {reference}"] = counts
+        caption += (
+            " The best average rank comes first. Wins, ties and losses are those of the row "
+            f"against {reference}; p is of the Wilcoxon signed-rank test between the two, adjusted "
+            f"by Holm's step-down procedure for all pairs. {too_few(common)}"
+        )
+        if len(common) > 1:
+            p_values = wilcoxon_holm(common)[reference].drop(reference)
+            texts = p_values.map(lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}")
+            columns["p (Holm)"] = texts
     columns |= {"Runs per data set": _runs_behind(compared), "Epochs": _epochs(compared)}
-    ranked = average_ranks(common).sort_values(kind="stable").index
+    ranked = ranks.sort_values(kind="stable").index
     cells = pd.DataFrame(columns).loc[ranked]
     best = np.zeros((len(cells), 1 + cells.shape[1]), bool)
     best[:, 1] = means[ranked] == means.max()
-    return _named("Estimator", cells, " ".join(sentences).strip(), best)
+    return _table("Estimator", cells, caption.strip(), best)
 
 
 def too_few(common: pd.DataFrame) -> str:
     """Say that no difference is significant, if so: 2 / 2**5, all signs equal, is above 5 %."""
-    if len(common) >= _FEWEST_FOR_5_PERCENT:
-        return ""
-    return (
-        f"With fewer than {_FEWEST_FOR_5_PERCENT} data sets no difference can reach 5 %, however "
-        "large it is."
-    )
-
-
-def _against(common: pd.DataFrame, reference: str) -> dict[str, pd.Series]:
-    counts = wins_ties_losses(common, reference).astype(str).agg(" / ".join, axis=1)
-    columns = {
-        "Average rank": average_ranks(common).map("{:.2f}".format),
-        f"Wins / ties / losses against {reference}": counts.reindex(common.columns),
-    }
-    if len(common) > 1:
-        p_values = wilcoxon_holm(common)[reference].drop(reference)
-        texts = p_values.map(lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}")
-        columns["p (Holm)"] = texts.reindex(common.columns)
-    return columns
+    few = f"With fewer than {_FEWEST_FOR_5_PERCENT} data sets no difference can reach 5 %, however "
+    return "" if len(common) >= _FEWEST_FOR_5_PERCENT else f"{few}large it is."
 
 
 def mean_costs(compared: Comparison) -> pd.DataFrame:
@@ -126,29 +97,24 @@ def _means(compared: Comparison, columns: list[str], **more: pd.Series) -> pd.Da
 
 def costs(compared: Comparison) -> Table:
     """List the costs of each measured estimator."""
-    means = mean_costs(compared)
-    columns = {
-        title: means[column].map(lambda value, digits=digits: format_number(value, digits))
-        for column, (title, digits) in _COSTS.items()
-    }
     hosts = compared.runs["host"].nunique()
     caption = (
         f"Means over runs and {count(len(compared.common), 'data set')}; {MISSING} is not known. "
         f"Times and memory come from {hosts} kind{'' if hosts == 1 else 's'} of machine; a fit "
         f"used so many jobs: {list_numbers(compared.runs['n_jobs']) or 'not known'}."
     )
-    return _named("Estimator", pd.DataFrame(columns), caption)
+    return _table("Estimator", _formatted(mean_costs(compared), _COSTS), caption)
 
 
 def measures(compared: Comparison) -> Table:
     """Average the metrics other than accuracy."""
-    means = _means(compared, list(_MEASURES)).rename(columns=_MEASURES)
     caption = (
         f"Means over runs and {count(len(compared.common), 'data set')}. Of the log loss a lower "
         f"value is better, of the others a higher one. {MISSING} where an estimator lacks it on "
         "a data set."
     )
-    return _named("Estimator", means.map(lambda value: format_number(value, 3)), caption)
+    means = _means(compared, list(_MEASURES))
+    return _table("Estimator", _formatted(means, _MEASURES), caption)
 
 
 def by_dataset(compared: Comparison) -> Table:
@@ -159,13 +125,12 @@ def by_dataset(compared: Comparison) -> Table:
         spread = sd[name].map(lambda value: "" if pd.isna(value) else f" ± {percent(value)}")
         cells[name] = cells[name] + spread + n[name].map(lambda runs: f" ({runs:.0f})")
     best = accuracy.eq(accuracy.max(axis=1), axis=0).to_numpy()
-    common = set(compared.common.index)
-    cells.index = [name if name in common else f"{name} †" for name in cells.index]
+    cells.index += accuracy.isna().any(axis=1).map({False: "", True: " †"})
     caption = (
         "Accuracy in %, mean ± standard deviation over the runs, whose number is in brackets; "
         "the best in bold. † is in no average, for want of an accuracy of every estimator."
     )
-    return _named("Data set", cells, caption, np.insert(best, 0, False, axis=1))
+    return _table("Data set", cells, caption, np.insert(best, 0, False, axis=1))
 
 
 def left_out(compared: Comparison, failed: pd.DataFrame) -> Table:
@@ -183,30 +148,27 @@ def left_out(compared: Comparison, failed: pd.DataFrame) -> Table:
         for dataset, row in gaps[gaps.any(axis=1)].iterrows()
     }
     caption = f"{count(len(why), 'data set')} in no average, and why."
-    return _named("Data set", pd.DataFrame({"Why": why}, dtype=object), caption)
+    return _table("Data set", pd.DataFrame({"Why": why}, dtype=object), caption)
 
 
 def failures(failed: pd.DataFrame) -> Table:
     """List the runs that never succeeded."""
-    cells = failed[[*RUN, "error"]].astype(str).reset_index(drop=True)
-    cells["error"] = cells["error"].map(one_line)
-    cells.columns = ["Data set", "Estimator", "Seed", "Split", "Error"]
-    return Table(f"{count(len(cells), 'run')} that never succeeded.", cells)
+    cells = failed[[*RUN, "error"]].astype(str).assign(error=failed["error"].map(one_line))
+    cells.columns = pd.Index(["Data set", "Estimator", "Seed", "Split", "Error"])
+    caption = f"{count(len(cells), 'run')} that never succeeded."
+    return Table(caption, cells.reset_index(drop=True))
 
 
 def published_means(published: Published) -> Table:
     """Repeat published means, numbers first."""
-    means = published.means
-    numbers = list(means.select_dtypes("number"))
-    texts = [name for name in means if name not in ("classifier", *numbers)]
-    cells = means[["classifier", *numbers, *texts]].map(
-        lambda cell: MISSING if pd.isna(cell) else str(cell)
-    )
+    cells = published.means.set_index("classifier")
+    numbers = list(cells.select_dtypes("number"))
+    cells = cells[numbers + [name for name in cells if name not in numbers]]
     caption = (
         "Published means, as given. Their data sets are not listed, so they enter no comparison; "
         "the numbers of two rows compare only if the protocol is the same."
     )
-    return Table(caption, cells)
+    return _table("classifier", cells.map(str, na_action="ignore"), caption)
 
 
 def parameters(compared: Comparison) -> Table:
@@ -214,20 +176,19 @@ def parameters(compared: Comparison) -> Table:
     of_first = compared.runs.groupby("label", sort=False)["parameters"].first()
     cells = pd.DataFrame({"Epochs": _epochs(compared)[of_first.index], "Parameters": of_first})
     caption = "Parameters of the measured estimators (of the first run; seeds differ)."
-    return _named("Estimator", cells, caption)
+    return _table("Estimator", cells, caption)
 
 
 def datasets(compared: Comparison) -> Table:
     """Describe the data sets."""
-    facts = compared.runs.groupby("dataset")[list(_FACTS)].first().reindex(compared.accuracy.index)
-    cells = facts.rename(columns=_FACTS).map(lambda value: format_number(value, 0))
-    return _named("Data set", cells, "The measured data sets.")
+    facts = compared.runs.groupby("dataset").first().reindex(compared.accuracy.index)
+    return _table("Data set", _formatted(facts, _FACTS), "The measured data sets.")
 
 
 def versions(runs: pd.DataFrame) -> str:
     """List the versions that the runs were made with."""
     found: dict[str, set[str]] = {}
-    for text in runs.loc[runs["versions"] != "", "versions"].unique():
+    for text in filter(None, runs["versions"].unique()):
         for package, version in json.loads(text).items():
             found.setdefault(package, set()).add(str(version))
     texts = [f"{name} {' and '.join(sorted(each))}" for name, each in sorted(found.items())]
@@ -236,13 +197,12 @@ def versions(runs: pd.DataFrame) -> str:
 
 def _runs_behind(compared: Comparison) -> pd.Series:
     """Return the number of runs behind the accuracies of each estimator."""
-    n = compared.over_runs("count").loc[compared.common.index]
-    counted = {name: list_numbers(n[name]) for name in compared.measured}
+    counted = compared.over_runs("count").loc[compared.common.index].apply(list_numbers)
     notes = {
         name: name.partition("(published")[2].rpartition(")")[0].lstrip(", ") or "not stated"
         for name in compared.published
     }
-    return pd.Series(counted | notes)
+    return pd.Series({**counted, **notes})
 
 
 def _epochs(compared: Comparison) -> pd.Series:
@@ -251,7 +211,18 @@ def _epochs(compared: Comparison) -> pd.Series:
     return pd.Series(measured | dict.fromkeys(compared.published, "as published"))
 
 
-def _named(corner: str, cells: pd.DataFrame, caption: str, best: np.ndarray | None = None) -> Table:
+def _formatted(numbers: pd.DataFrame, columns: Mapping[str, tuple[str, int]]) -> pd.DataFrame:
+    """Return text of the given columns, under their titles."""
+    return pd.DataFrame(
+        {
+            title: [format_number(value, digits) for value in numbers[name]]
+            for name, (title, digits) in columns.items()
+        },
+        numbers.index,
+    )
+
+
+def _table(corner: str, cells: pd.DataFrame, caption: str, best: np.ndarray | None = None) -> Table:
     """Make the index the first column, called ``corner``, and fill gaps with a dash."""
     filled = cells.astype(object).where(cells.notna(), MISSING)
     return Table(caption, filled.rename_axis(index=corner, columns=None).reset_index(), best)

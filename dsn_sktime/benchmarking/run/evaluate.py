@@ -1,7 +1,5 @@
 """Run one job: fit, predict, measure."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform
@@ -34,17 +32,12 @@ from dsn_sktime.benchmarking.run.jobs import Job
 from dsn_sktime.benchmarking.run.results import COLUMNS
 from dsn_sktime.benchmarking.speed.memory import PeakMemory
 
-__all__ = ["failure", "metrics", "run_job"]
-
 _PACKAGES = ("joblib", "numba", "numpy", "scikit-learn", "sktime", "torch")
 _LONGEST_ERROR = 500
 
 
 def run_job(job: Job) -> dict[str, Any]:
-    """Run a job and return its record, a value for each column of results.
-
-    An exception is recorded, with what is known by then, and not raised.
-    """
+    """Run a job and return its record; an exception is recorded, not raised."""
     record = _identity(job)
     try:
         with warnings.catch_warnings():
@@ -63,21 +56,12 @@ def failure(job: Job, message: str) -> dict[str, Any]:
 def metrics(
     y_true: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, classes: np.ndarray
 ) -> dict[str, float]:
-    """Compare predictions with the true labels.
+    """Compare n true labels with predicted labels (n,) and probabilities (n, c).
 
-    Parameters
-    ----------
-    y_true, labels : array of shape (n,)
-    probabilities : array of shape (n, c)
-    classes : array of shape (c,)
-        Sorted labels of the training series, the columns of the probabilities.
-
-    Returns
-    -------
-    dict
-        Log loss and AUROC are NaN where they are not defined: with one class, with test labels
-        that were not trained and, AUROC, with a class that the test labels lack. AUROC of more
-        than two classes is the mean of each class against the rest.
+    ``classes`` are the c sorted labels of the training series. Log loss and AUROC are NaN where
+    they are not defined: with one class, with test labels that were not trained and, AUROC, with
+    a class that the test labels lack. AUROC of more than two classes is the mean of each class
+    against the rest.
     """
     found = {
         "accuracy": accuracy_score(y_true, labels),
@@ -86,11 +70,12 @@ def metrics(
         "log_loss": np.nan,
         "auroc": np.nan,
     }
+    n_tested = len(np.unique(y_true))
     if len(classes) > 1 and np.isin(y_true, classes).all():
         found["log_loss"] = log_loss(y_true, probabilities, labels=classes)
-        if len(classes) == 2 == len(np.unique(y_true)):
+        if len(classes) == n_tested == 2:
             found["auroc"] = roc_auc_score(y_true == classes[1], probabilities[:, 1])
-        elif len(classes) == len(np.unique(y_true)):
+        elif len(classes) == n_tested:
             found["auroc"] = roc_auc_score(y_true, probabilities, labels=classes, multi_class="ovr")
     return {name: float(value) for name, value in found.items()}
 
@@ -119,17 +104,17 @@ def _identity(job: Job) -> dict[str, Any]:
 
 def _fill(record: dict[str, Any], job: Job) -> None:
     """Run the job and fill its record as far as it gets."""
-    series = load(job.dataset)
+    series, m = load(job.dataset), job.dataset.n_variates
     train, test = job.split.rows(series, job.seed)
     X, y, X_test = series.take(train), series.y[train], series.take(test)
-    shape = (series.n_variates, series.longest(train), len(np.unique(y)))
-    record |= dict(zip(("n_variates", "series_length", "n_classes"), shape, strict=True))
-    record |= {"n_train": len(train), "n_test": len(test)}
+    longest = X.shape[2] if isinstance(X, np.ndarray) else max(map(len, X))
+    record |= {"n_train": len(train), "n_test": len(test), "n_variates": m}
+    record |= {"series_length": longest, "n_classes": len(np.unique(y))}
     classifier = make(job.estimator, job.seed, job.n_jobs, job.n_epochs)
-    if counted := costs(classifier, *shape):
+    if counted := costs(classifier, m, longest, record["n_classes"]):
         record |= counted._asdict()
     with _cores(job.n_jobs):
-        _warm_up(job.estimator, series.n_variates)
+        _warm_up(job.estimator, m)
         with PeakMemory() as memory:
             started = time.perf_counter()
             classifier.fit(X, y)
@@ -142,8 +127,8 @@ def _fill(record: dict[str, Any], job: Job) -> None:
                 labels = classifier.predict(X_test)
                 ended = time.perf_counter()
                 probabilities = classifier.predict_proba(X_test)
-    record |= {"fit_seconds": fitted - started, "predict_seconds": ended - fitted}
     record |= metrics(series.y[test], labels, probabilities, classifier.classes_)
+    record |= {"fit_seconds": fitted - started, "predict_seconds": ended - fitted}
     record |= {"peak_memory_mb": memory.megabytes, "status": "ok"}
 
 
@@ -176,16 +161,9 @@ def _versions() -> str:
 
 @cache
 def _host() -> str:
-    parts = [_processor(), f"{os.cpu_count()} cores"]
-    if torch.cuda.is_available():
-        parts.append(torch.cuda.get_device_name())
-    return ", ".join(parts)
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
+    processor, cpuinfo = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+        models = [one for one in cpuinfo.read_text().splitlines() if one.startswith("model name")]
+        processor = models[0].partition(":")[2].strip() if models else processor
+    gpu = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
+    return ", ".join([processor, f"{os.cpu_count()} cores", *gpu])

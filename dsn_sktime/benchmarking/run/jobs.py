@@ -1,7 +1,5 @@
 """A job: one classifier with one seed on one split of one data set."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
@@ -13,8 +11,6 @@ from sklearn.model_selection import StratifiedKFold
 
 from dsn_sktime.benchmarking.data.datasets import Dataset, Series
 from dsn_sktime.benchmarking.estimators.registry import make, n_epochs_of, parameters_json
-
-__all__ = ["Job", "Split", "plan"]
 
 
 @dataclass(frozen=True)
@@ -29,10 +25,7 @@ class Split:
         return f"fold{self.fold}of{self.n_folds}-seed{seed}" if self.n_folds else "default"
 
     def rows(self, series: Series, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the row numbers of training and test series.
-
-        Folds are stratified, over all series of the data set, and shuffled by the seed.
-        """
+        """Return row numbers of training and test series; the seed shuffles stratified folds."""
         if self.n_folds:
             folds = StratifiedKFold(self.n_folds, shuffle=True, random_state=seed)
             return list(folds.split(series.y, series.y))[self.fold - 1]
@@ -43,10 +36,8 @@ class Split:
 class Job:
     """What is run, and what identifies it.
 
-    ``estimator`` is a short name or ``module:factory``, ``seed`` the classifier's
-    ``random_state`` and the shuffle of folds, ``n_jobs`` its cores, ``n_epochs`` the training
-    epochs of a network (None for its own number), ``parameters`` all parameters as JSON.
-    ``work`` is a rough estimate of the time it takes, for the order of jobs only.
+    ``estimator`` is a short name or ``module:factory``, ``n_epochs`` None for its own number,
+    ``parameters`` all of them as JSON, ``work`` a rough estimate of the time, for the order only.
     """
 
     dataset: Dataset
@@ -66,9 +57,8 @@ class Job:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
-        return (
-            f"{self.dataset.name}, {self.estimator}, seed {self.seed}, {self.split.name(self.seed)}"
-        )
+        split = self.split.name(self.seed)
+        return f"{self.dataset.name}, {self.estimator}, seed {self.seed}, {split}"
 
 
 def plan(
@@ -79,10 +69,9 @@ def plan(
     n_jobs: int = 1,
     n_epochs: int | None = None,
 ) -> list[Job]:
-    """Return the jobs, those that probably take longest first.
+    """Return the jobs, those that probably take longest first; no folds is the archive's split.
 
-    ``n_folds`` is 0 for the archive's split. Raise ValueError if an estimator cannot be made or
-    no class of a data set has a series for each fold.
+    Raise ValueError if an estimator cannot be made or no class has a series for each fold.
     """
     made = {key: make(*key, n_jobs, n_epochs) for key in product(estimators, seeds)}
     splits = [Split(fold + 1, n_folds) for fold in range(n_folds)] or [Split()]

@@ -4,8 +4,6 @@ The records of ``results.csv`` lie in the folder ``results.csv.jobs``. Each is w
 ``os.replace``, so processes that are killed or share the folder leave whole records only.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import math
@@ -22,23 +20,17 @@ from filelock import FileLock
 __all__ = ["COLUMNS", "export", "folder_of", "read", "write"]
 
 _MEASURES = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "auroc")
-_SECONDS = ("fit_seconds", "predict_seconds")
 _COSTS = ("n_epochs", "n_parameters", "multiply_adds")
 _SHAPES = ("n_train", "n_test", "n_variates", "series_length", "n_classes")
 
 COLUMNS = (
     *("dataset", "estimator", "seed", "split", "parameters", "job", "status", "error"),
-    *_MEASURES,
-    *_SECONDS,
-    *_COSTS,
-    "peak_memory_mb",
-    *_SHAPES,
+    *(*_MEASURES, "fit_seconds", "predict_seconds", *_COSTS, "peak_memory_mb", *_SHAPES),
     *("n_jobs", "versions", "host", "started"),
 )
 """Columns of results, in their order."""
 
-_SHARES = {*_MEASURES} - {"log_loss"}
-_REALS = (*_MEASURES, *_SECONDS, "peak_memory_mb")
+_REALS = (*_MEASURES, "fit_seconds", "predict_seconds", "peak_memory_mb")
 _INTEGERS = ("seed", *_COSTS, *_SHAPES, "n_jobs")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 
@@ -66,15 +58,14 @@ def write(path: str | Path, record: Mapping[str, Any]) -> None:
     ValueError
         If the record has other columns.
     """
-    if set(record) != set(COLUMNS):
-        raise ValueError(f"a record must have the columns of results, {_difference(record)}.")
+    _check_columns(list(record), "a record must have the columns of results")
     folder_of(path).mkdir(exist_ok=True)
     values = {name: _plain(record[name]) for name in COLUMNS}
     _replace(folder_of(path) / f"{record['job']}.json", json.dumps(values, indent=1) + "\n")
 
 
 def read(path: str | Path) -> pd.DataFrame:
-    """Read the results file and the records in its folder.
+    """Read the results file and the records in its folder, which replace lines of their jobs.
 
     Parameters
     ----------
@@ -85,7 +76,7 @@ def read(path: str | Path) -> pd.DataFrame:
     DataFrame
         One row per job with :data:`COLUMNS`, in the order of the results file, further records
         by their start. Metrics, seconds and megabytes are float64 with NaN where unknown, counts
-        are pandas' Int64 with NA, all else is text. A record holds instead of a line of its job.
+        are pandas' Int64 with NA, all else is text.
 
     Raises
     ------
@@ -104,13 +95,12 @@ def read(path: str | Path) -> pd.DataFrame:
     rows |= {record["job"]: record for record in sorted(records, key=lambda one: one["started"])}
     table = pd.DataFrame(list(rows.values()), columns=list(COLUMNS))
     types = dict.fromkeys(_REALS, "float64") | dict.fromkeys(_INTEGERS, "Int64")
-    return table.astype({**dict.fromkeys(COLUMNS, "object"), **types})
+    return table.astype(dict.fromkeys(COLUMNS, "object") | types)
 
 
 def export(path: str | Path) -> None:
     """Write all results into the results file, in one piece."""
-    lock = FileLock(folder_of(path) / "export.lock")
-    with lock:
+    with FileLock(folder_of(path) / "export.lock"):
         _replace(Path(path), read(path).to_csv(index=False, lineterminator="\n"))
 
 
@@ -139,34 +129,41 @@ def _plain(value: Any) -> Any:
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield line number and parsed values of each line."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(file, strict=True)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        lines = csv.reader(file, strict=True)
+        try:
             header = next(lines, list(COLUMNS))
-            if set(header) != set(COLUMNS) or len(header) != len(COLUMNS):
-                raise ValueError(f"it is not a results file of this version, {_difference(header)}")
-            for fields in lines:
-                if len(fields) not in (0, len(COLUMNS)):
+            _check_columns(header, "it is not a results file of this version")
+            for fields in filter(None, lines):
+                if len(fields) != len(COLUMNS):
                     raise ValueError(f"expected {len(COLUMNS)} fields, found {len(fields)}")
-                if fields:
-                    yield lines.line_num, _parsed(dict(zip(header, fields, strict=True)))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: {error.reason}.") from error
-    except (csv.Error, ValueError) as error:
-        raise ValueError(f"{path}, line {max(lines.line_num, 1)}: {error}.") from error
+                yield lines.line_num, _parsed(dict(zip(header, fields, strict=True)))
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not UTF-8 text: {error.reason}.") from error
+        except (csv.Error, ValueError) as error:
+            raise ValueError(f"{path}, line {lines.line_num}: {error}.") from error
 
 
 def _record(file: Path) -> dict[str, Any]:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(values, dict) or set(values) != set(COLUMNS):
-            raise ValueError(f"it is not a record of this version, {_difference(values)}")
-        texts = {name: "" if values[name] is None else str(values[name]) for name in COLUMNS}
+        _check_columns(list(values), "it is not a record of this version")
+        texts = {name: "" if value is None else str(value) for name, value in values.items()}
         if texts["job"] != file.stem:
             raise ValueError(f"the file must be named by its job, found job {texts['job']!r}")
         return _parsed(texts)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{file}: {error}. Delete it to run the job again.") from error
+
+
+def _check_columns(found: list[str], problem: str) -> None:
+    missing = [name for name in COLUMNS if name not in found]
+    unknown = [name for name in found if name not in COLUMNS]
+    parts = [f"without {', '.join(missing)}"] if missing else []
+    parts += [f"with the unknown {', '.join(map(repr, unknown))[:200]}"] if unknown else []
+    parts += ["with columns twice"] if not parts and len(found) > len(COLUMNS) else []
+    if parts:
+        raise ValueError(f"{problem}, {' and '.join(parts)}")
 
 
 def _parsed(texts: dict[str, str]) -> dict[str, Any]:
@@ -179,43 +176,25 @@ def _parsed(texts: dict[str, str]) -> dict[str, Any]:
         raise ValueError(f"status must be 'ok' or 'failed', found {row['status']!r}")
     if row["status"] == "ok" and row["accuracy"] is None:
         raise ValueError("accuracy is missing though status is 'ok'")
+    if not _TIME.fullmatch(row["started"]):
+        raise ValueError(f"started must be like 2026-01-02T03:04:05Z, found {row['started']!r}")
     return row
 
 
 def _value(name: str, text: str) -> Any:
-    if name in ("parameters", "versions"):
-        _check_json(name, text)
-    if name == "started" and not _TIME.fullmatch(text):
-        raise ValueError(f"started must be a time such as 2026-01-02T03:04:05Z, found {text!r}")
+    if name in ("parameters", "versions") and (text or name == "parameters"):
+        with suppress(ValueError):
+            if isinstance(json.loads(text), dict):
+                return text
+        raise ValueError(f"{name} must be a JSON object, found {text[:60]!r}")
     if name not in _REALS + _INTEGERS:
         return text
-    if not text:
-        return None
-    most = 1 if name in _SHARES else 2**63 - 1
-    kind = "an integer" if name in _INTEGERS else "a number"
-    try:
+    value, wanted = math.nan, "an integer" if name in _INTEGERS else "a number"
+    largest, limits = 2**63 - 1, "of at least 0"
+    if name in _MEASURES and name != "log_loss":
+        largest, limits = 1, "in 0..1"
+    with suppress(ValueError):
         value = int(text) if name in _INTEGERS else float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= most:
-        end = f" in 0..{most}" if name in _SHARES else " of at least 0"
-        raise ValueError(f"{name} must be {kind}{end}, found {text[:60]!r}")
-    return value
-
-
-def _check_json(name: str, text: str) -> None:
-    try:
-        is_object = isinstance(json.loads(text), dict)
-    except ValueError:
-        is_object = False
-    if not is_object and (text or name == "parameters"):
-        raise ValueError(f"{name} must be a JSON object, found {text[:60]!r}")
-
-
-def _difference(found: Any) -> str:
-    found = list(found) if isinstance(found, list | Mapping) else []
-    missing = [name for name in COLUMNS if name not in found]
-    unknown = [name for name in found if name not in COLUMNS]
-    parts = [f"without {', '.join(missing)}"] if missing else []
-    parts += [f"with the unknown {', '.join(map(repr, unknown))[:200]}"] if unknown else []
-    return " and ".join(parts) or "some columns are there twice"
+    if text and not 0 <= value <= largest:
+        raise ValueError(f"{name} must be {wanted} {limits}, found {text[:60]!r}")
+    return value if text else None

@@ -1,7 +1,5 @@
 """Run jobs, each once, and write the record of each."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections import deque
@@ -21,7 +19,7 @@ from dsn_sktime.benchmarking.run import results
 from dsn_sktime.benchmarking.run.evaluate import failure, run_job
 from dsn_sktime.benchmarking.run.jobs import Job
 
-__all__ = ["Runner", "Summary"]
+_KILLED = "The process of this job was killed, perhaps for want of memory."
 
 
 @dataclass
@@ -58,69 +56,76 @@ class Runner:
         retry_failed: bool = False,
     ) -> None:
         self.path = path
+        self.folder = results.folder_of(path)
         self.n_workers = n_workers
         self.scheduler = scheduler
         self.retry_failed = retry_failed
         self.summary = Summary()
         self._running: dict[Future, tuple[Job, FileLock]] = {}
+        self._suspects: list[Job] = []
+        self._deaths: type[Exception] = BrokenProcessPool
 
-    def run(self, jobs: Sequence[Job]) -> Summary:
-        """Run the jobs in their order.
+    def run(self, jobs: Sequence[Job]) -> None:
+        """Run the jobs in their order, and count them in ``summary``.
 
-        Raises
-        ------
-        OSError
-            If a record cannot be written; those written before stay.
-        ValueError
-            If results are malformed, or there is no dask scheduler.
+        Raise OSError if a record cannot be written, where those written before stay; ValueError
+        if results are malformed or there is no dask scheduler.
         """
-        folder = _writable_folder(self.path)
+        self._make_folder()
         table = results.read(self.path)
         self._known = dict(zip(table["job"], table["status"], strict=True))
         if self.retry_failed:
             for digest in [job.digest for job in jobs if self._known.get(job.digest) == "failed"]:
                 del self._known[digest]
-                (folder / f"{digest}.json").unlink(missing_ok=True)
+                (self.folder / f"{digest}.json").unlink(missing_ok=True)
         try:
             with ExitStack() as stack:
                 self._bar = stack.enter_context(tqdm(total=len(jobs), unit="job", smoothing=0))
                 stack.callback(self._release_all)
-                executor, self._deaths = self._executor(stack)
+                executor = self._executor(stack)
                 # Whoever ran a job at first may have ended, or died, by the end.
-                elsewhere = self._run(executor, self._run(executor, jobs))
-                self.summary.elsewhere = len(elsewhere)
-                self._bar.update(len(elsewhere))
+                self.summary.elsewhere = len(self._run(executor, self._run(executor, jobs)))
+                self._bar.update(self.summary.elsewhere)
         finally:
-            if any(folder.glob("*.json")):
+            if any(self.folder.glob("*.json")):
                 results.export(self.path)
-        return self.summary
 
-    def _executor(
-        self, stack: ExitStack
-    ) -> tuple[Callable[[], tuple[Executor, int]], type[Exception]]:
-        """Return a function that returns an executor and its slots, and what a killed job raises.
+    def _make_folder(self) -> None:
+        if not self.path.parent.is_dir():
+            missing = f"there is no folder {self.path.parent}"
+            raise ValueError(f"the results file cannot be written: {missing}.")
+        if self.path.exists() and not self.path.is_file():
+            raise ValueError(f"the results file {self.path} is not a file.")
+        try:
+            self.folder.mkdir(exist_ok=True)
+            (self.folder / "export.lock").touch()
+        except OSError as error:
+            raise OSError(f"{self.folder} cannot be written: {error.strerror}.") from error
 
-        The function is called for every job: a pool whose process died is replaced, and a cluster
-        grows and shrinks.
+    def _executor(self, stack: ExitStack) -> Callable[[], tuple[Executor, int]]:
+        """Return a function that returns an executor and its slots.
+
+        To be called anew: a pool whose process died is replaced, a cluster grows and shrinks.
         """
+        if self.scheduler is None and self.n_workers == 1:
+            here = _Here()
+            return lambda: (here, 1)
         if self.scheduler is None:
-            n, here = self.n_workers, _Here()
-            pool = (lambda: (get_reusable_executor(n), n)) if n > 1 else lambda: (here, 1)
-            return pool, BrokenProcessPool
+            return lambda: (get_reusable_executor(self.n_workers), self.n_workers)
         try:
             from dask.distributed import Client, KilledWorker
         except ImportError as error:
-            raise ValueError(
-                "a dask scheduler needs dask.distributed: pip install 'dask[distributed]'."
-            ) from error
+            wanted = "dask.distributed: pip install 'dask[distributed]'"
+            raise ValueError(f"a dask scheduler needs {wanted}.") from error
         try:
             client = stack.enter_context(Client(self.scheduler, timeout="20s"))
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"there is no dask scheduler at {self.scheduler!r} ({error})."
             ) from error
+        self._deaths = KilledWorker
         cluster = client.get_executor(pure=False)
-        return lambda: (cluster, max(sum(client.nthreads().values()), 1)), KilledWorker
+        return lambda: (cluster, max(sum(client.nthreads().values()), 1))
 
     def _run(self, executor: Callable[[], tuple[Executor, int]], jobs: Sequence[Job]) -> list[Job]:
         """Run jobs and return those that another process is running.
@@ -128,7 +133,6 @@ class Runner:
         A job is claimed when it is handed out: not before, so that others may have it.
         """
         waiting, elsewhere = deque(jobs), list[Job]()
-        self._suspects: list[Job] = []
         while True:
             pool, n_slots = executor()
             while waiting and len(self._running) < n_slots:
@@ -143,15 +147,13 @@ class Runner:
                     _release(lock)
                     self._suspects.append(job)
         # Each of those that were running when a process died, by itself: one killed it.
-        for job in self._suspects:
-            self._start(executor()[0], job, elsewhere)
+        while self._suspects:
+            self._start(executor()[0], job := self._suspects.pop(), elsewhere)
             for future in list(self._running):
                 try:
-                    record = future.result()
+                    self._record(future, future.result())
                 except self._deaths:
-                    message = "The process of this job was killed, perhaps for want of memory."
-                    record = failure(job, message)
-                self._record(future, record)
+                    self._record(future, failure(job, _KILLED))
         return elsewhere
 
     def _start(self, pool: Executor, job: Job, elsewhere: list[Job]) -> None:
@@ -159,7 +161,7 @@ class Runner:
         if self._is_settled(job):
             return
         # The system releases the claim when this process ends, however it does.
-        lock = FileLock(results.folder_of(self.path) / f"{job.digest}.lock", thread_local=False)
+        lock = FileLock(self.folder / f"{job.digest}.lock", thread_local=False)
         try:
             lock.acquire(blocking=False)
         except Timeout:
@@ -171,24 +173,21 @@ class Runner:
                 _release(lock)
             else:
                 self._running[pool.submit(run_job, job)] = job, lock
-        except self._deaths:  # of the pool, by another job
+        except BaseException as error:
             _release(lock)
+            if not isinstance(error, self._deaths):  # of the pool, by another job
+                raise
             self._suspects.append(job)
-        except BaseException:
-            _release(lock)
-            raise
 
     def _is_settled(self, job: Job) -> bool:
         """Count and return whether the job has a result."""
         status = self._known.get(job.digest)
-        if (file := results.folder_of(self.path) / f"{job.digest}.json").exists():
-            status = json.loads(file.read_text())["status"]
+        if (file := self.folder / f"{job.digest}.json").exists():
+            status = json.loads(file.read_text(encoding="utf-8"))["status"]
         if status is None:
             return False
-        if status == "ok":
-            self.summary.done_before += 1
-        else:
-            self.summary.failed_before += 1
+        self.summary.done_before += status == "ok"
+        self.summary.failed_before += status != "ok"
         self._bar.update()
         return True
 
@@ -196,19 +195,16 @@ class Runner:
         results.write(self.path, record)
         job, lock = self._running.pop(future)
         _release(lock)
-        if record["status"] == "ok":
-            self.summary.done += 1
-        else:
-            self.summary.failed += 1
+        self.summary.done += record["status"] == "ok"
+        self.summary.failed += record["status"] != "ok"
+        if record["status"] != "ok":
             tqdm.write(f"failed: {job}: {record['error']}", file=sys.stderr)
         self._bar.update()
 
     def _release_all(self) -> None:
         for _, lock in self._running.values():
             _release(lock)
-        self._running.clear()
-        folder = results.folder_of(self.path)
-        for left in folder.glob("*.lock"):  # of processes that were killed after their record
+        for left in self.folder.glob("*.lock"):  # of processes killed after their record
             if left.with_suffix(".json").exists():
                 left.unlink(missing_ok=True)
 
@@ -227,18 +223,3 @@ def _release(lock: FileLock) -> None:
     with suppress(OSError):
         Path(lock.lock_file).unlink()
     lock.release()
-
-
-def _writable_folder(path: Path) -> Path:
-    """Make the folder of records; raise ValueError or OSError if results cannot be written."""
-    if not path.parent.is_dir():
-        raise ValueError(f"the results file cannot be written: there is no folder {path.parent}.")
-    if path.exists() and not path.is_file():
-        raise ValueError(f"the results file {path} is not a file.")
-    folder = results.folder_of(path)
-    try:
-        folder.mkdir(exist_ok=True)
-        (folder / "export.lock").touch()
-    except OSError as error:
-        raise OSError(f"results cannot be written into {folder}: {error.strerror}.") from error
-    return folder

@@ -1,9 +1,4 @@
-"""Speed of the captured training step on a GPU beside the eager masked dense network.
-
-The two take turns of some steps in a row on the same device; medians are compared.
-"""
-
-from __future__ import annotations
+"""Speed of the captured training step on a GPU beside the eager masked dense network."""
 
 import sys
 from collections.abc import Callable
@@ -18,8 +13,6 @@ from dsn_sktime.network import DSNNetwork
 from dsn_sktime.training.adam import Adam
 from dsn_sktime.training.captured_step import CapturedStep, CudaGraphs, Graphs
 
-__all__ = ["CASE", "SKIPPED", "compare", "measure"]
-
 # Batch size, variates, time steps.
 CASE = (16, 1, 300)
 SKIPPED = (
@@ -33,16 +26,8 @@ _STEPS_IN_A_ROW = 20
 def measure(n_repeats: int = 15) -> dict[str, Any] | None:
     """Time training steps of both networks on the current CUDA device.
 
-    Parameters
-    ----------
-    n_repeats : int, default=15
-        Timed turns of each.
-
-    Returns
-    -------
-    dict or None
-        "machine" and "rows", the one row being that of :func:`compare`. None, after a
-        sentence on stderr, where torch sees no GPU.
+    Return "machine" and "rows", the one row being that of :func:`compare`; None, after a sentence
+    on stderr, where torch sees no GPU.
     """
     if not torch.cuda.is_available():
         print(SKIPPED, file=sys.stderr)
@@ -66,23 +51,9 @@ def compare(
     case: tuple[int, int, int],
     n_repeats: int,
 ) -> dict[str, float]:
-    """Time the captured step and the eager masked dense one in turns.
+    """Time the captured step and the eager masked dense one alternately, for a case (B, m, L).
 
-    Parameters
-    ----------
-    device : torch.device
-    graphs : Graphs
-        What the step is captured by.
-    synchronize : callable
-        Waits until the device has done all that was launched.
-    case : (B, m, L)
-    n_repeats : int
-        Timed turns of each.
-
-    Returns
-    -------
-    dict
-        "B", "m", "L", steps per second "captured_per_s" and "dense_per_s", "ratio".
+    Return "B", "m", "L", steps per second "captured_per_s" and "dense_per_s", and "ratio".
     """
     steps = _steps(device, graphs, case)
     seconds = median_seconds(*steps, n_repeats, _STEPS_IN_A_ROW, synchronize)

@@ -1,24 +1,14 @@
 """The same network with the authors' arithmetic: 0/1 masks over dense convolutions."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dsn_sktime.network import DSNNetwork
 
-__all__ = ["MaskedDenseNetwork", "train_step"]
-
 
 class MaskedDenseNetwork(nn.Module):
-    """Copy of a DSNNetwork made of ``torch.nn`` layers.
-
-    Parameters
-    ----------
-    network : DSNNetwork
-        With replicated padding, the paper's.
-    """
+    """Copy of a DSNNetwork with replicated padding, the paper's, made of ``torch.nn`` layers."""
 
     def __init__(self, network: DSNNetwork) -> None:
         super().__init__()
@@ -44,7 +34,7 @@ class MaskedDenseNetwork(nn.Module):
         self.n_pool = network.head.n_pool
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, m, L) to scores (B, c)."""
+        """Map (B, m, L) to logits (B, c)."""
         for block in self.blocks:
             x = block(x)
         x = F.adaptive_avg_pool1d(x, self.n_pool)

@@ -1,11 +1,8 @@
 """Speed of the sparse engine beside masked dense convolutions, in one run.
 
-The two take turns of a few steps in a row, so that both see the same machine, and each
-its own data in the caches as in training; medians are compared. What bounds the engine and
-how it grows is measured the same way: see :func:`figures`.
+Timings are interleaved and medians compared. What bounds the engine and how it grows is
+measured the same way: see :func:`figures`.
 """
-
-from __future__ import annotations
 
 import argparse
 import json
@@ -30,8 +27,6 @@ from dsn_sktime.network import DSNNetwork
 from dsn_sktime.runtime import compute_threads
 from dsn_sktime.training.adam import Adam
 
-__all__ = ["CASES", "add_parser", "figures", "measure", "rockets"]
-
 # Batch size, variates, time steps.
 CASES = ((16, 1, 96), (16, 1, 500), (16, 9, 128), (3, 1, 250))
 _N_CLASSES = 3
@@ -43,59 +38,43 @@ _STEPS_IN_A_ROW = 5
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Add the command to those of ``python -m dsn_sktime.benchmarking``."""
     command = commands.add_parser("speed", help="the sparse engine beside masked dense torch")
-    command.add_argument("--repeats", type=int, default=15, help="timed turns of each (15)")
-    command.add_argument(
-        "--rocket", action="store_true", help="compare predictions with sktime's ROCKETs as well"
-    )
-    command.add_argument(
-        "--limits",
-        action="store_true",
-        help="measure start-up and the memory of large panels as well, which takes minutes",
-    )
-    command.add_argument(
-        "--device",
-        choices=("cpu", "cuda"),
-        default="cpu",
-        help="cuda: the captured training step beside the eager masked dense one (cpu)",
-    )
-    command.add_argument("--json", type=Path, help="write the results to this file as well")
+    option, path = command.add_argument, "write the results to this file as well"
+    option("--repeats", type=int, default=15, help="timed turns of each (15)")
+    rocket = "compare predictions with sktime's ROCKETs as well"
+    option("--rocket", action="store_true", help=rocket)
+    limits = "measure start-up and the memory of large panels as well, which takes minutes"
+    option("--limits", action="store_true", help=limits)
+    device = "cuda: the captured training step beside the eager masked dense one (cpu)"
+    option("--device", choices=("cpu", "cuda"), default="cpu", help=device)
+    option("--json", type=Path, help=path)
     command.set_defaults(run=_run)
 
 
-def _run(chosen: argparse.Namespace) -> None:
-    if chosen.device == "cuda":
+def _run(args: argparse.Namespace) -> None:
+    if args.device == "cuda":
         result = cuda.measure()
         if result is not None:
             print(json.dumps(result, indent=2))
         return
     thread_counts = tuple(sorted({1, os.cpu_count() or 1}))
-    result = measure(chosen.repeats, thread_counts)
-    result["figures"] = figures(chosen.repeats)
-    if chosen.rocket:
+    result = measure(args.repeats, thread_counts)
+    result["figures"] = figures(args.repeats)
+    if args.rocket:
         result["rockets"] = rockets()
-    if chosen.limits:
+    if args.limits:
         result["limits"] = startup_and_memory.measure()
     for table in ("rows", "figures", "rockets", "limits"):
         if table in result:
             print(pd.DataFrame(result[table]).round(2).to_string(index=False))
-    if chosen.json:
-        chosen.json.write_text(json.dumps(result, indent=2) + "\n")
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=2) + "\n")
 
 
 def measure(n_repeats: int, thread_counts: tuple[int, ...]) -> dict[str, Any]:
     """Time training steps and predictions of both networks.
 
-    Parameters
-    ----------
-    n_repeats : int
-        Timed turns of each.
-    thread_counts : tuple of int
-
-    Returns
-    -------
-    dict
-        "machine" and "rows", one row per case, task and thread count, with the median
-        milliseconds of both and their ratio.
+    Return "machine" and "rows", one row per case, task and thread count, with the median
+    milliseconds of both and their ratio.
     """
     before = torch.get_num_threads()
     rows = []
@@ -129,18 +108,7 @@ def _compared(
 
 
 def figures(n_repeats: int) -> list[dict[str, Any]]:
-    """Measure what the engine's speed and memory depend on, on one thread.
-
-    Parameters
-    ----------
-    n_repeats : int
-        Timed turns of each.
-
-    Returns
-    -------
-    list of dict
-        Rows with "figure" and "value".
-    """
+    """Measure what the engine's speed and memory depend on, on one thread, by "figure"."""
     length = _LONG[2]
     halved = (*_LONG[:2], length // 2)
     counted = count_flops(_networks(_LONG)[0], length)
@@ -182,10 +150,7 @@ def _convolution_rate(n_repeats: int) -> float:
 
 
 def _rate(run: Callable[[], object], n_each: int, n_repeats: int) -> float:
-    """Return the rate of multiply-adds on one thread, by that of a matrix product.
-
-    ``n_each`` are those of one of the series.
-    """
+    """Return the rate of ``n_each`` multiply-adds per series, by that of a matrix product."""
     n = 512
     left, right = torch.randn(n, n), torch.randn(n, n)
     with compute_threads(1):
@@ -203,10 +168,7 @@ def _steps_ratio(
     n_repeats: int,
 ) -> float:
     """Return the time of a training step by that of another."""
-    step, other_step = (
-        _training(case, sparsity)[0],
-        _training(other, other_sparsity)[0],
-    )
+    step, other_step = _training(case, sparsity)[0], _training(other, other_sparsity)[0]
     with compute_threads(1):
         seconds, other_seconds = median_seconds(step, other_step, n_repeats, _STEPS_IN_A_ROW)
     return seconds / other_seconds
@@ -224,17 +186,9 @@ def _state_ratio() -> float:
 
 
 def rockets(n_series: int = 100, n_steps: int = 300) -> list[dict[str, Any]]:
-    """Time the prediction of a series by DSN, MiniROCKET and ROCKET, all warmed up.
+    """Time the prediction of univariate series by DSN, MiniROCKET and ROCKET, all warmed up.
 
-    Parameters
-    ----------
-    n_series, n_steps : int
-        Of the univariate series that are predicted.
-
-    Returns
-    -------
-    list of dict
-        "classifier" and "ms" per series, the least of three predictions on all cores.
+    Return "classifier" and "ms" per series, the least of three predictions on all cores.
     """
     # Both are slow to import, and needed here only.
     from sktime.classification.kernel_based import RocketClassifier

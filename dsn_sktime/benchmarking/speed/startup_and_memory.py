@@ -1,10 +1,4 @@
-"""What a first fit waits for, and how much memory large panels take.
-
-Each is measured in a process of its own: what is imported, compiled or allocated before
-would count for nothing.
-"""
-
-from __future__ import annotations
+"""Start-up time of a first fit, and memory of large panels, each in a process of its own."""
 
 import json
 import subprocess
@@ -14,8 +8,6 @@ from typing import Any
 import numpy as np
 
 from dsn_sktime.benchmarking.speed.memory import PeakMemory
-
-__all__ = ["measure"]
 
 _START_UP = """
 import time
@@ -33,27 +25,18 @@ def fit_seconds():
 first = fit_seconds()
 print(first - fit_seconds())
 """
-_MEMORY = (
-    "from dsn_sktime.benchmarking.speed import startup_and_memory as own; own._print_memory({}, {})"
-)
+_MEMORY = "from dsn_sktime.benchmarking.speed import startup_and_memory as own; "
+_MEMORY += "own._print_memory({}, {})"
 _N_STARTS = 3
 
 
 def measure(n_series: int = 100_000, n_steps: int = 500) -> list[dict[str, Any]]:
-    """Measure start-up and memory.
+    """Measure start-up and memory; return rows with "figure" and "value".
 
-    Parameters
-    ----------
-    n_series, n_steps : int
-        Of the univariate float64 panel that is predicted, and a tenth of which is fitted.
-
-    Returns
-    -------
-    list of dict
-        Rows with "figure" and "value": seconds that the first fit of a process takes longer
-        than its second, the least of three, torch and sktime imported before; and the highest
-        memory over what the process held before, in units of the panel as float32, None
-        where it cannot be told.
+    Start-up is the seconds that the first fit of a process takes longer than its second, the
+    least of three, torch and sktime imported before. Memory is the highest over what the process
+    held before, in float32 copies of the univariate float64 panel of ``n_series`` times
+    ``n_steps`` that is predicted, and of a tenth of it that is fitted; None where unknown.
     """
     starts = [float(_run(_START_UP)) for _ in range(_N_STARTS)]
     predicted, fitted = json.loads(_run(_MEMORY.format(n_series, n_steps)))
