@@ -178,7 +178,7 @@ def test_columns_are_known_by_name(path):
         ("accuracy", "nan", "accuracy must be a number in 0..1, found 'nan'"),
         ("accuracy", "2.0", "accuracy must be a number in 0..1, found '2.0'"),
         ("accuracy", "high", "accuracy must be a number in 0..1, found 'high'"),
-        ("accuracy", "", "accuracy is missing though status is 'ok'"),
+        ("accuracy", "", "accuracy is missing, status is 'ok'"),
         ("log_loss", "inf", "log_loss must be a number of at least 0"),
         ("fit_seconds", "-3", "fit_seconds must be a number of at least 0, found '-3'"),
         ("n_test", "many", "n_test must be an integer"),
@@ -189,7 +189,7 @@ def test_columns_are_known_by_name(path):
         ("status", "great", "status must be 'ok' or 'failed', found 'great'"),
         ("dataset", "", "dataset is missing"),
         ("started", "yesterday", "started must be like"),
-        ("job", "job0", "repeats job job0"),
+        ("job", "job0", "it repeats job job0"),
     ],
 )
 def test_a_value_edited_wrongly_is_refused_with_file_and_line(path, column, text, message):

@@ -29,7 +29,7 @@ from dsn_sktime.benchmarking.data import datasets
 from dsn_sktime.benchmarking.estimators import registry as estimators
 from dsn_sktime.benchmarking.run import evaluate, results
 from dsn_sktime.benchmarking.run.evaluate import metrics
-from dsn_sktime.benchmarking.run.jobs import Split, plan
+from dsn_sktime.benchmarking.run.jobs import Job, plan
 
 NAMES = ("One", "Two", "Three")
 
@@ -127,7 +127,6 @@ def test_rocket_runs(folder):
         import os, sys
         from pathlib import Path
         os.environ["NUMBA_DISABLE_JIT"] = "1"
-        from dataclasses import replace
         from dsn_sktime.benchmarking.data import datasets
         from dsn_sktime.benchmarking.estimators import registry as estimators
         from dsn_sktime.benchmarking.run import evaluate
@@ -136,7 +135,7 @@ def test_rocket_runs(folder):
         for name in ("rocket", "minirocket", "multirocket"):
             known = estimators.ESTIMATORS[name]
             settings = {**known.settings, "num_kernels": 84}
-            estimators.ESTIMATORS[name] = replace(known, settings=settings)
+            estimators.ESTIMATORS[name] = known._replace(settings=settings)
             (job,) = plan([datasets.find("One", Path(sys.argv[1]))], [name], [0])
             row = evaluate.run_job(job)
             assert (row["status"], row["error"]) == ("ok", None)
@@ -205,24 +204,28 @@ def test_the_longest_jobs_start_first(tmp_path):
     ]
 
 
+def job(fold=0, n_folds=0, seed=0):
+    return Job(None, "dsn", seed, fold, n_folds, 1, None, "{}", 0)
+
+
 def test_folds_hold_each_series_once_and_are_stratified(folder):
     series = datasets.load(datasets.find("One", folder))
     tests = []
     for fold in (1, 2, 3):
-        train, test = Split(fold, 3).rows(series, seed=4)
+        train, test = job(fold, 3, seed=4).rows(series)
         assert not set(train) & set(test)
         assert len(train) + len(test) == 14
         assert {*series.y[test]} == {"a", "b"}
         tests += test.tolist()
     assert sorted(tests) == list(range(14))
-    other = Split(1, 3).rows(series, seed=5)[1]
+    other = job(1, 3, seed=5).rows(series)[1]
     assert set(other) != set(tests[: len(other)])
-    assert Split(1, 3).name(4) == "fold1of3-seed4"
+    assert job(1, 3, seed=4).split == "fold1of3-seed4"
 
 
 def test_the_default_split_is_the_archives(folder):
     series = datasets.load(datasets.find("One", folder))
-    train, test = Split().rows(series, seed=0)
+    train, test = job().rows(series)
     assert (train.tolist(), test.tolist()) == (list(range(8)), list(range(8, 14)))
 
 

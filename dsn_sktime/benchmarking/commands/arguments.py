@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from dsn_sktime.benchmarking.data import datasets
 from dsn_sktime.benchmarking.run.jobs import Job
-from dsn_sktime.benchmarking.run.runner import Runner, Summary
+from dsn_sktime.benchmarking.run.runner import Runner
 
 _LARGEST = 2**32 - 1  # of a seed
 _DATA_PATH = """folder of NAME/NAME_TRAIN.ts and NAME/NAME_TEST.ts; missing data sets are fetched
@@ -66,30 +66,27 @@ def find_datasets(args: argparse.Namespace) -> list[datasets.Dataset]:
     return found
 
 
-def run_jobs(jobs: list[Job], path: Path, args: argparse.Namespace) -> Summary:
-    """Run jobs as the options of :func:`add_machine` say, and print a summary.
+def run_jobs(jobs: list[Job], path: Path, args: argparse.Namespace) -> bool:
+    """Run jobs as the options of :func:`add_machine` say, print counts, return if none failed.
 
     Raise what :meth:`dsn_sktime.benchmarking.run.runner.Runner.run` raises.
     """
     runner = Runner(path, args.workers, args.scheduler, args.retry_failed)
+    n = runner.counts
     try:
         runner.run(jobs)
     finally:
-        if any(vars(runner.summary).values()):
-            print(_describe(runner.summary, len(jobs), path))
-    return runner.summary
-
-
-def _describe(summary: Summary, n_jobs: int, path: Path) -> str:
-    parts = [f"{n_jobs} jobs: {summary.done} done, {summary.failed} failed"]
-    if summary.done_before or summary.failed_before:
-        parts.append(f"{summary.done_before} done and {summary.failed_before} failed before")
-    if summary.elsewhere:
-        parts.append(f"{summary.elsewhere} left to another process that is running them")
-    if left := n_jobs - sum(vars(summary).values()):
-        parts.append(f"{left} not run")
-    hint = " --retry-failed runs failed jobs again." if summary.failed_before else ""
-    return f"{', '.join(parts)}. Results: {path}.{hint}"
+        text = f"{len(jobs)} jobs: {n['done']} done, {n['failed']} failed"
+        if n["done before"] or n["failed before"]:
+            text += f", {n['done before']} done and {n['failed before']} failed before"
+        if n["elsewhere"]:
+            text += f", {n['elsewhere']} left to another process that is running them"
+        if left := len(jobs) - n.total():
+            text += f", {left} not run"
+        hint = " --retry-failed runs failed jobs again." if n["failed before"] else ""
+        if n.total():
+            print(f"{text}. Results: {path}.{hint}")
+    return not n["failed"] + n["failed before"]
 
 
 def count_from(least: int) -> Callable[[str], int]:

@@ -58,5 +58,4 @@ def _run(args: argparse.Namespace) -> int:
         raise ValueError("--seeds with one number must be at least 1, found 0: it is a count.")
     found = arguments.find_datasets(args)
     jobs = plan(found, args.estimators, seeds, args.folds, args.n_jobs, args.epochs)
-    summary = arguments.run_jobs(jobs, args.results, args)
-    return int(summary.failed + summary.failed_before > 0)
+    return 0 if arguments.run_jobs(jobs, args.results, args) else 1

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterable, Sequence
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -39,16 +40,13 @@ def cost_table(datasets: Iterable[Dataset], estimators: Sequence[str]) -> pd.Dat
 
     Raise ValueError if an estimator is unknown or not a torch network.
     """
-    classifiers = {name: make(name, seed=0) for name in estimators}
-    rows = []
-    for dataset in datasets:
-        shape = {name: getattr(dataset, name) for name in _SHAPE}
-        for name, classifier in classifiers.items():
-            counted = costs(classifier, **shape)
-            if counted is None:
-                raise ValueError(f"estimator {name!r} is not a torch network: nothing to count.")
-            row = {"dataset": dataset.name, **shape, "estimator": name, **counted._asdict()}
-            rows.append(row)
+    classifiers, rows = {name: make(name, seed=0) for name in estimators}, []
+    for dataset, (name, classifier) in product(datasets, classifiers.items()):
+        shape = {column: getattr(dataset, column) for column in _SHAPE}
+        counted = costs(classifier, **shape)
+        if counted is None:
+            raise ValueError(f"estimator {name!r} is not a torch network: nothing to count.")
+        rows.append({"dataset": dataset.name, **shape, "estimator": name, **counted._asdict()})
     return pd.DataFrame(rows)
 
 
@@ -57,19 +55,19 @@ def to_markdown(table: pd.DataFrame) -> str:
 
     A cell holds parameters in thousands and multiply-adds in millions.
     """
-    names = table["estimator"].unique().tolist()
+    cells = table.assign(cell=_cells(table)).set_index("dataset")
+    names = table["estimator"].unique()
     lines = [["data set", "m", "L", "c", *names], ["---", *["---:"] * (3 + len(names))]]
-    for dataset, rows in table.groupby("dataset", sort=False):
-        cells = rows.set_index("estimator").loc[names]
-        lines.append([str(dataset), *map(str, cells[_SHAPE].iloc[0]), *_counts(cells)])
+    for dataset, rows in cells.groupby(level=0, sort=False):
+        lines.append([str(dataset), *map(str, rows[_SHAPE].iloc[0]), *rows["cell"]])
     means = table.groupby("estimator")[["n_parameters", "multiply_adds"]].mean().loc[names]
-    lines.append(["**mean**", "", "", "", *_counts(means)])
+    lines.append(["**mean**", "", "", "", *_cells(means)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def _counts(cells: pd.DataFrame) -> list[str]:
-    thousands, millions = cells["n_parameters"] / 1e3, cells["multiply_adds"] / 1e6
-    return [f"{a:,.1f} K, {b:,.1f} M" for a, b in zip(thousands, millions, strict=True)]
+def _cells(counts: pd.DataFrame) -> list[str]:
+    pairs = zip(counts["n_parameters"], counts["multiply_adds"], strict=True)
+    return [f"{a / 1e3:,.1f} K, {b / 1e6:,.1f} M" for a, b in pairs]
 
 
 def _tables(args: argparse.Namespace) -> None:

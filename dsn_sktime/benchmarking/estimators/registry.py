@@ -2,16 +2,15 @@
 
 import json
 import re
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sktime.classification.base import BaseClassifier
 
 _ROCKET = "dsn_sktime.benchmarking.estimators.rocket:RocketRidge"
-_HYDRA = "dsn_sktime.benchmarking.estimators.hydra:AeonClassifier"
+_AEON = "dsn_sktime.benchmarking.estimators.hydra:AeonClassifier"
 _DSN = "dsn_sktime:DSNClassifier"
 _PAPER = f"{_DSN}.paper"
 _OSCNN = "dsn_sktime:OSCNNClassifier"
@@ -21,11 +20,11 @@ _DEEP = "sktime.classification.deep_learning"
 _NO_GROUPS = {"n_kernel_groups": 1, "n_filters": 141, "n_bottleneck": 47}
 
 # As published: 8 features of each kernel, 50,000 in all.
+_MULTIHYDRA = {"name": "MultiRocketHydraClassifier"}
 _MULTIROCKET = {"transform": "multirocket", "num_kernels": 6250}
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A classifier that the benchmark knows.
 
     ``path`` is the ``module:factory`` that makes it, ``settings`` its arguments, ``about`` a
@@ -34,7 +33,7 @@ class Entry:
     """
 
     path: str
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = {}
     about: str = ""
     argmax: bool = True
 
@@ -57,15 +56,13 @@ ESTIMATORS = {
     "rocket": Entry(_ROCKET, {"transform": "rocket"}, "ROCKET, 10,000 kernels"),
     "minirocket": Entry(_ROCKET, {"transform": "minirocket"}, "MiniROCKET"),
     "multirocket": Entry(_ROCKET, _MULTIROCKET, "MultiROCKET, 6,250 kernels"),
-    "hydra": Entry(_HYDRA, {"name": "HydraClassifier"}, "Hydra, of aeon"),
-    "multirocket-hydra": Entry(
-        _HYDRA, {"name": "MultiRocketHydraClassifier"}, "MultiROCKET-Hydra, of aeon"
-    ),
+    "hydra": Entry(_AEON, {"name": "HydraClassifier"}, "Hydra, of aeon"),
+    "multirocket-hydra": Entry(_AEON, _MULTIHYDRA, "MultiROCKET-Hydra, of aeon"),
     "inceptiontime": Entry(
-        f"{_DEEP}.inceptiontime:InceptionTimeClassifierTorch", {}, "one InceptionTime network"
+        f"{_DEEP}:InceptionTimeClassifierTorch", {}, "one InceptionTime network"
     ),
-    "resnet": Entry(f"{_DEEP}.resnet:ResNetClassifierTorch", {}, "ResNet"),
-    "fcn": Entry(f"{_DEEP}.fcn:FCNClassifierTorch", {}, "fully convolutional network"),
+    "resnet": Entry(f"{_DEEP}:ResNetClassifierTorch", {}, "ResNet"),
+    "fcn": Entry(f"{_DEEP}:FCNClassifierTorch", {}, "fully convolutional network"),
     "1nn-dtw": Entry(
         "sktime.classification.distance_based:KNeighborsTimeSeriesClassifier",
         {"n_neighbors": 1, "distance": "dtw"},
@@ -83,10 +80,8 @@ def entry(name: str) -> Entry:
         return Entry(name, argmax=False)
     nearest = get_close_matches(name, ESTIMATORS, n=1)
     meant = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    raise ValueError(
-        f"unknown estimator {name!r}.{meant} Known are {', '.join(ESTIMATORS)}, and any "
-        "classifier as module:factory."
-    )
+    known = f"Known are {', '.join(ESTIMATORS)}, and any classifier as module:factory."
+    raise ValueError(f"unknown estimator {name!r}.{meant} {known}")
 
 
 def make(name: str, seed: int, n_jobs: int = 1, n_epochs: int | None = None) -> BaseClassifier:
@@ -100,15 +95,12 @@ def make(name: str, seed: int, n_jobs: int = 1, n_epochs: int | None = None) -> 
     try:
         classifier = resolve_name(known.path)(**known.settings)
     except Exception as error:  # whatever a module of someone else raises
-        raise ValueError(
-            f"estimator {name!r} cannot be made ({type(error).__name__}: {error}). A "
-            "module:factory must be importable and take no arguments."
-        ) from error
+        reason = f"estimator {name!r} cannot be made ({type(error).__name__}: {error})"
+        hint = "A module:factory must be importable and take no arguments."
+        raise ValueError(f"{reason}. {hint}") from error
     if not isinstance(classifier, BaseClassifier):
-        raise ValueError(
-            f"estimator {name!r} must make an sktime classifier, found "
-            f"{type(classifier).__name__}. Wrap a scikit-learn one in an sktime pipeline."
-        )
+        found = f"found {type(classifier).__name__}. Wrap a scikit-learn one in an sktime pipeline"
+        raise ValueError(f"estimator {name!r} must make an sktime classifier, {found}.")
     own = classifier.get_params(deep=False)
     wanted = {"n_jobs": n_jobs, _epochs_name(own): n_epochs}
     wanted = {name: value for name, value in wanted.items() if name in own and value is not None}

@@ -4,16 +4,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from dsn_sktime.benchmarking.report import figures, tables
-from dsn_sktime.benchmarking.report.comparison import (
-    Comparison,
-    collect,
-    did_you_mean,
-    protocols,
-    resolve,
-    split_runs,
-)
-from dsn_sktime.benchmarking.report.formatting import count, list_numbers, one_line
+from dsn_sktime.benchmarking.report import comparison, figures, tables
+from dsn_sktime.benchmarking.report.comparison import Comparison, protocols
+from dsn_sktime.benchmarking.report.formatting import count, numbers, one_line
 from dsn_sktime.benchmarking.report.page import Page, Section, Table
 from dsn_sktime.benchmarking.report.published import Published
 from dsn_sktime.statistics import average_ranks, cliques, wilcoxon_holm
@@ -36,22 +29,21 @@ def build(
     """
     present = list(dict.fromkeys(protocols(results)))
     protocol = protocol or ("default" if "default" in present else present[0])
-    if protocol not in present:
-        raise ValueError(f"unknown protocol {protocol!r}. {did_you_mean(protocol, present)}")
+    comparison.resolve(protocol, present, "protocol")
     if protocol != "default" and any(len(one.accuracy) for one in published):
         raise ValueError(
             f"published accuracies are on the default splits, found runs of the protocol "
             f"{protocol}. Leave out --published, or give --split default."
         )
-    runs, failed = split_runs(results, protocol)
+    runs, failed = comparison.split_runs(results, protocol)
     if runs.empty:
         raise ValueError(
             f"none of the {len(failed)} runs of the protocol {protocol} succeeded. The first "
             f"failed with: {one_line(failed['error'].iloc[0])}"
         )
-    compared = collect(runs, published, estimators)
+    compared = comparison.collect(runs, published, estimators)
     names = list(compared.accuracy.columns)
-    reference = names[0] if reference is None else resolve(reference, names)
+    reference = names[0] if reference is None else comparison.resolve(reference, names)
     means = [one for one in published if len(one.means)]
     found = sections(compared, failed, reference, means)
     if others := ", ".join(sorted({*present} - {protocol})):
@@ -150,7 +142,7 @@ def _provenance(compared: Comparison) -> Section:
     split = "the archive's own split into training and test series"
     lines = [
         f"Splits: {split if protocol == 'default' else f'{protocol} resamples'}. "
-        f"Seeds: {list_numbers(runs['seed'])}. Runs: {len(runs)}, from "
+        f"Seeds: {numbers(runs['seed'])}. Runs: {len(runs)}, from "
         f"{runs['started'].min()} to {runs['started'].max()}.",
         f"Machine: {'; '.join(sorted(set(runs['host']) - {''})) or 'not known'}.",
         f"Versions: {tables.versions(runs)}.",

@@ -1,7 +1,7 @@
 """Measured and published accuracies: one per data set and estimator."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -9,9 +9,8 @@ import pandas as pd
 
 from dsn_sktime.benchmarking.report.published import Published
 
+# Columns that identify a run.
 RUN = ["dataset", "label", "seed", "split"]
-"""Columns that identify a run."""
-
 # Parameters that do not make another estimator: the seed has a column of its own, and
 # results do not depend on the others.
 _NEUTRAL = ("random_state", "n_jobs", "verbose", "device")
@@ -20,11 +19,10 @@ _DECIMALS = 6
 
 
 class Comparison(NamedTuple):
-    """Accuracies to compare.
+    """Successful runs, and mean accuracies by data set (row) and estimator (column).
 
-    ``runs`` are successful results, with the column "label" of the estimator. ``accuracy`` is
-    the mean over the runs of a data set (row) and an estimator (column), NaN where there is none;
-    its columns are the labels in ``measured`` and ``published``.
+    The columns are the labels in ``measured``, over the runs of that "label", and ``published``;
+    an accuracy is NaN where there is none.
     """
 
     runs: pd.DataFrame
@@ -50,22 +48,20 @@ def estimator_labels(results: pd.DataFrame) -> pd.Series:
     that differ, so that their results are not averaged.
     """
     labels = results["estimator"].astype(str)
-    parameters = results["parameters"].map(_shaping_parameters)
+    parameters = results["parameters"].map(
+        lambda text: {
+            key: value
+            for key, value in json.loads(text).items()
+            if key.split("__")[-1] not in _NEUTRAL
+        }
+    )
     for _, rows in parameters.groupby(labels):
-        distinct = list({json.dumps(p, sort_keys=True): p for p in rows}.values())
-        keys = sorted({key for p in distinct for key in p})
-        differing = [key for key in keys if len({json.dumps(p.get(key)) for p in distinct}) > 1]
-        if differing:
-            labels[rows.index] += rows.map(lambda p, keys=differing: f" ({_listed(p, keys)})")
+        table = pd.DataFrame([{key: json.dumps(p[key]) for key in p} for p in rows], rows.index)
+        differing = sorted(name for name in table if table[name].nunique(dropna=False) > 1)
+        for row in rows.index if differing else []:
+            listed = ", ".join(f"{name}={rows[row].get(name)}" for name in differing)
+            labels[row] += f" ({listed})"
     return labels
-
-
-def _shaping_parameters(text: str) -> dict[str, object]:
-    return {k: v for k, v in json.loads(text).items() if k.split("__")[-1] not in _NEUTRAL}
-
-
-def _listed(parameters: dict[str, object], keys: Iterable[str]) -> str:
-    return ", ".join(f"{key}={parameters.get(key)}" for key in keys)
 
 
 def protocols(results: pd.DataFrame) -> pd.Series:
@@ -87,9 +83,8 @@ def collect(
 ) -> Comparison:
     """Put measured and published accuracies side by side, on the data sets that were measured.
 
-    ``estimators`` are those to compare, in this order; all, in the order of the files, if empty.
-    A published one may be given without its note, "ROCKET" for "ROCKET (published, mean of 10
-    runs)". Raise ValueError if one is unknown, or none of them was measured.
+    ``estimators`` are those to compare, in this order, all if empty; a published one may be given
+    without its note. Raise ValueError if one is unknown, or none of them was measured.
     """
     measured = list(dict.fromkeys(runs["label"]))
     mean = runs.groupby(["dataset", "label"])["accuracy"].mean().unstack("label")
@@ -108,13 +103,11 @@ def collect(
 
 def unique_names(names: list[str]) -> list[str]:
     """Add a number to a repeated name, such as one classifier in two files."""
-    return [
-        name if name not in names[:place] else f"{name} [{names[:place].count(name) + 1}]"
-        for place, name in enumerate(names)
-    ]
+    repeats = [names[:place].count(name) for place, name in enumerate(names)]
+    return [f"{name} [{n + 1}]" if n else name for name, n in zip(names, repeats, strict=True)]
 
 
-def resolve(name: str, labels: Sequence[str]) -> str:
+def resolve(name: str, labels: Sequence[str], kind: str = "estimator") -> str:
     """Return the label that is ``name``, or is so without the note of a published one.
 
     Raise ValueError if there is none, or more than one.
@@ -122,14 +115,9 @@ def resolve(name: str, labels: Sequence[str]) -> str:
     exact = [label for label in labels if label == name]
     found = exact or [label for label in labels if label.split(" (published")[0] == name]
     if not found:
-        raise ValueError(f"unknown estimator {name!r}. {did_you_mean(name, labels)}")
+        nearest = get_close_matches(name, labels, n=1, cutoff=0.4)
+        hint = f"Did you mean {nearest[0]!r}? " if nearest else ""
+        raise ValueError(f"unknown {kind} {name!r}. {hint}There are: {', '.join(labels)}.")
     if len(found) > 1:
-        raise ValueError(f"estimator {name!r} may be each of {found}. Give one of them in full.")
+        raise ValueError(f"{kind} {name!r} may be each of {found}. Give one of them in full.")
     return found[0]
-
-
-def did_you_mean(name: str, names: Sequence[str]) -> str:
-    """List the names there are, the nearest first."""
-    nearest = get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f"Did you mean {nearest[0]!r}? " if nearest else ""
-    return f"{hint}There are: {', '.join(names)}."

@@ -6,7 +6,7 @@ from functools import partial
 import pandas as pd
 
 from dsn_sktime.benchmarking.report.comparison import Comparison, unique_names
-from dsn_sktime.benchmarking.report.formatting import count, format_number, percent
+from dsn_sktime.benchmarking.report.formatting import count, number
 from dsn_sktime.benchmarking.report.page import Figure, draw
 from dsn_sktime.plotting import comparison as plots
 from dsn_sktime.statistics import average_ranks, wins_ties_losses
@@ -49,7 +49,7 @@ def pairwise(compared: Comparison, reference: str, place: int, name: str) -> Fig
         lambda ax: plots.plot_pairwise(drawn, x, y, ax, published),
         f"Scatter plot of accuracies: {name} against {reference}, {counted}.",
         f"{name} against {reference}: {counted} on {count(len(pair), 'data set')}; mean "
-        f"{percent(pair[name].mean())} against {percent(pair[reference].mean())} %.",
+        f"{100 * pair[name].mean():.1f} against {100 * pair[reference].mean():.1f} %.",
         (3.6, 3.6),
         wide=False,
     )
@@ -66,7 +66,7 @@ def _cost(column: str, known: pd.DataFrame, n_all: int, n_datasets: int) -> Figu
     axis, digits = _COSTS[column]
     drawn, _ = _plain_names(known.rename(columns={column: f"{axis} (mean)"}))
     listed = ", ".join(
-        f"{name} {percent(row['accuracy'])} % at {format_number(row[column], digits)}"
+        f"{name} {100 * row['accuracy']:.1f} % at {number(row[column], digits)}"
         for name, row in known.iterrows()
     )
     return draw(
@@ -83,7 +83,7 @@ def _cost(column: str, known: pd.DataFrame, n_all: int, n_datasets: int) -> Figu
 
 def settings(common: pd.DataFrame) -> Figure:
     """Draw the accuracies by setting of a study."""
-    means = "; ".join(f"{label} {percent(mean)} %" for label, mean in common.mean().items())
+    means = "; ".join(f"{label} {100 * mean:.1f} %" for label, mean in common.mean().items())
     return draw(
         "accuracy",
         partial(plots.plot_settings, _plain_names(common)[0]),

@@ -5,17 +5,12 @@ import pandas as pd
 MISSING = "\N{EN DASH}"
 
 
-def percent(share: float) -> str:
-    """Format a share in 0..1 in per cent, without the sign."""
-    return f"{100 * share:.1f}"
-
-
-def format_number(value: float, digits: int) -> str:
+def number(value: float, digits: int) -> str:
     """Format a number with a fixed count of decimals, or a dash if it is missing."""
     return MISSING if pd.isna(value) else f"{value:,.{digits}f}"
 
 
-def list_numbers(values: pd.Series) -> str:
+def numbers(values: pd.Series) -> str:
     """List the distinct whole numbers, or their range if there are more than four."""
     texts = [f"{value:,.0f}" for value in sorted(values.dropna().unique())]
     return ", ".join(texts) if len(texts) < 5 else f"{texts[0]} to {texts[-1]}"
@@ -26,6 +21,6 @@ def count(n: int, noun: str) -> str:
     return f"{n} {noun if n == 1 else noun + 's'}"
 
 
-def one_line(message: object) -> str:
+def one_line(message: str) -> str:
     """Shorten a message and remove its line breaks."""
-    return " ".join(str(message).split())[:300] or "no message"
+    return " ".join(message.split())[:300] or "no message"

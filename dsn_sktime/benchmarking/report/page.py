@@ -26,19 +26,14 @@ class Table(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A picture, its content in words, and how to read it; small ones stand side by side."""
+    """A picture as address and as PNG, its content in words, and how to read it."""
 
     name: str
     alt: str
     caption: str
-    svg: bytes
+    address: str
     png: bytes
     wide: bool
-
-    @property
-    def address(self) -> str:
-        """The picture itself as an address, so that a page needs no other file."""
-        return "data:image/svg+xml;base64," + b64encode(self.svg).decode()
 
 
 class Section(NamedTuple):
@@ -81,41 +76,36 @@ class Page(NamedTuple):
                 lines.append(f"![{_escaped(figure.alt)}](figures/{figure.name}.png)")
                 lines.append(_escaped(figure.caption))
             for table in section.tables:
-                lines += [_escaped(table.caption), self._markdown_table(table)]
+                header, cells = self._marked(table, "*", "**", "")
+                texts = np.vstack([table.cells.columns, table.cells]).astype(object)
+                marks = np.vstack([header, cells])
+                rows = [marks + np.vectorize(_escaped)(texts) + marks][0].tolist()
+                rules = ["---", *np.where(_is_text(table.cells), "---", "---:")[1:]]
+                drawn = [f"| {' | '.join(row)} |" for row in (rows[0], rules, *rows[1:])]
+                lines += [_escaped(table.caption), "\n".join(drawn)]
         return "\n\n".join(lines) + "\n"
-
-    def _markdown_table(self, table: Table) -> str:
-        published, best = self._marks(table)
-        marks = np.where(published, "*", "") + np.where(best, "**", "").astype(object)
-        cells = marks + table.cells.map(_escaped).to_numpy() + marks
-        stress = ["*" * (name in self.published) for name in table.cells]
-        names = [
-            f"{mark}{_escaped(name)}{mark}" for mark, name in zip(stress, table.cells, strict=True)
-        ]
-        rules = ["---", *np.where(_is_text(table.cells), "---", "---:")[1:]]
-        return "\n".join(f"| {' | '.join(row)} |" for row in (names, rules, *cells))
 
     def html(self, table: Table, identifier: str) -> str:
         """Return a table as HTML whose headers are buttons."""
-        published, best = self._marks(table)
-        classes = np.where(published, "published ", "") + np.where(best, "best ", "").astype(object)
-        classes = classes + np.where(_is_text(table.cells), "text", "")
-        styler = table.cells.style.hide(axis="index").format(html.escape)
-        styler.set_td_classes(pd.DataFrame(classes, table.cells.index, table.cells.columns))
-        text = dict(zip(table.cells, _is_text(table.cells), strict=True))
+        cells, (header, classes) = table.cells, self._marked(table, "published ", "best ", "text")
+        styler = cells.style.hide(axis="index").format(html.escape)
+        styler.set_td_classes(pd.DataFrame(classes, cells.index, cells.columns))
+        class_of = dict(zip(cells, header, strict=True))
+        button = '<button type="button" class="{}">{}</button>'.format
+        styler.format_index(lambda name: button(class_of[name], html.escape(name)), axis=1)
+        return styler.to_html(table_uuid=identifier)
 
-        def button(name: str) -> str:
-            style = "published " * (name in self.published) + "text" * text[name]
-            return f'<button type="button" class="{style}">{html.escape(name)}</button>'
-
-        return styler.format_index(button, axis=1).to_html(table_uuid=identifier)
-
-    def _marks(self, table: Table) -> tuple[np.ndarray, np.ndarray]:
-        """Return for each cell whether it was published, and whether it is to be stressed."""
+    def _marked(
+        self, table: Table, published: str, best: str, text: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return for each column and each cell the marks of what it is."""
         cells = table.cells
         rows, columns = cells.iloc[:, 0].isin(self.published), cells.columns.isin(self.published)
-        best = np.zeros(cells.shape, bool) if table.best is None else table.best
-        return rows.to_numpy()[:, None] | columns, best
+        is_published = rows.to_numpy()[:, None] | columns
+        is_best = np.zeros(cells.shape, bool) if table.best is None else table.best
+        texts = np.where(_is_text(cells), text, "").astype(object)
+        marks = np.where(is_published, published, "") + np.where(is_best, best, "").astype(object)
+        return np.where(columns, published, "") + texts, marks + texts
 
 
 def check_installed() -> None:
@@ -126,12 +116,7 @@ def check_installed() -> None:
 
 
 def draw(
-    name: str,
-    plot: Callable[[Any], object],
-    alt: str,
-    caption: str,
-    size: tuple[float, float],
-    wide: bool = True,
+    name: str, plot: Callable[..., Any], alt: str, caption: str, size: tuple, wide: bool = True
 ) -> Figure:
     """Draw on axes of ``size`` inches as SVG and as PNG, without pyplot and its settings."""
     import matplotlib as mpl
@@ -143,7 +128,8 @@ def draw(
         svg, png = io.BytesIO(), io.BytesIO()
         canvas.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
         canvas.savefig(png, format="png", dpi=130)
-    return Figure(name, alt, caption, svg.getvalue(), png.getvalue(), wide)
+    address = "data:image/svg+xml;base64," + b64encode(svg.getvalue()).decode()
+    return Figure(name, alt, caption, address, png.getvalue(), wide)
 
 
 def _is_text(cells: pd.DataFrame) -> list[bool]:

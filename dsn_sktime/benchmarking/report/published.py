@@ -8,10 +8,7 @@ import pandas as pd
 
 
 class Published(NamedTuple):
-    """Accuracies by data set (row) and classifier (column), or means by classifier (row).
-
-    One of the two is empty; labels of columns say that they are published.
-    """
+    """Accuracies by data set (row) and labelled classifier (column), or means; one is empty."""
 
     accuracy: pd.DataFrame
     means: pd.DataFrame
@@ -20,10 +17,10 @@ class Published(NamedTuple):
 def read_published(path: Path) -> Published:
     """Read published accuracies from a CSV file.
 
-    Either its first column is "dataset" and the others are classifiers, with notes such
-    as "(mean 10)", "(5-ens)" or "(fold 0)" in their names; or it has the column
-    "classifier" and others that start with "mean", over data sets it does not list. Raise
-    ValueError if the file has other columns, or entries that are no accuracies in 0..1.
+    Either its first column is "dataset" and the others are classifiers, with notes such as
+    "(mean 10)", "(5-ens)" or "(fold 0)" in their names; or it has the column "classifier" and
+    others that start with "mean", over data sets it does not list. Raise ValueError if the file
+    has other columns, or entries that are no accuracies in 0..1.
     """
     try:
         table = pd.read_csv(path, encoding="utf-8-sig")
@@ -33,8 +30,8 @@ def read_published(path: Path) -> Published:
         return Published(pd.DataFrame(), table)
     if len(table.columns) < 2 or table.columns[0] != "dataset":
         raise ValueError(
-            f"{path} must start with the column 'dataset' and have a column of accuracies for "
-            "each classifier, or have the columns 'classifier' and 'mean...', found "
+            f"{path} must start with the column 'dataset' and have a column of accuracies for each "
+            "classifier, or have the columns 'classifier' and 'mean...', found "
             f"{', '.join(map(str, table.columns))}."
         )
     given = table.set_index("dataset")
@@ -42,8 +39,7 @@ def read_published(path: Path) -> Published:
         raise ValueError(f"{path} must list each data set once, found {repeated[0]!r} again.")
     accuracy = given.apply(pd.to_numeric, errors="coerce")
     wrong = (accuracy.isna() & given.notna()) | (accuracy < 0) | (accuracy > 1)
-    if wrong.to_numpy().any():
-        dataset, classifier = wrong.stack()[lambda cells: cells].index[0]
+    for dataset, classifier in wrong.stack()[lambda cells: cells].index:
         found = f"{given[classifier].to_dict()[dataset]!r} of {classifier!r} on {dataset!r}"
         raise ValueError(f"{path} must hold accuracies in 0..1, found {found}.")
     return Published(accuracy.rename(columns=_label), pd.DataFrame())
@@ -52,7 +48,6 @@ def read_published(path: Path) -> Published:
 def _label(column: str) -> str:
     """Turn "ROCKET (mean 10)" into "ROCKET (published, mean of 10 runs)"."""
     name, _, note = column.strip().removesuffix(")").partition(" (")
-    note = re.sub(r"\bmean (\d+)", r"mean of \1 runs", note)
+    note = re.sub(r"\bmean (\d+)", r"mean of \1 runs", note.replace("fold 0", "1 run"))
     note = re.sub(r"\b(\d+)-ens\b", r"ensemble of \1", note)
-    note = re.sub(r"\bfold 0\b", "1 run", note)
     return f"{name} (published, {note})" if note else f"{name} (published)"

@@ -6,8 +6,8 @@ import pandas as pd
 
 from dsn_sktime.benchmarking.report import figures, tables
 from dsn_sktime.benchmarking.report.build import sections
-from dsn_sktime.benchmarking.report.comparison import Comparison, collect
-from dsn_sktime.benchmarking.report.formatting import count, list_numbers
+from dsn_sktime.benchmarking.report.comparison import Comparison, collect, split_runs
+from dsn_sktime.benchmarking.report.formatting import count, numbers
 from dsn_sktime.benchmarking.report.page import Page
 from dsn_sktime.statistics import average_ranks, wins_ties_losses
 
@@ -33,8 +33,7 @@ class Study(NamedTuple):
 STUDIES = {
     "sparsity": Study(
         "Sparsity",
-        "How sparse may the exploration regions be? Dense is the network without kernel groups "
-        "in which every weight is activated.",
+        "How sparse may the exploration regions be? Dense: no kernel groups, all weights active.",
         {
             "50 %": "dsn-sparsity50",
             "80 % (paper)": PAPER,
@@ -44,8 +43,7 @@ STUDIES = {
     ),
     "size": Study(
         "Width and depth",
-        "Does a wider or deeper network do better? Channels are those of a layer, over all "
-        "three kernel groups.",
+        "Does a wider or deeper network do better? Channels are those of all three kernel groups.",
         {
             "141 channels, 3 layers": "dsn-3layers",
             "141 channels, 4 layers (paper)": PAPER,
@@ -55,8 +53,8 @@ STUDIES = {
     ),
     "groups": Study(
         "Kernel groups",
-        "What do kernel groups gain? Without them each kernel may reach over all 39 taps, at "
-        "the same sparsity of 80 %, and so has more activated weights.",
+        "What do kernel groups gain? Without them each kernel may reach over all 39 taps, at the "
+        "same sparsity of 80 %, and so has more activated weights.",
         {"3 groups (paper)": PAPER, "no groups": "dsn-nogroups"},
     ),
     "fix": Study(
@@ -73,6 +71,17 @@ STUDIES = {
 }
 
 
+def split_by_setting(name: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return successes and failures with settings as labels; ValueError if the paper's has none."""
+    setting_of = {estimator: setting for setting, estimator in STUDIES[name].settings.items()}
+    parts = split_runs(rows, "default")
+    runs, failed = (part.assign(label=part["estimator"].map(setting_of)) for part in parts)
+    if (paper := setting_of[PAPER]) not in set(runs["label"]):
+        errors = [*failed.loc[failed["label"] == paper, "error"], "another process has its jobs."]
+        raise ValueError(f"the setting {paper!r} has no result yet: {errors[0]}")
+    return runs, failed
+
+
 def page(name: str, runs: pd.DataFrame, failed: pd.DataFrame) -> Page:
     """Return the page of a study, whose results have the column "label" of the setting."""
     study, compared = STUDIES[name], _collect(name, runs)
@@ -80,7 +89,7 @@ def page(name: str, runs: pd.DataFrame, failed: pd.DataFrame) -> Page:
     if n_common:
         found[0].figures.append(figures.settings(compared.common))
     lead = (
-        f"Epochs: {list_numbers(runs['n_epochs'])}; seeds: {list_numbers(runs['seed'])}; "
+        f"Epochs: {numbers(runs['n_epochs'])}; seeds: {numbers(runs['seed'])}; "
         f"{count(n_common, 'data set')} with an accuracy of every setting. The paper trains "
         "1,000 epochs: fewer, on few data sets, show how the study works, not its answer."
     )

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import time
 import warnings
 from collections.abc import Iterator
@@ -15,13 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import (
-    accuracy_score,
-    balanced_accuracy_score,
-    f1_score,
-    log_loss,
-    roc_auc_score,
-)
+from sklearn import metrics as sklearns
 from threadpoolctl import threadpool_limits
 
 from dsn_sktime._version import __version__
@@ -44,13 +39,14 @@ def run_job(job: Job) -> dict[str, Any]:
             warnings.simplefilter("ignore")
             _fill(record, job)
     except Exception as error:  # whatever a classifier may raise: the other jobs go on
-        record |= _failed(f"{type(error).__name__}: {error}")
+        message = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_ERROR]
+        record |= {"status": "failed", "error": message}
     return record
 
 
 def failure(job: Job, message: str) -> dict[str, Any]:
     """Return the record of a job that failed without a record of its own."""
-    return _identity(job) | _failed(message)
+    return _identity(job) | {"status": "failed", "error": message}
 
 
 def metrics(
@@ -63,49 +59,37 @@ def metrics(
     a class that the test labels lack. AUROC of more than two classes is the mean of each class
     against the rest.
     """
-    found = {
-        "accuracy": accuracy_score(y_true, labels),
-        "balanced_accuracy": balanced_accuracy_score(y_true, labels),
-        "f1_macro": f1_score(y_true, labels, average="macro"),
-        "log_loss": np.nan,
-        "auroc": np.nan,
-    }
-    n_tested = len(np.unique(y_true))
+    n_tested, auroc, loss = len(np.unique(y_true)), np.nan, np.nan
     if len(classes) > 1 and np.isin(y_true, classes).all():
-        found["log_loss"] = log_loss(y_true, probabilities, labels=classes)
+        loss = sklearns.log_loss(y_true, probabilities, labels=classes)
         if len(classes) == n_tested == 2:
-            found["auroc"] = roc_auc_score(y_true == classes[1], probabilities[:, 1])
+            auroc = sklearns.roc_auc_score(y_true == classes[1], probabilities[:, 1])
         elif len(classes) == n_tested:
-            found["auroc"] = roc_auc_score(y_true, probabilities, labels=classes, multi_class="ovr")
-    return {name: float(value) for name, value in found.items()}
-
-
-def _failed(message: str) -> dict[str, str]:
-    return {"status": "failed", "error": " ".join(message.split())[:_LONGEST_ERROR]}
+            auroc = sklearns.roc_auc_score(y_true, probabilities, labels=classes, multi_class="ovr")
+    return {
+        "accuracy": float(sklearns.accuracy_score(y_true, labels)),
+        "balanced_accuracy": float(sklearns.balanced_accuracy_score(y_true, labels)),
+        "f1_macro": float(sklearns.f1_score(y_true, labels, average="macro")),
+        "log_loss": float(loss),
+        "auroc": float(auroc),
+    }
 
 
 def _identity(job: Job) -> dict[str, Any]:
     """Return a record of what is known before a job runs."""
     parameters = json.loads(job.parameters)
-    return dict.fromkeys(COLUMNS) | {
-        "dataset": job.dataset.name,
-        "estimator": job.estimator,
-        "seed": job.seed,
-        "split": job.split.name(job.seed),
-        "parameters": job.parameters,
-        "job": job.digest,
-        "n_epochs": parameters.get("n_epochs", parameters.get("num_epochs")),
-        "n_jobs": job.n_jobs,
-        "versions": _versions(),
-        "host": _host(),
-        "started": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-    }
+    record = dict.fromkeys(COLUMNS) | _environment()
+    record |= {"dataset": job.dataset.name, "estimator": job.estimator, "job": job.digest}
+    record |= {"seed": job.seed, "split": job.split, "parameters": job.parameters}
+    record["n_epochs"] = parameters.get("n_epochs", parameters.get("num_epochs"))
+    started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return record | {"n_jobs": job.n_jobs, "started": started}
 
 
 def _fill(record: dict[str, Any], job: Job) -> None:
     """Run the job and fill its record as far as it gets."""
     series, m = load(job.dataset), job.dataset.n_variates
-    train, test = job.split.rows(series, job.seed)
+    train, test = job.rows(series)
     X, y, X_test = series.take(train), series.y[train], series.take(test)
     longest = X.shape[2] if isinstance(X, np.ndarray) else max(map(len, X))
     record |= {"n_train": len(train), "n_test": len(test), "n_variates": m}
@@ -154,16 +138,13 @@ def _warm_up(estimator: str, n_variates: int) -> None:
 
 
 @cache
-def _versions() -> str:
-    found = {name: version(name) for name in _PACKAGES}
-    return json.dumps({"dsn_sktime": __version__, "python": platform.python_version(), **found})
-
-
-@cache
-def _host() -> str:
+def _environment() -> dict[str, str]:
+    """Return the columns of versions and machine."""
+    versions = {"dsn_sktime": __version__, "python": platform.python_version()}
+    versions |= {name: version(name) for name in _PACKAGES}
     processor, cpuinfo = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        models = [one for one in cpuinfo.read_text().splitlines() if one.startswith("model name")]
-        processor = models[0].partition(":")[2].strip() if models else processor
+    if cpuinfo.is_file() and (model := re.search(r"model name\s*: (.+)", cpuinfo.read_text())):
+        processor = model[1]
     gpu = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
-    return ", ".join([processor, f"{os.cpu_count()} cores", *gpu])
+    host = ", ".join([processor, f"{os.cpu_count()} cores", *gpu])
+    return {"versions": json.dumps(versions), "host": host}

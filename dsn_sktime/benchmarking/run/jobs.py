@@ -14,51 +14,45 @@ from dsn_sktime.benchmarking.estimators.registry import make, n_epochs_of, param
 
 
 @dataclass(frozen=True)
-class Split:
-    """The archive's split, or fold number ``fold`` of ``n_folds``, counted from 1."""
-
-    fold: int = 0
-    n_folds: int = 0
-
-    def name(self, seed: int) -> str:
-        """Return the name in the results."""
-        return f"fold{self.fold}of{self.n_folds}-seed{seed}" if self.n_folds else "default"
-
-    def rows(self, series: Series, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return row numbers of training and test series; the seed shuffles stratified folds."""
-        if self.n_folds:
-            folds = StratifiedKFold(self.n_folds, shuffle=True, random_state=seed)
-            return list(folds.split(series.y, series.y))[self.fold - 1]
-        return np.arange(series.n_train), np.arange(series.n_train, len(series.y))
-
-
-@dataclass(frozen=True)
 class Job:
     """What is run, and what identifies it.
 
-    ``estimator`` is a short name or ``module:factory``, ``n_epochs`` None for its own number,
-    ``parameters`` all of them as JSON, ``work`` a rough estimate of the time, for the order only.
+    ``estimator`` is a short name or ``module:factory``. ``fold`` of ``n_folds``, counted from 1,
+    is 0 of 0 for the archive's split; ``n_epochs`` None for the network's own number.
+    ``parameters`` are all of them as JSON, ``work`` a rough estimate of the time.
     """
 
     dataset: Dataset
     estimator: str
     seed: int
-    split: Split
+    fold: int
+    n_folds: int
     n_jobs: int
     n_epochs: int | None
     parameters: str
     work: float
 
     @property
+    def split(self) -> str:
+        """Name of the split in the results."""
+        return f"fold{self.fold}of{self.n_folds}-seed{self.seed}" if self.n_folds else "default"
+
+    @property
     def digest(self) -> str:
         """Hash of data set, estimator, seed, split and each parameter."""
-        split = self.split.name(self.seed)
-        parts = [self.dataset.name, self.estimator, json.loads(self.parameters), self.seed, split]
+        parameters = json.loads(self.parameters)
+        parts = [self.dataset.name, self.estimator, parameters, self.seed, self.split]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
-        split = self.split.name(self.seed)
-        return f"{self.dataset.name}, {self.estimator}, seed {self.seed}, {split}"
+        return f"{self.dataset.name}, {self.estimator}, seed {self.seed}, {self.split}"
+
+    def rows(self, series: Series) -> tuple[np.ndarray, np.ndarray]:
+        """Return row numbers of training and test series; the seed shuffles stratified folds."""
+        if self.n_folds:
+            folds = StratifiedKFold(self.n_folds, shuffle=True, random_state=self.seed)
+            return list(folds.split(series.y, series.y))[self.fold - 1]
+        return np.arange(series.n_train), np.arange(series.n_train, len(series.y))
 
 
 def plan(
@@ -73,10 +67,12 @@ def plan(
 
     Raise ValueError if an estimator cannot be made or no class has a series for each fold.
     """
-    made = {key: make(*key, n_jobs, n_epochs) for key in product(estimators, seeds)}
-    splits = [Split(fold + 1, n_folds) for fold in range(n_folds)] or [Split()]
-    jobs = []
-    for dataset, ((name, seed), classifier), split in product(datasets, made.items(), splits):
+    made = {
+        (name, seed): make(name, seed, n_jobs, n_epochs)
+        for name, seed in product(estimators, seeds)
+    }
+    folds, jobs = range(1, n_folds + 1) if n_folds else [0], {}
+    for dataset, ((name, seed), classifier), fold in product(datasets, made.items(), folds):
         if n_folds > dataset.largest_class:
             raise ValueError(
                 f"the largest class of data set {dataset.name!r} has {dataset.largest_class} "
@@ -86,7 +82,7 @@ def plan(
         size = dataset.n_train * dataset.series_length * dataset.n_variates
         work = (n_epochs_of(classifier) or 1) * n_networks * size
         parameters = parameters_json(classifier)
-        jobs.append(Job(dataset, name, seed, split, n_jobs, n_epochs, parameters, work))
+        job = Job(dataset, name, seed, fold, n_folds, n_jobs, n_epochs, parameters, work)
+        jobs[job.digest] = job
     # Data sets together where jobs take as long: the last one read is kept in memory.
-    unique = {job.digest: job for job in jobs}.values()
-    return sorted(unique, key=lambda job: (-job.work, job.dataset.name))
+    return sorted(jobs.values(), key=lambda job: (-job.work, job.dataset.name))

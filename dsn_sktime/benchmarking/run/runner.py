@@ -2,12 +2,12 @@
 
 import json
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,53 +23,32 @@ _KILLED = "The process of this job was killed, perhaps for want of memory."
 
 
 @dataclass
-class Summary:
-    """Numbers of jobs that ended in this run, that ended before, and that another process runs."""
-
-    done: int = 0
-    failed: int = 0
-    done_before: int = 0
-    failed_before: int = 0
-    elsewhere: int = 0
-
-
 class Runner:
     """Runs the jobs that have no result yet.
 
-    Parameters
-    ----------
-    path : Path
-        Results file; processes that share it share out the jobs.
-    n_workers : int, default=1
-        Processes; with 1 the jobs run in this one.
-    scheduler : str, optional
-        Address of a dask scheduler, on whose workers the jobs run instead.
-    retry_failed : bool, default=False
-        Whether jobs that failed before are run again.
+    Processes that share the results file ``path`` share out the jobs. With one worker they run
+    in this process, else in as many, or on the workers of the dask scheduler at an address.
+    ``counts`` says how many are "done", "failed", "done before", "failed before", or "elsewhere":
+    left to another process.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        n_workers: int = 1,
-        scheduler: str | None = None,
-        retry_failed: bool = False,
-    ) -> None:
-        self.path = path
-        self.folder = results.folder_of(path)
-        self.n_workers = n_workers
-        self.scheduler = scheduler
-        self.retry_failed = retry_failed
-        self.summary = Summary()
+    path: Path
+    n_workers: int = 1
+    scheduler: str | None = None
+    retry_failed: bool = False
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.folder = results.folder_of(self.path)
         self._running: dict[Future, tuple[Job, FileLock]] = {}
         self._suspects: list[Job] = []
         self._deaths: type[Exception] = BrokenProcessPool
 
     def run(self, jobs: Sequence[Job]) -> None:
-        """Run the jobs in their order, and count them in ``summary``.
+        """Run the jobs in their order.
 
-        Raise OSError if a record cannot be written, where those written before stay; ValueError
-        if results are malformed or there is no dask scheduler.
+        Raise OSError if a record cannot be written; ValueError if results are malformed or there
+        is no dask scheduler.
         """
         self._make_folder()
         table = results.read(self.path)
@@ -84,16 +63,18 @@ class Runner:
                 stack.callback(self._release_all)
                 executor = self._executor(stack)
                 # Whoever ran a job at first may have ended, or died, by the end.
-                self.summary.elsewhere = len(self._run(executor, self._run(executor, jobs)))
-                self._bar.update(self.summary.elsewhere)
+                elsewhere = self._run(executor, self._run(executor, jobs))
+                self.counts["elsewhere"] = len(elsewhere)
+                self._bar.update(len(elsewhere))
         finally:
             if any(self.folder.glob("*.json")):
                 results.export(self.path)
 
     def _make_folder(self) -> None:
         if not self.path.parent.is_dir():
-            missing = f"there is no folder {self.path.parent}"
-            raise ValueError(f"the results file cannot be written: {missing}.")
+            raise ValueError(
+                f"{self.path} cannot be written: there is no folder {self.path.parent}."
+            )
         if self.path.exists() and not self.path.is_file():
             raise ValueError(f"the results file {self.path} is not a file.")
         try:
@@ -115,14 +96,14 @@ class Runner:
         try:
             from dask.distributed import Client, KilledWorker
         except ImportError as error:
-            wanted = "dask.distributed: pip install 'dask[distributed]'"
-            raise ValueError(f"a dask scheduler needs {wanted}.") from error
+            raise ValueError(
+                "a dask scheduler needs dask: pip install dsn-sktime[dask]."
+            ) from error
         try:
             client = stack.enter_context(Client(self.scheduler, timeout="20s"))
         except (OSError, ValueError) as error:
-            raise ValueError(
-                f"there is no dask scheduler at {self.scheduler!r} ({error})."
-            ) from error
+            missing = f"there is no dask scheduler at {self.scheduler!r} ({error})."
+            raise ValueError(missing) from error
         self._deaths = KilledWorker
         cluster = client.get_executor(pure=False)
         return lambda: (cluster, max(sum(client.nthreads().values()), 1))
@@ -186,8 +167,7 @@ class Runner:
             status = json.loads(file.read_text(encoding="utf-8"))["status"]
         if status is None:
             return False
-        self.summary.done_before += status == "ok"
-        self.summary.failed_before += status != "ok"
+        self.counts["done before" if status == "ok" else "failed before"] += 1
         self._bar.update()
         return True
 
@@ -195,8 +175,7 @@ class Runner:
         results.write(self.path, record)
         job, lock = self._running.pop(future)
         _release(lock)
-        self.summary.done += record["status"] == "ok"
-        self.summary.failed += record["status"] != "ok"
+        self.counts["done" if record["status"] == "ok" else "failed"] += 1
         if record["status"] != "ok":
             tqdm.write(f"failed: {job}: {record['error']}", file=sys.stderr)
         self._bar.update()

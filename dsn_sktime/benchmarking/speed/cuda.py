@@ -33,13 +33,9 @@ def measure(n_repeats: int = 15) -> dict[str, Any] | None:
         print(SKIPPED, file=sys.stderr)
         return None
     device = torch.device("cuda", torch.cuda.current_device())
-    machine = {
-        "gpu": torch.cuda.get_device_name(device),
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda,
-        "tf32_convolutions": torch.backends.cudnn.allow_tf32,
-        "repeats": n_repeats,
-    }
+    machine = {"gpu": torch.cuda.get_device_name(device), "repeats": n_repeats}
+    machine |= {"torch": torch.__version__, "cuda": torch.version.cuda}
+    machine["tf32_convolutions"] = torch.backends.cudnn.allow_tf32
     row = compare(device, CudaGraphs(device), torch.cuda.synchronize, CASE, n_repeats)
     return {"machine": machine, "rows": [row]}
 
@@ -58,9 +54,8 @@ def compare(
     steps = _steps(device, graphs, case)
     seconds = median_seconds(*steps, n_repeats, _STEPS_IN_A_ROW, synchronize)
     captured, dense = (1 / each for each in seconds)
-    sizes = dict(zip(("B", "m", "L"), case, strict=True))
-    ratio = captured / dense
-    return {**sizes, "captured_per_s": captured, "dense_per_s": dense, "ratio": ratio}
+    row = {"captured_per_s": captured, "dense_per_s": dense, "ratio": captured / dense}
+    return dict(zip("BmL", case, strict=True)) | row
 
 
 def _steps(

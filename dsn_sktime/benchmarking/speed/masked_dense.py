@@ -59,6 +59,5 @@ def train_step(
 
 def _pointwise(weight: Tensor) -> nn.Conv1d:
     conv = nn.Conv1d(weight.shape[1], weight.shape[0], 1, bias=False)
-    with torch.no_grad():
-        conv.weight.copy_(weight[:, :, None])
+    conv.weight.data.copy_(weight[:, :, None])
     return conv

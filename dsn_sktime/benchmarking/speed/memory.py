@@ -22,33 +22,27 @@ class PeakMemory:
     risen: float | None = None
 
     def __enter__(self) -> "PeakMemory":
-        self._at_start = _status("VmRSS")
         with suppress(OSError):
             _RESET.write_text("5")
-        self._before = _high_water_mark()
+        self._at_start, self._before = _resident("VmRSS"), _resident("VmHWM")
         return self
 
     def __exit__(self, *exception: object) -> None:
-        after = _high_water_mark()
+        after = _resident("VmHWM")
         if after is not None and (_RESET.exists() or after > (self._before or 0)):
             self.megabytes = round(after, 1)
             self.risen = None if self._at_start is None else after - self._at_start
 
 
-def _high_water_mark() -> float | None:
+def _resident(name: str) -> float | None:
+    """Return resident memory in megabytes, now (VmRSS) or at its highest (VmHWM), if known."""
     if _STATUS.exists():
-        return _status("VmHWM")
+        found = re.search(rf"{name}:\s+(\d+) kB", _STATUS.read_text())
+        return int(found[1]) / 1024 if found else None
     with suppress(ImportError):  # not on Windows
         import resource
 
-        maximum = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return maximum / 2**20 if sys.platform == "darwin" else maximum / 1024
-    return None
-
-
-def _status(name: str) -> float | None:
-    """Return megabytes from the kernel's status of this process, None where it has none."""
-    with suppress(OSError):
-        found = re.search(rf"{name}:\s+(\d+) kB", _STATUS.read_text())
-        return int(found[1]) / 1024 if found else None
+        if name == "VmHWM":
+            maximum = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            return maximum / 2**20 if sys.platform == "darwin" else maximum / 1024
     return None

@@ -8,8 +8,10 @@ import argparse
 import json
 import os
 import platform
-import time
+import timeit
 from collections.abc import Callable
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,9 @@ from dsn_sktime.kernels import sparse_conv1d
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.runtime import compute_threads
 from dsn_sktime.training.adam import Adam
+
+_Call = Callable[[], object]
+_Case = tuple[int, int, int]
 
 # Batch size, variates, time steps.
 CASES = ((16, 1, 96), (16, 1, 500), (16, 9, 128), (3, 1, 250))
@@ -76,17 +81,15 @@ def measure(n_repeats: int, thread_counts: tuple[int, ...]) -> dict[str, Any]:
     Return "machine" and "rows", one row per case, task and thread count, with the median
     milliseconds of both and their ratio.
     """
-    before = torch.get_num_threads()
-    rows = []
+    before, rows = torch.get_num_threads(), []
+    tasks = (("training step", _training), ("prediction", _prediction))
     try:
-        for n_threads in thread_counts:
+        for n_threads, case, (task, prepare) in product(thread_counts, CASES, tasks):
             torch.set_num_threads(n_threads)
-            for case in CASES:
-                for task, prepare in (("training step", _training), ("prediction", _prediction)):
-                    sparse, dense = prepare(case)
-                    sizes = dict(zip(("B", "m", "L"), case, strict=True))
-                    row = {"task": task, "threads": n_threads, **sizes}
-                    rows.append({**row, **_compared(sparse, dense, n_repeats)})
+            seconds = median_seconds(*prepare(case), n_repeats, _STEPS_IN_A_ROW)
+            sparse, dense = (1e3 * each for each in seconds)
+            row = {"task": task, "threads": n_threads, **dict(zip("BmL", case, strict=True))}
+            rows.append({**row, "sparse_ms": sparse, "dense_ms": dense, "ratio": dense / sparse})
     finally:
         torch.set_num_threads(before)
     machine = {
@@ -99,41 +102,25 @@ def measure(n_repeats: int, thread_counts: tuple[int, ...]) -> dict[str, Any]:
     return {"machine": machine, "rows": rows}
 
 
-def _compared(
-    sparse: Callable[[], object], dense: Callable[[], object], n_repeats: int
-) -> dict[str, float]:
-    seconds = median_seconds(sparse, dense, n_repeats, _STEPS_IN_A_ROW)
-    sparse_ms, dense_ms = (1e3 * each for each in seconds)
-    return {"sparse_ms": sparse_ms, "dense_ms": dense_ms, "ratio": dense_ms / sparse_ms}
-
-
 def figures(n_repeats: int) -> list[dict[str, Any]]:
     """Measure what the engine's speed and memory depend on, on one thread, by "figure"."""
-    length = _LONG[2]
-    halved = (*_LONG[:2], length // 2)
+    length, n = _LONG[2], n_repeats
     counted = count_flops(_networks(_LONG)[0], length)
-    predict, dense_predict = _prediction(_LONG)
-    step, _ = _training(_LONG)
-    return [
-        {"figure": name, "value": value}
-        for name, value in (
-            ("forward convolution / matrix product, rate", _convolution_rate(n_repeats)),
-            ("prediction / matrix product, rate", _rate(predict, counted.activated, n_repeats)),
-            (
-                "masked dense prediction / matrix product, rate",
-                _rate(dense_predict, counted.dense, n_repeats),
-            ),
-            # The gradients by the two factors of a product are as much again each.
-            ("training step / matrix product, rate", _rate(step, 3 * counted.activated, n_repeats)),
-            ("step at S = 0.9 / at S = 0.8", _steps_ratio(_LONG, 0.9, _LONG, 0.8, n_repeats)),
-            ("step at S = 0.99 / at S = 0.8", _steps_ratio(_LONG, 0.99, _LONG, 0.8, n_repeats)),
-            (
-                f"step at L = {length} / {length // 2}",
-                _steps_ratio(_LONG, 0.8, halved, 0.8, n_repeats),
-            ),
-            ("stored state / dense network's", _state_ratio()),
-        )
-    ]
+    (predict, dense_predict), (step, _) = _prediction(_LONG), _training(_LONG)
+    half = _training((*_LONG[:2], length // 2))[0]
+    sparser, sparsest = (_training(_LONG, sparsity)[0] for sparsity in (0.9, 0.99))
+    values = {
+        "forward convolution / matrix product, rate": _convolution_rate(n),
+        "prediction / matrix product, rate": _rate(predict, counted.activated, n),
+        "masked dense prediction / matrix product, rate": _rate(dense_predict, counted.dense, n),
+        # The gradients by the two factors of a product are as much again each.
+        "training step / matrix product, rate": _rate(step, 3 * counted.activated, n),
+        "step at S = 0.9 / at S = 0.8": _ratio(sparser, step, n),
+        "step at S = 0.99 / at S = 0.8": _ratio(sparsest, step, n),
+        f"step at L = {length} / {length // 2}": _ratio(step, half, n),
+        "stored state / dense network's": _state_ratio(),
+    }
+    return [{"figure": name, "value": value} for name, value in values.items()]
 
 
 def _convolution_rate(n_repeats: int) -> float:
@@ -149,28 +136,18 @@ def _convolution_rate(n_repeats: int) -> float:
     return _rate(convolve, len(values) * _LONG[2], n_repeats)
 
 
-def _rate(run: Callable[[], object], n_each: int, n_repeats: int) -> float:
+def _rate(run: _Call, n_each: int, n_repeats: int) -> float:
     """Return the rate of ``n_each`` multiply-adds per series, by that of a matrix product."""
     n = 512
     left, right = torch.randn(n, n), torch.randn(n, n)
-    with compute_threads(1):
-        ours, products = median_seconds(
-            run, lambda: torch.mm(left, right), n_repeats, _STEPS_IN_A_ROW
-        )
-    return _LONG[0] * n_each / ours / (n**3 / products)
+    ratio = _ratio(run, lambda: torch.mm(left, right), n_repeats)
+    return _LONG[0] * n_each / n**3 / ratio
 
 
-def _steps_ratio(
-    case: tuple[int, int, int],
-    sparsity: float,
-    other: tuple[int, int, int],
-    other_sparsity: float,
-    n_repeats: int,
-) -> float:
-    """Return the time of a training step by that of another."""
-    step, other_step = _training(case, sparsity)[0], _training(other, other_sparsity)[0]
+def _ratio(run: _Call, other: _Call, n_repeats: int) -> float:
+    """Return the time of a call by that of another, on one thread."""
     with compute_threads(1):
-        seconds, other_seconds = median_seconds(step, other_step, n_repeats, _STEPS_IN_A_ROW)
+        seconds, other_seconds = median_seconds(run, other, n_repeats, _STEPS_IN_A_ROW)
     return seconds / other_seconds
 
 
@@ -197,38 +174,36 @@ def rockets(n_series: int = 100, n_steps: int = 300) -> list[dict[str, Any]]:
 
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(n_series, 1, n_steps)), np.arange(n_series) % 2
+    own: dict[str, Any] = {"n_jobs": -1, "random_state": 0}
     classifiers = {
-        "DSN": DSNClassifier(n_epochs=1, n_jobs=-1, random_state=0),
-        "MiniROCKET": RocketClassifier(rocket_transform="minirocket", n_jobs=-1, random_state=0),
-        "ROCKET": RocketClassifier(n_jobs=-1, random_state=0),
+        "DSN": DSNClassifier(n_epochs=1, **own),
+        "MiniROCKET": RocketClassifier(rocket_transform="minirocket", **own),
+        "ROCKET": RocketClassifier(**own),
     }
     rows = []
     for name, classifier in classifiers.items():
         classifier.fit(X[:20], y[:20]).predict(X)
-        times = []
-        for _ in range(3):
-            started = time.perf_counter()
-            classifier.predict(X)
-            times.append(time.perf_counter() - started)
-        rows.append({"classifier": name, "ms": 1e3 * min(times) / n_series})
+        seconds = min(timeit.repeat(partial(classifier.predict, X), repeat=3, number=1))
+        rows.append({"classifier": name, "ms": 1e3 * seconds / n_series})
     return rows
 
 
 def _networks(
-    case: tuple[int, int, int], sparsity: float = 0.8
+    case: _Case, sparsity: float = 0.8
 ) -> tuple[DSNNetwork, MaskedDenseNetwork, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    network = DSNNetwork(
-        case[1], _N_CLASSES, sparsity=sparsity, topology_init="random", generator=generator
-    )
+    settings: dict[str, Any] = {
+        "sparsity": sparsity,
+        "topology_init": "random",
+        "generator": generator,
+    }
+    network = DSNNetwork(case[1], _N_CLASSES, **settings)
     x = torch.randn(case, generator=generator)
     y = torch.randint(_N_CLASSES, case[:1], generator=generator)
     return network, MaskedDenseNetwork(network), x, y
 
 
-def _training(
-    case: tuple[int, int, int], sparsity: float = 0.8
-) -> tuple[Callable[[], object], Callable[[], object]]:
+def _training(case: _Case, sparsity: float = 0.8) -> tuple[_Call, _Call]:
     network, masked, x, y = _networks(case, sparsity)
     ours, torchs = Adam(network.parameters(), 3e-4), torch.optim.Adam(masked.parameters(), 3e-4)
 
@@ -241,19 +216,7 @@ def _training(
     return sparse, lambda: train_step(masked, torchs, x, y)
 
 
-def _prediction(
-    case: tuple[int, int, int],
-) -> tuple[Callable[[], object], Callable[[], object]]:
+def _prediction(case: _Case) -> tuple[_Call, _Call]:
     network, masked, x, _ = _networks(case)
-    network.eval()
-    masked.eval()
-
-    def sparse() -> None:
-        with torch.no_grad():
-            network(x)
-
-    def dense() -> None:
-        with torch.no_grad():
-            masked(x)
-
-    return sparse, dense
+    predict = torch.no_grad()(lambda model: model(x))
+    return partial(predict, network.eval()), partial(predict, masked.eval())
