@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -299,24 +300,25 @@ def unprivileged(code, **values):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
 
-def readable_folder(tmp_path):
-    """Folder that another user can read but not write."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    return tmp_path
+@pytest.fixture
+def open_folder():
+    """Folder that another user can read but not write; those of pytest are closed to others."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
 
 
-def test_a_finished_checkpoint_in_a_read_only_folder_is_loaded(tmp_path):
-    run(tmp_path).fit(*tiny_panel())
-    (tmp_path / "dsn-run.ckpt").chmod(0o644)
-    done = unprivileged(READ_ONLY, folder=str(readable_folder(tmp_path)))
+def test_a_finished_checkpoint_in_a_read_only_folder_is_loaded(open_folder):
+    run(open_folder).fit(*tiny_panel())
+    (open_folder / "dsn-run.ckpt").chmod(0o644)
+    done = unprivileged(READ_ONLY, folder=str(open_folder))
     assert done.stdout == "loaded\n", done.stderr
 
 
-def test_a_read_only_folder_is_named_before_the_first_epoch(tmp_path):
-    done = unprivileged(READ_ONLY, folder=str(readable_folder(tmp_path)))
+def test_a_read_only_folder_is_named_before_the_first_epoch(open_folder):
+    done = unprivileged(READ_ONLY, folder=str(open_folder))
     last = done.stderr.strip().splitlines()[-1]
-    path = repr(str(tmp_path / "dsn-run.ckpt"))
+    path = repr(str(open_folder / "dsn-run.ckpt"))
     assert last.startswith(f"OSError: the checkpoint {path} cannot be written: Permission denied.")
 
 

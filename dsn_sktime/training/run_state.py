@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dsn_sktime.training.checks import brief_repr
 from dsn_sktime.training.recipe import Recipe
 
 __all__ = ["check_run_state"]
@@ -39,16 +40,15 @@ def check_run_state(
     """
     _require(isinstance(found, dict) and found.keys() == expected.keys(), "entries", "others")
     seed, finished = found["seed"], found["finished"]
-    _require(_is_integer(seed) and seed >= 0, "seed", repr(seed))
+    _require(_is_integer(seed) and seed >= 0, "seed", brief_repr(seed))
     _check_history(found["history"], metric, recipe.n_epochs)
     losses = [record["loss"] for record in found["history"]]
     is_complete = len(losses) == recipe.n_epochs
-    _require(
-        finished is True or (finished is False and not is_complete), "finished", repr(finished)
-    )
+    is_known = finished is True or (finished is False and not is_complete)
+    _require(is_known, "finished", brief_repr(finished))
     kept = _kept_epoch(losses, recipe.keep)
     best_epoch = found["best_epoch"]
-    _require(_is_integer(best_epoch) and best_epoch == kept, "best_epoch", repr(best_epoch))
+    _require(_is_integer(best_epoch) and best_epoch == kept, "best_epoch", brief_repr(best_epoch))
     of_network: dict[str, Tensor] = expected["network"]
     _check_tensors("network", found["network"], of_network)
     _check_tensors("best_state", found["best_state"], of_network if losses else {})
@@ -69,16 +69,15 @@ def _check_history(history: Any, metric: str, n_epochs: int) -> None:
     is_list = isinstance(history, list) and len(history) <= n_epochs
     _require(is_list, "history", f"no list of at most {n_epochs} records")
     for epoch, record in enumerate(history):
-        _require(isinstance(record, dict), "history", repr(record))
-        _require(
-            {"epoch", "loss", metric, "lr", "seconds"} <= record.keys(), "history", repr(record)
-        )
+        _require(isinstance(record, dict), "history", brief_repr(record))
+        is_full = {"epoch", "loss", metric, "lr", "seconds"} <= record.keys()
+        _require(is_full, "history", brief_repr(record))
         for name, number in record.items():
             is_number = isinstance(number, Real) and not isinstance(number, bool)
             holds = is_number and abs(number) < _LARGEST and (number >= 0 or name == metric)
-            _require(isinstance(name, str) and holds, "history", f"{name}={number!r}")
+            _require(isinstance(name, str) and holds, "history", f"{name}={brief_repr(number)}")
         is_next = _is_integer(record["epoch"]) and record["epoch"] == epoch
-        _require(is_next, "history", f"epoch={record['epoch']!r}")
+        _require(is_next, "history", f"epoch={brief_repr(record['epoch'])}")
 
 
 def _kept_epoch(losses: list[float], keep: str) -> int:
