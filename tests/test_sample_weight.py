@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from sklearn.ensemble import AdaBoostClassifier, BaggingClassifier, VotingClassi
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sktime.datatypes import convert_to
 from tiny import panel, tiny_classifier
+
+from dsn_sktime.training import Checkpoint
 
 X, Y = panel()
 RNG = np.random.default_rng(0)
@@ -124,6 +127,23 @@ def test_wrong_weights_get_one_sentence_and_cost_no_fit(wrong: str) -> None:
         assert words in str(caught.value)
         assert "\n" not in str(caught.value)
     assert np.array_equal(fitted.predict_proba(X), expected)
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_weights_of_an_ensemble(tiny: Callable, n_jobs: int | None) -> None:
+    expected = probabilities(tiny(n_estimators=2), X, Y, WEIGHT)
+    assert np.array_equal(
+        probabilities(tiny(n_estimators=2, n_jobs=n_jobs), X, Y, WEIGHT), expected
+    )
+    assert not np.array_equal(expected, probabilities(tiny(n_estimators=2), X, Y))
+
+
+def test_other_weights_have_another_checkpoint(tiny: Callable, tmp_path: Path) -> None:
+    for weight in (WEIGHT, WEIGHT[::-1], None, np.full(20, 3), WEIGHT):
+        expected = probabilities(tiny(), X, Y, weight)
+        found = probabilities(tiny(callbacks=[Checkpoint(tmp_path)]), X, Y, weight)
+        assert np.array_equal(found, expected)
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_score_is_the_weighted_accuracy(tiny: Callable) -> None:

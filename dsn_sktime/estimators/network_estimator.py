@@ -226,8 +226,8 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             check_integer(name, size, 1)
         self._check_memory(1, *shape.values())
         self._check_shape(**shape)
-        # A copy, so that a RandomState is not advanced.
-        seed = copy.deepcopy(self)._draw_seeds(1)[0]
+        # Of a copy, so that a RandomState is not advanced.
+        seed = _draw_seeds(copy.deepcopy(self.random_state), 1)[0]
         return self._build_network(**shape, generator=_generator(seed))
 
     @default_switches()
@@ -401,7 +401,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         train = delayed(self._train)
         trained = Parallel(n_jobs=n_processes)(
             train(data, n_outputs, objective, seed, number, run_id, n_each)
-            for number, seed in enumerate(self._draw_seeds(self.n_estimators))
+            for number, seed in enumerate(_draw_seeds(self.random_state, self.n_estimators))
         )
         self.n_variates_ = panel.n_variates
         self.variate_names_ = raw.variate_names
@@ -472,11 +472,6 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         outputs = [network(batch.values, batch.lengths) for network in self.networks_]
         return torch.stack(outputs).cpu().double()
 
-    def _draw_seeds(self, n: int) -> np.ndarray:
-        # None stands for fresh entropy: numpy's global generator is not ours to advance.
-        rng = np.random.RandomState() if self.random_state is None else self.random_state
-        return check_random_state(rng).randint(2**31 - 1, size=n)
-
     def _settings(self) -> dict[str, Any]:
         """Return the parameters, with Python's numbers for all others.
 
@@ -532,6 +527,12 @@ def _as_python(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, Real):
         return value
     return int(value) if isinstance(value, Integral) else float(value)
+
+
+def _draw_seeds(random_state: Any, n: int) -> np.ndarray:
+    # None stands for fresh entropy: numpy's global generator is not ours to advance.
+    rng = np.random.RandomState() if random_state is None else random_state
+    return check_random_state(rng).randint(2**31 - 1, size=n)
 
 
 def _generator(seed: int) -> torch.Generator:
