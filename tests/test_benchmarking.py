@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from dsn_sktime.analysis import count_parameters
-from dsn_sktime.benchmarking import speed
 from dsn_sktime.benchmarking.__main__ import main
-from dsn_sktime.benchmarking.masked_dense import MaskedDenseNetwork
+from dsn_sktime.benchmarking.speed import speed
+from dsn_sktime.benchmarking.speed.masked_dense import MaskedDenseNetwork
 from dsn_sktime.network import DSNNetwork
 
 

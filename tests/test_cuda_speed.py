@@ -3,8 +3,8 @@
 import torch
 from test_cuda_graph import Remembered, needs_gpu
 
-from dsn_sktime.benchmarking import cuda_speed
 from dsn_sktime.benchmarking.__main__ import main
+from dsn_sktime.benchmarking.speed import cuda as cuda_speed
 
 
 def test_without_a_gpu_it_says_so(monkeypatch, capsys):

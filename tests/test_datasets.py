@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from archive import ts_text, write_dataset
+from sktime.datasets import load_from_tsfile
 
-from dsn_sktime.benchmarking import datasets
+from dsn_sktime.benchmarking.data import datasets
 
 
 @pytest.fixture
@@ -35,8 +36,7 @@ def test_series_of_one_length_are_an_array(folder):
 def test_series_of_several_lengths_are_frames(folder):
     series = datasets.load(datasets.find("Uneven", folder))
     assert [len(frame) for frame in series.X[:4]] == [9, 16, 12, 9]
-    assert series.n_variates == 1
-    assert series.longest(np.array([0, 2])) == 12
+    assert series.X[0].shape[1] == 1
     assert [len(frame) for frame in series.take(np.array([1, 0]))] == [16, 9]
 
 
@@ -83,38 +83,119 @@ def test_half_a_data_set_is_told(folder):
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "message"),
     [
-        "",
-        "no data set\n",
-        "@classLabel true a b\n@data\n",
-        "@classLabel false\n@data\n1,2,3\n",
-        "@classLabel true a b\n1,2:a\n",
+        ("", "is malformed: a .ts file must have"),
+        ("no data set\n", "line 1 is malformed: no tag such as @data; a .ts file must have"),
+        ("@classLabel true a b\n@data\n", "is malformed: a .ts file must have"),
+        ("@classLabel false\n@data\n1,2,3\n", "line 2 is malformed: no labels are declared"),
+        ("@classLabel true a b\n1,2:a\n", "line 2 is malformed: no tag such as @data"),
+        ("@classLabel true a b\n@data\n1,2\n", "line 3 is malformed: no label found"),
+        (
+            "@classLabel true a b\n@data\n1,2:a\n1,2:c\n",
+            "line 4 .*label 'c' is not declared: .*'b'",
+        ),
+        ("@classLabel true a b\n@data\n1,2:A\n", "line 3 .*label 'A' is not declared"),
+        ("@classLabel true a b\n@data\n1,2:'a'\n", "line 3 .* is not declared"),
+        ("@classLabel true a b\n@data\n1,2:a b\n", "line 3 .*label 'a b' is not declared"),
+        ("@classLabel true a b\n@data\n1,2:\n", "line 3 .*label '' is not declared"),
+        ("@classLabel true a\n@data\n1:a\n\n#\n1:2:a\n", "line 6 .*1 variates as before, found 2"),
+        ("@classLabel true a\n@data\n1,2:1,2,3:a\n", r"line 3 .*variates have \[2, 3\] time steps"),
+        ("@timeStamps true\n@classLabel true a\n@data\n(0,1):a\n", "line 1 .*time stamps"),
     ],
 )
-def test_a_file_that_is_no_ts_file_is_refused_before_anything_runs(folder, text):
+def test_a_file_that_is_no_ts_file_is_refused_before_anything_runs(folder, text, message):
     (folder / "Even" / "Even_TRAIN.ts").write_text(text)
-    with pytest.raises(ValueError, match=r"Even_TRAIN.ts is malformed: a .ts file must have"):
+    with pytest.raises(ValueError, match=rf"Even_TRAIN.ts,? {message}"):
         datasets.find("Even", folder)
 
 
-def test_a_file_that_is_no_text_is_refused(folder):
-    (folder / "Even" / "Even_TEST.ts").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match=r"Even_TEST.ts cannot be read as text"):
+@pytest.mark.parametrize(
+    "data", [b"\xff\xfe\x00", b"# fine\n@problemName caf\xe9\n", b"\x1f\x8b\x08"]
+)
+def test_a_file_that_is_no_text_is_refused(folder, data):
+    (folder / "Even" / "Even_TEST.ts").write_bytes(data)
+    with pytest.raises(ValueError, match=r"Even_TEST.ts, line \d is malformed: no UTF-8 text"):
         datasets.find("Even", folder)
 
 
-def test_what_sktime_cannot_parse_is_told_with_the_file(folder):
+@pytest.mark.parametrize("value", ["x", "", "1 2", "1_0", "1?", "inf", "1e999", "1;2"])
+def test_a_value_that_is_no_number_is_told_with_file_and_line(folder, value):
     file = folder / "Even" / "Even_TEST.ts"
-    file.write_text(file.read_text().replace("@data\n", "@data\n1,x,3:4,5,6:a\n"))
-    with pytest.raises(ValueError, match=r"Even_TEST.ts is malformed: "):
+    file.write_text(file.read_text().replace("@data\n", f"@data\n1,{value},3:4,5,6:a\n"))
+    with pytest.raises(ValueError, match=r"Even_TEST.ts, line 6 is malformed: values must be"):
         datasets.load(datasets.find("Even", folder))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: b"\xef\xbb\xbf" + data,
+        lambda data: data.replace(b"\n", b"\r\n"),
+        lambda data: data + b"\n\n  \n",
+        lambda data: data.replace(b"@data\n", b"@DATA\n# a comment\n\n% another\n"),
+        lambda data: data.replace(b",", b",\t").replace(b" true", b"\ttrue").replace(b":", b" : "),
+        lambda data: "# caf\u00e9\n".encode() + data,
+    ],
+    ids=["byte order mark", "line ends", "blank lines", "comments", "tabs and blanks", "UTF-8"],
+)
+def test_files_as_other_programs_write_them_are_read(folder, change):
+    expected = datasets.load(datasets.find("Even", folder))
+    for file in (folder / "Even").iterdir():
+        file.write_bytes(change(file.read_bytes()))
+    datasets.load.cache_clear()
+    found = datasets.load(datasets.find("Even", folder))
+    assert np.array_equal(found.X, expected.X)
+    assert np.array_equal(found.y, expected.y)
+
+
+def test_labels_that_differ_by_case_are_two_classes(tmp_path):
+    write_dataset(tmp_path, "Cases", labels="aA")
+    found = datasets.find("Cases", tmp_path)
+    assert found.n_classes == 2
+    assert set(datasets.load(found).y) == {"a", "A"}
+
+
+def test_test_labels_of_which_none_was_trained_are_refused(tmp_path):
+    write_dataset(tmp_path, "Labels", labels="12")
+    file = tmp_path / "Labels" / "Labels_TEST.ts"
+    file.write_text(
+        file.read_text()
+        .replace("true 1 2", "true 1.0 2.0")
+        .replace(":1", ":1.0")
+        .replace(":2", ":2.0")
+    )
+    with pytest.raises(
+        ValueError,
+        match="no test label is among the training labels '1', '2', found '1.0', '2.0' in",
+    ):
+        datasets.find("Labels", tmp_path)
+
+
+def test_test_labels_of_which_some_were_not_trained_are_warned_of(tmp_path):
+    write_dataset(tmp_path, "Labels", labels="ab")
+    (tmp_path / "Labels" / "Labels_TEST.ts").write_text(
+        ts_text("Labels", 1, (16,), 6, labels="abc")
+    )
+    with pytest.warns(UserWarning, match="'Labels': no training series has the test label 'c' in"):
+        assert datasets.find("Labels", tmp_path).n_classes == 2
+
+
+def test_sktimes_loader_reads_the_same_numbers(folder):
+    for name in ("Even", "Uneven"):
+        found = datasets.find(name, folder)
+        series = datasets.load(found)
+        X, y = load_from_tsfile(str(found.train), return_data_type="nested_univ")
+        assert series.y[: len(y)].tolist() == y.tolist()
+        for row, expected in zip(series.take(np.arange(len(y))), X.to_numpy(), strict=True):
+            values = row if isinstance(row, np.ndarray) else row.to_numpy().T
+            assert np.array_equal(values, np.array([one.to_numpy() for one in expected]))
 
 
 def test_files_that_do_not_belong_together_are_told(folder):
     (folder / "Even" / "Even_TEST.ts").write_text(ts_text("Even", 1, (16,), 6))
     with pytest.raises(ValueError, match="training series have 2 variates, its test series 1"):
-        datasets.load(datasets.find("Even", folder))
+        datasets.find("Even", folder)
 
 
 def test_all_names_of_a_folder(folder, tmp_path_factory):

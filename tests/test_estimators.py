@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -11,13 +12,15 @@ from sktime.classification.compose import ColumnEnsembleClassifier
 from sktime.classification.dummy import DummyClassifier
 
 from dsn_sktime import DSNClassifier
-from dsn_sktime.benchmarking import estimators
-from dsn_sktime.benchmarking.costs import costs
-from dsn_sktime.benchmarking.estimators import make, n_epochs_of, parameters_json
+from dsn_sktime.benchmarking.estimators import registry as estimators
+from dsn_sktime.benchmarking.estimators.costs import costs
+from dsn_sktime.benchmarking.estimators.registry import make, n_epochs_of, parameters_json
 
 
 @pytest.mark.parametrize("name", estimators.ESTIMATORS)
 def test_every_name_makes_a_classifier_that_is_set_as_asked(name):
+    if "hydra" in name:
+        pytest.importorskip("aeon")
     classifier = make(name, seed=7, n_jobs=2, n_epochs=5)
     own = classifier.get_params(deep=False)
     assert own.get("random_state", 7) == 7
@@ -147,7 +150,7 @@ def test_rocket_predicts_what_sktimes_classifier_predicts():
         import numpy as np
         from sktime.classification.kernel_based import RocketClassifier
         from sktime.datatypes import convert_to
-        from dsn_sktime.benchmarking.rocket import RocketRidge
+        from dsn_sktime.benchmarking.estimators.rocket import RocketRidge
 
         rng = np.random.default_rng(0)
         y = np.array(["a", "b"] * 4)
@@ -162,3 +165,21 @@ def test_rocket_predicts_what_sktimes_classifier_predicts():
                 assert (ours.predict_proba(X).max(1) == 1).all()
         """
     )
+
+
+def test_hydra_without_aeon_says_what_to_install():
+    if find_spec("aeon") is None:
+        with pytest.raises(ValueError, match=r"ModuleNotFoundError: .*aeon"):
+            make("hydra", seed=0)
+
+
+@pytest.mark.parametrize("name", ["hydra", "multirocket-hydra"])
+def test_hydra_is_aeons(name):
+    module = pytest.importorskip("aeon.classification.convolution_based")
+    rng = np.random.default_rng(0)
+    y = np.array(["a", "b"] * 6)
+    X = rng.normal(size=(12, 2, 30)) + (y == "a")[:, None, None]
+    ours = make(name, seed=1).fit(X, y)
+    expected = getattr(module, ours.name)(random_state=1).fit(X, y)
+    assert (ours.predict(X) == expected.predict(X)).all()
+    assert (ours.predict_proba(X).max(1) == 1).all()

@@ -1,15 +1,19 @@
-"""The results file keeps every whole line, whatever happens to it."""
+"""Results are files that are whole or not there; what was edited wrongly is refused with its place."""
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import math
-import warnings
+import re
+import shutil
 
 import pandas as pd
 import pytest
 from processes import run_python
 
-from dsn_sktime.benchmarking import results
+from dsn_sktime.benchmarking.run import results
 
 ROW = {
     "dataset": "GunPoint",
@@ -48,25 +52,61 @@ def path(tmp_path):
     return tmp_path / "results.csv"
 
 
-def write(path, n_rows=3):
+def write(path, n_rows=3, **changes):
     for seed in range(n_rows):
-        results.append(path, {**ROW, "seed": seed})
+        results.write(path, {**ROW, "seed": seed, "job": f"job{seed}", **changes})
 
 
 def seeds(path):
     return results.read(path)["seed"].tolist()
 
 
-def test_a_row_comes_back_as_it_was_written(path):
-    results.append(path, ROW)
-    (found,) = results.read(path).to_dict("records")
-    empty = {"error", "auroc", "n_jobs"}
-    assert {name: found[name] for name in found if name not in empty} == {
-        name: ROW[name] for name in ROW if name not in empty
-    }
-    assert found["error"] == ""
-    assert math.isnan(found["auroc"])
-    assert pd.isna(found["n_jobs"])
+def edited(path, column, text, line=3):
+    """Write a results file of three lines, and one value of it by hand; remove its records."""
+    write(path)
+    results.export(path)
+    shutil.rmtree(results.folder_of(path))
+    rows = list(csv.reader(path.read_text().splitlines()))
+    rows[line - 1][results.COLUMNS.index(column)] = text
+    written = io.StringIO()
+    csv.writer(written).writerows(rows)
+    path.write_text(written.getvalue())
+
+
+def test_a_record_comes_back_as_it_was_written(path):
+    for read_back in (lambda: None, lambda: results.export(path)):
+        results.write(path, ROW)
+        read_back()
+        (found,) = results.read(path).to_dict("records")
+        empty = {"error", "auroc", "n_jobs"}
+        assert {name: found[name] for name in found if name not in empty} == {
+            name: ROW[name] for name in ROW if name not in empty
+        }
+        assert found["error"] == ""
+        assert math.isnan(found["auroc"])
+        assert pd.isna(found["n_jobs"])
+
+
+def test_the_file_alone_holds_all_that_its_records_hold(path):
+    write(path)
+    before = results.read(path)
+    results.export(path)
+    assert path.read_text().count("\n") == 4
+    shutil.rmtree(results.folder_of(path))
+    pd.testing.assert_frame_equal(results.read(path), before)
+
+
+def test_a_record_replaces_the_line_of_its_job_and_others_follow(path):
+    write(path)
+    results.export(path)
+    shutil.rmtree(results.folder_of(path))
+    results.write(path, {**ROW, "seed": 1, "job": "job1", "accuracy": 0.75})
+    results.write(path, {**ROW, "seed": 7, "job": "a-new-one"})
+    table = results.read(path)
+    assert table["seed"].tolist() == [0, 1, 2, 7]
+    assert table["accuracy"][1] == 0.75
+    results.export(path)
+    assert seeds(path) == [0, 1, 2, 7]
 
 
 def test_columns_are_typed_in_an_empty_file_too(path):
@@ -76,66 +116,98 @@ def test_columns_are_typed_in_an_empty_file_too(path):
     assert table.empty
     assert table["accuracy"].dtype == "float64"
     assert table["seed"].dtype == "Int64"
-    results.append(path, ROW)
+    results.write(path, ROW)
     assert seeds(path) == [1]
+
+
+def test_no_results_at_all(path):
+    with pytest.raises(FileNotFoundError, match="results.csv"):
+        results.read(path)
 
 
 @pytest.mark.parametrize("text", ["two\nlines", "two\r\nlines", "two\u2028lines", 'a "b", c\n'])
 def test_a_row_is_one_line_whatever_its_texts(path, text):
-    results.append(path, {**ROW, "error": text, "status": "failed"})
-    results.append(path, ROW)
+    results.write(path, {**ROW, "error": text, "status": "failed"})
+    results.write(path, {**ROW, "job": "other", "started": "2026-01-02T03:04:06Z"})
+    results.export(path)
     assert path.read_text().count("\n") == 3
     assert results.read(path)["error"].tolist() == [" ".join(text.splitlines()), ""]
 
 
 def test_text_that_pandas_takes_for_missing_is_kept(path):
-    results.append(path, {**ROW, "dataset": "NA", "error": "nan"})
+    results.write(path, {**ROW, "dataset": "NA", "error": "nan"})
+    results.export(path)
     assert results.read(path).loc[0, ["dataset", "error"]].tolist() == ["NA", "nan"]
 
 
-def test_cut_anywhere_only_the_last_line_is_lost(path):
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data.replace(b"\n", b"\r\n"),
+        lambda data: b"\xef\xbb\xbf" + data,
+        lambda data: data.rstrip(b"\n"),
+        lambda data: data + b"\n\n",
+    ],
+    ids=["line ends", "byte order mark", "no last line end", "blank lines"],
+)
+def test_a_file_saved_by_another_program_is_read(path, change):
     write(path)
-    whole = path.read_bytes()
-    last_line = whole.rstrip(b"\n").rfind(b"\n") + 1
-    for length in range(last_line + 1, len(whole) - 1, 7):
-        path.write_bytes(whole[:length])
-        with pytest.warns(UserWarning, match="line 4 is not a whole row"):
-            assert seeds(path) == [0, 1]
-    # Without its line break only, the line is whole.
-    path.write_bytes(whole[:-1])
+    results.export(path)
+    path.write_bytes(change(path.read_bytes()))
+    shutil.rmtree(results.folder_of(path))
     assert seeds(path) == [0, 1, 2]
 
 
-@pytest.mark.parametrize(("cut", "kept"), [(1, [0, 1, 2]), (2, [0, 1]), (200, [0, 1])])
-def test_append_mends_a_file_that_was_cut(path, cut, kept):
+def test_columns_are_known_by_name(path):
     write(path)
-    path.write_bytes(path.read_bytes()[:-cut])
-    results.append(path, {**ROW, "seed": 9})
-    assert seeds(path) == [*kept, 9]
+    results.export(path)
+    pd.read_csv(path)[sorted(results.COLUMNS)].to_csv(path, index=False)
+    assert seeds(path) == [0, 1, 2]
 
 
-def test_a_header_that_was_cut_is_written_anew(path):
-    path.write_text(",".join(results.COLUMNS)[:40])
-    assert results.read(path).empty
-    results.append(path, ROW)
-    assert seeds(path) == [1]
+@pytest.mark.parametrize(
+    ("column", "text", "message"),
+    [
+        ("seed", "1.5", "seed must be an integer of at least 0, found '1.5'"),
+        ("seed", "1e300", "seed must be an integer of at least 0, found '1e300'"),
+        ("seed", "inf", "seed must be an integer of at least 0, found 'inf'"),
+        ("seed", "-1", "seed must be an integer of at least 0, found '-1'"),
+        ("seed", "9" * 30, "seed must be an integer"),
+        ("seed", "", "seed is missing"),
+        ("accuracy", "inf", "accuracy must be a number in 0..1, found 'inf'"),
+        ("accuracy", "nan", "accuracy must be a number in 0..1, found 'nan'"),
+        ("accuracy", "2.0", "accuracy must be a number in 0..1, found '2.0'"),
+        ("accuracy", "high", "accuracy must be a number in 0..1, found 'high'"),
+        ("accuracy", "", "accuracy is missing, status is 'ok'"),
+        ("log_loss", "inf", "log_loss must be a number of at least 0"),
+        ("fit_seconds", "-3", "fit_seconds must be a number of at least 0, found '-3'"),
+        ("n_test", "many", "n_test must be an integer"),
+        ("versions", "{torch", "versions must be a JSON object, found '{torch'"),
+        ("versions", "[1]", "versions must be a JSON object"),
+        ("parameters", "", "parameters must be a JSON object, found ''"),
+        ("parameters", "3", "parameters must be a JSON object, found '3'"),
+        ("status", "great", "status must be 'ok' or 'failed', found 'great'"),
+        ("dataset", "", "dataset is missing"),
+        ("started", "yesterday", "started must be like"),
+        ("job", "job0", "it repeats job job0"),
+    ],
+)
+def test_a_value_edited_wrongly_is_refused_with_file_and_line(path, column, text, message):
+    edited(path, column, text)
+    with pytest.raises(ValueError, match=re.escape(message)) as told:
+        results.read(path)
+    assert f"{path}, line 3" in str(told.value)
+    assert "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize("broken", ["some words", 'GunPoint,dsn,0,"default', "x," * 27 + "y"])
-def test_a_broken_line_in_the_middle_costs_that_line_only(path, broken):
+def test_a_broken_line_is_refused_with_its_number(path, broken):
     write(path)
+    results.export(path)
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:2], broken, *lines[2:]]) + "\n")
-    with pytest.warns(UserWarning, match="line 3 is not a whole row"):
-        assert seeds(path) == [0, 1, 2]
-
-
-def test_a_file_saved_with_other_line_ends_is_read(path):
-    write(path)
-    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert seeds(path) == [0, 1, 2]
+    with pytest.raises(ValueError, match=r"results.csv, line \d+: "):
+        results.read(path)
 
 
 @pytest.mark.parametrize(
@@ -143,57 +215,94 @@ def test_a_file_saved_with_other_line_ends_is_read(path):
     [
         ("dataset,accuracy", "without estimator, seed"),
         (",".join([*results.COLUMNS, "mood"]), "with the unknown 'mood'"),
-        (",".join(sorted(results.COLUMNS)), "in another order"),
+        (",".join([*results.COLUMNS, "seed"]), "with columns twice"),
         ("no table at all", "without dataset"),
-        ("", "without dataset"),
+        ("dataset;estimator;seed", "without dataset"),
     ],
 )
 def test_a_file_with_other_columns_is_refused_and_left_alone(path, header, told):
     path.write_text(header + "\n")
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=f"line 1: .*{told}"):
         results.read(path)
+    results.write(path, ROW)
     with pytest.raises(ValueError, match=told):
-        results.append(path, ROW)
+        results.export(path)
     assert path.read_text() == header + "\n"
 
 
-def test_a_row_with_other_columns_is_refused(path):
+def test_a_file_that_is_no_text_is_refused(path):
+    path.write_bytes("dataset,\u00e4".encode("latin-1"))
+    with pytest.raises(ValueError, match="results.csv is not UTF-8 text"):
+        results.read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "Expecting value"),
+        ("[]", "without dataset"),
+        ("{}", "without dataset"),
+        (json.dumps({**ROW, "auroc": None, "job": "b"}), "named by its job, found job 'b'"),
+        (json.dumps({**ROW, "auroc": None, "seed": 1.5}), "seed must be an integer"),
+        (json.dumps({**ROW, "accuracy": math.inf}), "accuracy must be a number in 0..1"),
+        (json.dumps({**ROW, "auroc": None, "seed": [1]}), "seed must be an integer"),
+        (json.dumps({**ROW, "auroc": None, "n_jobs": True}), "n_jobs must be an integer"),
+    ],
+)
+def test_a_record_edited_wrongly_is_refused_with_its_file(path, text, message):
+    results.folder_of(path).mkdir()
+    file = results.folder_of(path) / "0a1b.json"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=message) as told:
+        results.read(path)
+    assert str(file) in str(told.value)
+
+
+def test_a_record_with_other_columns_is_refused(path):
     with pytest.raises(ValueError, match="without accuracy and with the unknown 'mood'"):
-        results.append(path, {**{k: v for k, v in ROW.items() if k != "accuracy"}, "mood": 1})
-    assert not path.exists()
+        results.write(path, {**{k: v for k, v in ROW.items() if k != "accuracy"}, "mood": 1})
+    assert not results.folder_of(path).exists()
 
 
-def test_a_full_disk_leaves_the_file_as_it_was(path):
+def test_a_full_disk_leaves_what_was_there(path):
     write(path)
+    results.export(path)
     before = path.read_bytes()
     printed = run_python(
         """
         import resource, sys
         from test_results import ROW, results
 
-        size = int(sys.argv[2]) + 100
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-        try:
-            results.append(sys.argv[1], ROW)
-        except OSError as error:
-            print(type(error).__name__)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+        for attempt in (lambda: results.write(sys.argv[1], ROW), lambda: results.export(sys.argv[1])):
+            try:
+                attempt()
+            except OSError as error:
+                print(error)
         """,
         str(path),
-        str(len(before)),
     )
-    assert printed == "OSError\n"
+    assert printed.count("cannot be written (File too large)") == 2
     assert path.read_bytes() == before
+    assert seeds(path) == [0, 1, 2]
+    assert not [*path.parent.rglob("*.tmp")]
 
 
-def test_processes_share_a_file(path):
+def test_processes_share_the_results(path):
     run_python(
         """
         import multiprocessing, sys
-        from test_results import write
+        from test_results import ROW, results
+
+        def write(number):
+            for seed in range(20):
+                job = f"{number}-{seed}"
+                results.write(sys.argv[1], {**ROW, "seed": seed, "job": job})
+                results.export(sys.argv[1])
 
         if __name__ == "__main__":
-            job = {"target": write, "args": (sys.argv[1], 40)}
-            workers = [multiprocessing.Process(**job) for _ in range(4)]
+            context = multiprocessing.get_context("fork")
+            workers = [context.Process(target=write, args=(number,)) for number in range(4)]
             for worker in workers:
                 worker.start()
             for worker in workers:
@@ -201,4 +310,5 @@ def test_processes_share_a_file(path):
         """,
         str(path),
     )
-    assert sorted(seeds(path)) == sorted([*range(40)] * 4)
+    shutil.rmtree(results.folder_of(path))
+    assert sorted(seeds(path)) == sorted([*range(20)] * 4)

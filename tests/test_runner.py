@@ -6,6 +6,8 @@ import errno
 import json
 import math
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -15,17 +17,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from archive import write_dataset
+from archive import ts_text, write_dataset
 from filelock import FileLock
 from processes import end_session, run_python
 from sklearn.metrics import log_loss, roc_auc_score
 from sktime.datasets import load_unit_test
 from tiny import tiny_classifier
 
-from dsn_sktime.benchmarking import datasets, estimators, harness, results
 from dsn_sktime.benchmarking.__main__ import main
-from dsn_sktime.benchmarking.jobs import Split, plan
-from dsn_sktime.benchmarking.scores import scorers
+from dsn_sktime.benchmarking.data import datasets
+from dsn_sktime.benchmarking.estimators import registry as estimators
+from dsn_sktime.benchmarking.run import evaluate, results
+from dsn_sktime.benchmarking.run.evaluate import metrics
+from dsn_sktime.benchmarking.run.jobs import Job, plan
 
 NAMES = ("One", "Two", "Three")
 
@@ -63,9 +67,13 @@ def start(folder, path, log):
     )
 
 
-def wait_for_lines(path, n, process):
+def records(path):
+    return [*results.folder_of(path).glob("*.json")]
+
+
+def wait_for_records(path, n, process):
     deadline = time.monotonic() + 100
-    while not path.exists() or path.read_text().count("\n") < n:
+    while len(records(path)) < n:
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -77,7 +85,7 @@ def tiny_dsn():
 
 def test_a_row_says_what_was_run_and_how_well(tmp_path):
     (job,) = plan([datasets.find("UnitTest")], [f"{__name__}:tiny_dsn"], [5], n_epochs=2)
-    row = harness.run_job(job)
+    row = evaluate.run_job(job)
     X_train, y_train = load_unit_test("train", return_type="numpy3D")
     X_test, y_test = load_unit_test("test", return_type="numpy3D")
     expected = tiny_classifier(n_epochs=2, random_state=5, n_jobs=1).fit(X_train, y_train)
@@ -92,35 +100,44 @@ def test_a_row_says_what_was_run_and_how_well(tmp_path):
     assert row["fit_seconds"] > row["predict_seconds"] > 0
     assert 50 < row["peak_memory_mb"] < 10_000
     assert {"torch", "sktime", "python", "dsn_sktime"} <= json.loads(row["versions"]).keys()
-    results.append(tmp_path / "r.csv", row)
+    results.write(tmp_path / "r.csv", row)
     assert results.read(tmp_path / "r.csv")["job"].tolist() == [job.digest]
 
 
 # ROCKET's numba functions would take two minutes to compile; test_estimators.py has them.
-@pytest.mark.parametrize("name", [name for name in estimators.ESTIMATORS if "rocket" not in name])
-def test_every_classifier_runs_on_sktimes_harness(folder, name):
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in estimators.ESTIMATORS
+        if not {"rocket", "hydra"} & set(re.split("-|mini|multi", name))
+    ],
+)
+def test_every_classifier_runs(folder, name):
     (job,) = plan([datasets.find("One", folder)], [name], [0], n_epochs=1)
-    row = harness.run_job(job)
+    row = evaluate.run_job(job)
     assert (row["status"], row["error"]) == ("ok", None)
     assert row["n_epochs"] == (None if name == "1nn-dtw" else 1)
     assert 0 <= row["accuracy"] <= 1
 
 
-def test_rocket_runs_on_sktimes_harness(folder):
+def test_rocket_runs(folder):
     run_python(
         """
         import os, sys
+        from pathlib import Path
         os.environ["NUMBA_DISABLE_JIT"] = "1"
-        from dataclasses import replace
-        from dsn_sktime.benchmarking import datasets, estimators, harness
-        from dsn_sktime.benchmarking.jobs import plan
+        from dsn_sktime.benchmarking.data import datasets
+        from dsn_sktime.benchmarking.estimators import registry as estimators
+        from dsn_sktime.benchmarking.run import evaluate
+        from dsn_sktime.benchmarking.run.jobs import plan
 
         for name in ("rocket", "minirocket", "multirocket"):
             known = estimators.ESTIMATORS[name]
             settings = {**known.settings, "num_kernels": 84}
-            estimators.ESTIMATORS[name] = replace(known, settings=settings)
-            (job,) = plan([datasets.find("One", sys.argv[1])], [name], [0])
-            row = harness.run_job(job)
+            estimators.ESTIMATORS[name] = known._replace(settings=settings)
+            (job,) = plan([datasets.find("One", Path(sys.argv[1]))], [name], [0])
+            row = evaluate.run_job(job)
             assert (row["status"], row["error"]) == ("ok", None)
             assert 0 <= row["accuracy"] <= 1
         """,
@@ -137,7 +154,7 @@ def test_hard_data_is_scored_or_told(tmp_path, options):
     write_dataset(tmp_path, "Hard", **options)
     names = [f"{__name__}:tiny_dsn", "archive:raising"]
     dsn, other = (
-        harness.run_job(job) for job in plan([datasets.find("Hard", tmp_path)], names, [0])
+        evaluate.run_job(job) for job in plan([datasets.find("Hard", tmp_path)], names, [0])
     )
     assert (dsn["status"], dsn["estimator"]) == ("ok", names[0])
     if "m" in options:
@@ -187,41 +204,45 @@ def test_the_longest_jobs_start_first(tmp_path):
     ]
 
 
+def job(fold=0, n_folds=0, seed=0):
+    return Job(None, "dsn", seed, fold, n_folds, 1, None, "{}", 0)
+
+
 def test_folds_hold_each_series_once_and_are_stratified(folder):
     series = datasets.load(datasets.find("One", folder))
     tests = []
     for fold in (1, 2, 3):
-        train, test = next(Split(fold, 3).predefined(series, seed=4).split())
+        train, test = job(fold, 3, seed=4).rows(series)
         assert not set(train) & set(test)
         assert len(train) + len(test) == 14
         assert {*series.y[test]} == {"a", "b"}
         tests += test.tolist()
     assert sorted(tests) == list(range(14))
-    other = next(Split(1, 3).predefined(series, seed=5).split())[1]
+    other = job(1, 3, seed=5).rows(series)[1]
     assert set(other) != set(tests[: len(other)])
-    assert Split(1, 3).name(4) == "fold1of3-seed4"
+    assert job(1, 3, seed=4).split == "fold1of3-seed4"
 
 
 def test_the_default_split_is_the_archives(folder):
     series = datasets.load(datasets.find("One", folder))
-    train, test = next(Split().predefined(series, seed=0).split())
+    train, test = job().rows(series)
     assert (train.tolist(), test.tolist()) == (list(range(8)), list(range(8, 14)))
 
 
-def test_scores_that_are_not_defined_are_empty():
+def test_metrics_that_are_not_defined_are_empty():
     classes = np.array(["a", "b", "c"])
     probabilities = np.full((4, 3), 1 / 3)
 
-    def scored(y_true, classes=classes, probabilities=probabilities):
-        *_, loss, auroc = scorers(classes)
-        return loss(np.array(y_true), probabilities), auroc(np.array(y_true), probabilities)
+    def measured(y_true, classes=classes, probabilities=probabilities):
+        found = metrics(np.array(y_true), np.array(["a"] * 4), probabilities, classes)
+        return found["log_loss"], found["auroc"]
 
-    assert scored(["a", "b", "c", "a"]) == (pytest.approx(math.log(3)), 0.5)
-    loss, auroc = scored(["a", "b", "b", "a"])
+    assert measured(["a", "b", "c", "a"]) == (pytest.approx(math.log(3)), 0.5)
+    loss, auroc = measured(["a", "b", "b", "a"])
     assert loss == pytest.approx(math.log(3))
     assert math.isnan(auroc)
-    assert all(map(math.isnan, scored(["a", "b", "c", "d"])))
-    assert all(map(math.isnan, scored(["a"] * 4, classes[:1], np.ones((4, 1)))))
+    assert all(map(math.isnan, measured(["a", "b", "c", "d"])))
+    assert all(map(math.isnan, measured(["a"] * 4, classes[:1], np.ones((4, 1)))))
 
 
 def test_a_job_that_raises_is_recorded_and_the_rest_goes_on(folder, path, capsys):
@@ -236,10 +257,13 @@ def test_a_job_that_raises_is_recorded_and_the_rest_goes_on(folder, path, capsys
     # Not run again, but told; unless that is asked for.
     assert run(folder, path, "-e", "archive:raising", "--seeds", "3") == 1
     assert "0 done, 0 failed, 6 done and 3 failed before" in capsys.readouterr().out
-    assert len(results.read(path)) == 9
+    before = results.read(path)
+    assert len(before) == 9
     assert run(folder, path, "-e", "archive:raising", "--seeds", "3", "--retry-failed") == 1
     assert "0 done, 3 failed, 6 done and 0 failed before" in capsys.readouterr().out
-    assert len(results.read(path)) == 12
+    after = results.read(path)
+    assert after["job"].tolist() == before["job"].tolist()
+    assert Counter(after["status"]) == {"ok": 6, "failed": 3}
 
 
 def test_killed_and_started_again_it_loses_only_the_job_in_flight(
@@ -248,31 +272,44 @@ def test_killed_and_started_again_it_loses_only_the_job_in_flight(
     log = tmp_path / "fits"
     process = start(folder, path, log)
     try:
-        wait_for_lines(path, 4, process)  # the header and three jobs
+        wait_for_records(path, 3, process)
     finally:
         end_session(process)
         process.wait()
-    before = path.read_bytes()
+    before = {file: file.read_bytes() for file in records(path)}
     assert 3 <= len(results.read(path)) < 6
     monkeypatch.setenv("FIT_LOG", str(log))
     assert run(folder, path, "-e", "archive:logged", "--seeds", "2") == 0
-    assert path.read_bytes().startswith(before)
+    assert all(file.read_bytes() == content for file, content in before.items())
     table = results.read(path)
     assert len(table) == table["job"].nunique() == 6
     # One fit per job, and one more if it was in its fit that it was killed.
     assert 6 <= log.read_text().count("fit") <= 7
-    assert not Path(f"{path}.claims").exists()
+    assert {file.suffix for file in results.folder_of(path).iterdir()} == {".json", ".lock"}
+    assert [file.stem for file in results.folder_of(path).glob("*.lock")] == ["export"]
 
 
 def test_the_claim_of_a_killed_process_does_not_stay(folder, path, tmp_path, monkeypatch):
     monkeypatch.setenv("FIT_LOG", str(tmp_path / "fits"))
     assert run(folder, path, "-e", "archive:logged") == 0
-    claims = Path(f"{path}.claims")
-    claims.mkdir()
-    (claims / f"{results.read(path)['job'][1]}.lock").touch()
-    (claims / "of-a-job-that-another-runs.lock").touch()
+    there = results.folder_of(path)
+    (there / f"{results.read(path)['job'][1]}.lock").touch()
+    (there / "of-a-job-that-another-runs.lock").touch()
     assert run(folder, path, "-e", "archive:logged") == 0
-    assert [left.stem for left in claims.iterdir()] == ["of-a-job-that-another-runs"]
+    left = {file.stem for file in there.glob("*.lock")}
+    assert left == {"export", "of-a-job-that-another-runs"}
+
+
+def test_a_results_file_without_its_records_counts(folder, path, capsys):
+    run(folder, path, "-e", "archive:raising", "--seeds", "3")
+    shutil.rmtree(results.folder_of(path))
+    before = path.read_text()
+    run(folder, path, "-e", "archive:raising", "--seeds", "3")
+    assert "0 done, 0 failed, 6 done and 3 failed before" in capsys.readouterr().out
+    assert path.read_text() == before
+    assert run(folder, path, "-e", "archive:raising", "--seeds", "4", "--retry-failed") == 1
+    assert "3 done, 3 failed, 6 done and 0 failed before" in capsys.readouterr().out
+    assert len(results.read(path)) == 12
 
 
 def test_two_processes_share_the_jobs(folder, path, tmp_path):
@@ -291,9 +328,8 @@ def test_two_processes_share_the_jobs(folder, path, tmp_path):
 
 def test_a_job_that_another_process_runs_is_left_to_it(folder, path, capsys):
     (job,) = plan([datasets.find("One", folder)], ["archive:raising"], [0])
-    claims = Path(f"{path}.claims")
-    claims.mkdir()
-    with FileLock(claims / f"{job.digest}.lock"):
+    results.folder_of(path).mkdir()
+    with FileLock(results.folder_of(path) / f"{job.digest}.lock"):
         assert run(folder, path, "-e", "archive:raising") == 0
         assert "2 done, 0 failed, 1 left to another process" in capsys.readouterr().out
     assert run(folder, path, "-e", "archive:raising") == 0
@@ -335,30 +371,30 @@ def test_a_dask_cluster_runs_the_same_jobs(folder, path):
 
 
 def test_a_scheduler_that_is_not_there_is_told(folder, path, capsys, monkeypatch):
-    cluster = pytest.importorskip("dsn_sktime.benchmarking.cluster")
+    distributed = pytest.importorskip("dask.distributed")
 
     def refuse(*_, **__):
         raise OSError("timed out")
 
-    monkeypatch.setattr(cluster, "Client", refuse)
+    monkeypatch.setattr(distributed, "Client", refuse)
     assert run(folder, path, "-e", "archive:raising", "--scheduler", "tcp://nowhere:1") == 2
     assert "no dask scheduler at 'tcp://nowhere:1' (timed out)" in capsys.readouterr().err
 
 
 def test_a_full_disk_ends_the_run_with_what_was_written(folder, path, capsys, monkeypatch):
-    append = results.append
+    replace = os.replace
 
-    def full(path, row):
-        if row["dataset"] == "Two":
+    def full(draft, file):
+        if '"dataset": "Two"' in Path(draft).read_text():
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        append(path, row)
+        replace(draft, file)
 
-    monkeypatch.setattr(results, "append", full)
+    monkeypatch.setattr(os, "replace", full)
     assert run(folder, path, "-e", "archive:raising") == 2
     told = capsys.readouterr().err.splitlines()[-1]
-    assert f"error: {path} cannot be written (No space left on device)" in told
+    assert re.search(r"error: .*results.csv.jobs/\w+.json cannot be written \(No space left", told)
     monkeypatch.undo()
-    assert results.read(path)["dataset"].tolist() == ["One", "Three"]
+    assert set(results.read(path)["dataset"]) == {"One", "Three"}
     assert run(folder, path, "-e", "archive:raising") == 0
 
 
@@ -376,11 +412,11 @@ def test_a_full_disk_ends_the_run_with_what_was_written(folder, path, capsys, mo
 )
 def test_bad_input_ends_in_one_sentence(folder, tmp_path, monkeypatch, capsys, arguments, told):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(datasets, "_fetch", lambda name, folder: _no_network(name, folder))
+    monkeypatch.setattr(datasets, "_fetch", _no_network)
     if told is None:
         write_dataset(folder, "Bad")
         (folder / "Bad" / "Bad_TRAIN.ts").write_text("nothing")
-        told = "Bad_TRAIN.ts is malformed"
+        told = "Bad_TRAIN.ts, line 1 is malformed"
     assert main(["run", "--data-path", str(folder), *arguments]) == 2
     printed = capsys.readouterr()
     assert told in printed.err
@@ -390,7 +426,7 @@ def test_bad_input_ends_in_one_sentence(folder, tmp_path, monkeypatch, capsys, a
     assert not (tmp_path / "results.csv").exists()
 
 
-def _no_network(name, folder):
+def _no_network(name, folder, places):
     raise ValueError(f"data set {name!r} is not in {folder} and not to be fetched.")
 
 
@@ -401,22 +437,54 @@ def test_a_results_file_with_other_columns_is_left_alone(folder, path, capsys):
     assert path.read_text() == "name,score\na,1\n"
 
 
-def test_a_results_file_that_was_cut_costs_its_last_line(folder, path, capsys):
-    run(folder, path, "-e", "archive:raising")
-    path.write_bytes(path.read_bytes()[:-30])
-    assert run(folder, path, "-e", "archive:raising") == 0
-    printed = capsys.readouterr()
-    assert "warning: " in printed.err
-    assert "line 4 is not a whole row" in printed.err
-    assert "1 done, 0 failed, 2 done and 0 failed before" in printed.out
-    assert sorted(results.read(path)["dataset"]) == sorted(NAMES)
-
-
-@pytest.mark.parametrize("option", [["--seeds", "-1"], ["--folds", "1"], ["--epochs", "0.5"]])
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--seeds", "-1"],
+        ["--folds", "1"],
+        ["--epochs", "0.5"],
+        ["--n-jobs", "0"],
+        ["--workers", "0"],
+        ["--seeds", str(2**32)],
+        ["--folds", "\u0663"],
+    ],
+)
 def test_numbers_out_of_range_are_refused(folder, path, capsys, option):
     with pytest.raises(SystemExit):
         run(folder, path, "-e", "dsn", *option)
     assert "must be an integer of at least" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--seeds", "0"], "--seeds with one number must be at least 1, found 0"),
+        (["--folds", "8"], "the largest class of data set 'One' has 7 series, too few for 8 folds"),
+    ],
+)
+def test_what_leaves_nothing_to_run_is_refused(folder, path, capsys, options, message):
+    assert run(folder, path, "-e", "archive:raising", *options) == 2
+    assert message in capsys.readouterr().err
+    assert not path.exists()
+    assert not results.folder_of(path).exists()
+
+
+def test_test_labels_that_were_not_trained_are_warned_of(folder, path, capsys):
+    (folder / "Two" / "Two_TEST.ts").write_text(ts_text("Two", 1, (16,), 6, labels="abc"))
+    assert run(folder, path, "-e", "archive:raising") == 0
+    warning = "warning: data set 'Two': no training series has the test label 'c'"
+    assert warning in capsys.readouterr().err
+
+
+def test_a_results_file_edited_wrongly_is_left_alone(folder, path, capsys):
+    run(folder, path, "-e", "archive:raising")
+    edited = path.read_text().replace(",ok,", ",fine,")
+    path.write_text(edited)
+    assert run(folder, path, "-e", "archive:raising", "--seeds", "2") == 2
+    assert (
+        f"{path}, line 2: status must be 'ok' or 'failed', found 'fine'" in capsys.readouterr().err
+    )
+    assert path.read_text() == edited
 
 
 def test_seeds_are_counted_or_listed(folder, path):
@@ -432,6 +500,6 @@ def test_killed_by_the_keyboard_it_says_so(folder, path, capsys, monkeypatch):
     def interrupt(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dsn_sktime.benchmarking.runner.run_job", interrupt)
+    monkeypatch.setattr("dsn_sktime.benchmarking.run.runner.run_job", interrupt)
     assert run(folder, path, "-e", "archive:raising") == 130
     assert capsys.readouterr().err.endswith("interrupted\n")

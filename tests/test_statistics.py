@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
 
-from dsn_sktime.benchmarking.statistics import (
+from dsn_sktime.statistics import (
     average_ranks,
     cliques,
     wilcoxon_holm,

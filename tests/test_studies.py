@@ -5,12 +5,12 @@ import pytest
 from pages import check_whole, row
 
 from dsn_sktime import DSNClassifier
-from dsn_sktime.benchmarking import results
 from dsn_sktime.benchmarking.__main__ import main
-from dsn_sktime.benchmarking.archive import UCR_85
-from dsn_sktime.benchmarking.costs import costs
-from dsn_sktime.benchmarking.estimators import make
-from dsn_sktime.benchmarking.studies import STUDIES, page, table, write
+from dsn_sktime.benchmarking.data.archive import UCR_85
+from dsn_sktime.benchmarking.estimators.costs import costs
+from dsn_sktime.benchmarking.estimators.registry import make
+from dsn_sktime.benchmarking.report.study import STUDIES, page, table
+from dsn_sktime.benchmarking.run import results
 
 
 def runs_of(name, accuracy):
@@ -73,7 +73,7 @@ def test_table_has_a_row_per_setting_in_order():
 def test_page_states_epochs_and_seeds(name, tmp_path):
     n = len(STUDIES[name].settings)
     runs = runs_of(name, {"Beef": [0.5, 0.6, 0.7, 0.8][:n], "Car": [0.9, 0.8, 0.7, 0.6][:n]})
-    write(name, runs, runs.head(0), tmp_path)
+    page(name, runs, runs.head(0)).write(tmp_path / name)
     shown = check_whole((tmp_path / f"{name}.html").read_text())
     assert {cells[0] for cells in shown.table("Estimator", "Mean accuracy (%)")[1:]} == set(
         STUDIES[name].settings
@@ -81,7 +81,6 @@ def test_page_states_epochs_and_seeds(name, tmp_path):
     text = (tmp_path / f"{name}.md").read_text()
     assert "Epochs: 100; seeds: 0, 1; 2 data sets" in text
     assert (tmp_path / "figures" / f"{name}-accuracy.png").stat().st_size > 1000
-    assert list(pd.read_csv(tmp_path / f"{name}.csv")["setting"]) == list(STUDIES[name].settings)
 
 
 def test_page_lists_what_is_missing():
@@ -121,12 +120,17 @@ def test_command_runs_each_job_once_and_writes_its_pages(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--epochs", "0"], "--epochs must be at least 1, found 0"),
+        (["--epochs", "0"], "argument --epochs: must be an integer of at least 1"),
+        (["--seeds", "0"], "argument --seeds: must be an integer of at least 1"),
         (["--data-path", "nowhere", "-d", "Nothing"], "there is no folder nowhere"),
     ],
 )
 def test_wrong_options_end_in_one_sentence(tmp_path, capsys, options, message):
-    assert study(tmp_path / "out", *options) == 2
+    try:
+        status = study(tmp_path / "out", *options)
+    except SystemExit as error:  # argparse
+        status = error.code
+    assert status == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

@@ -1,32 +1,27 @@
 """Command line: ``python -m dsn_sktime.benchmarking COMMAND``."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 
-from dsn_sktime.benchmarking import report, run, speed, study, tables
-
-_PROGRAM = "python -m dsn_sktime.benchmarking"
+from dsn_sktime.benchmarking.commands import report, run, study, tables
+from dsn_sktime.benchmarking.speed import speed
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; return its exit status.
+    """Run a command and return its exit status.
 
-    Whatever the user can mend, a wrong name as well as a full disk, ends in one sentence.
+    Errors that the user can correct, from a wrong name to a full disk, end in one sentence.
     """
     parser = argparse.ArgumentParser(
-        prog=_PROGRAM, description="Benchmarks of DSN and other time series classifiers."
+        prog="python -m dsn_sktime.benchmarking",
+        description="Benchmarks of DSN and other time series classifiers.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run.add_parser(commands)
-    report.add_parser(commands)
-    study.add_parser(commands)
-    tables.add_parser(commands)
-    speed.add_parser(commands)
-    chosen = parser.parse_args(arguments)
+    for command in (run, report, study, tables, speed):
+        command.add_parser(commands)
+    args = parser.parse_args(arguments)
     try:
-        return chosen.run(chosen) or 0
+        return args.run(args) or 0
     except (ModuleNotFoundError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -20,6 +20,8 @@ from dsn_sktime.training import CrossEntropy
 __all__ = ["NetworkClassifier"]
 
 _LEAST_WEIGHT = 1e-30
+# More numbers that are not whole are labels only where each is common.
+_MOST_FRACTIONS = 20
 
 
 class NetworkClassifier(NetworkEstimator, BaseClassifier):
@@ -234,14 +236,15 @@ def _folds(cv: Any, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def _check_discrete(y: np.ndarray) -> None:
-    """Raise ValueError where numbers can be no labels; scikit-learn has the same rule."""
+    """Raise ValueError where numbers are a regression's target rather than labels."""
     if y.dtype.kind != "f":
         return
-    with np.errstate(invalid="ignore"):
-        continuous = y[~(np.isfinite(y) & (y == np.floor(y)))]
-    if len(continuous):
+    values = np.unique(y)
+    fractions = values[np.isinf(values) | (values != np.round(values))]
+    is_continuous = len(values) > max(_MOST_FRACTIONS, len(y) / 2)
+    if len(fractions) and (is_continuous or np.isinf(values).any()):
         raise ValueError(
-            "y must hold class labels, found continuous numbers such as "
-            f"{continuous.flat[0]:g} (unknown label type: continuous). Bin them, or convert them "
-            "with y.astype(str) if they are labels."
+            "y must hold class labels, found continuous or infinite numbers such as "
+            f"{fractions[0]:g} (unknown label type: continuous). Bin them, or convert them with "
+            "y.astype(str) if they are labels."
         )

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from dsn_sktime.benchmarking.statistics import average_ranks, wilcoxon_holm, wins_ties_losses
 from dsn_sktime.plotting._axes import COLOURS, axes_or_new, open_frame
 from dsn_sktime.plotting._labels import label_points
+from dsn_sktime.statistics import average_ranks, wilcoxon_holm, wins_ties_losses
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,0 +1,64 @@
+"""The command ``study``: run one of the paper's studies and write its table and plots."""
+
+import argparse
+from pathlib import Path
+
+from dsn_sktime.benchmarking.commands import arguments
+from dsn_sktime.benchmarking.data.archive import UCR_85
+from dsn_sktime.benchmarking.report.page import check_installed
+from dsn_sktime.benchmarking.report.study import STUDIES, page, split_by_setting, table
+from dsn_sktime.benchmarking.run import results
+from dsn_sktime.benchmarking.run.jobs import plan
+
+# Data sets, epochs and seeds. The small ones come with sktime, so a study needs no network.
+_SMALL = (("ItalyPowerDemand", "GunPoint", "ArrowHead"), 50, 2)
+_FULL = (UCR_85, 1000, 5)
+_SHOWN = ["mean_accuracy", "average_rank", "n_datasets", "n_parameters", "multiply_adds"]
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the command to those of ``python -m dsn_sktime.benchmarking``."""
+    listed = [f"  {key:<9} {one.title}: {', '.join(one.settings)}" for key, one in STUDIES.items()]
+    names, n_epochs, n_seeds = _SMALL
+    text = ("Run one of the paper's studies and write its table and plots:", "\n".join(listed))
+    size = f"{', '.join(names)}, {n_epochs} epochs, {n_seeds} seeds"
+    again = f"Small by default: {size}. Started again, it continues where it was stopped."
+    command = commands.add_parser(
+        "study",
+        help=f"one of the paper's studies: {', '.join(STUDIES)}",
+        description="\n\n".join((*text, again)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    option, number = command.add_argument, arguments.count_from(1)
+    option("name", choices=STUDIES, metavar="STUDY", help=", ".join(STUDIES))
+    output, folder = "where results.csv, tables and plots are written (studies)", Path("studies")
+    option("--output", type=Path, default=folder, metavar="FOLDER", help=output)
+    full = f"{len(_FULL[0])} data sets of the UCR archive, {_FULL[1]} epochs, {_FULL[2]} seeds"
+    option("--full", action="store_true", help=f"{full}: days to weeks")
+    option("--epochs", type=number, metavar="N", help=f"training epochs ({n_epochs})")
+    option("--seeds", type=number, metavar="N", help=f"that many seeds, from 0 ({n_seeds})")
+    arguments.add_datasets(command)
+    arguments.add_machine(command)
+    command.set_defaults(run=_study)
+
+
+def _study(args: argparse.Namespace) -> int:
+    check_installed()
+    names, n_epochs, n_seeds = _FULL if args.full else _SMALL
+    if not (args.datasets or args.list or args.all is not None):
+        args.datasets = list(names)
+    found, estimators = arguments.find_datasets(args), list(STUDIES[args.name].settings.values())
+    seeds, n_epochs = range(args.seeds or n_seeds), args.epochs or n_epochs
+    jobs = plan(found, estimators, seeds, n_jobs=args.n_jobs, n_epochs=n_epochs)
+    args.output.mkdir(parents=True, exist_ok=True)
+    path = args.output / "results.csv"
+    arguments.run_jobs(jobs, path, args)
+    rows, digests = results.read(path), {job.digest for job in jobs}
+    runs, failed = split_by_setting(args.name, rows[rows["job"].isin(digests)])
+    page(args.name, runs, failed).write(args.output / args.name)
+    numbers = table(args.name, runs)
+    numbers.round(6).to_csv(args.output / f"{args.name}.csv")
+    print(numbers[_SHOWN].round(4).to_string())
+    for form in ("csv", "md", "html"):
+        print(f"Written: {args.output / args.name}.{form}")
+    return int(len(failed) > 0)

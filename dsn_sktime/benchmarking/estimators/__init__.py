@@ -1,0 +1,1 @@
+"""Classifiers by name, and what their networks cost."""

@@ -1,0 +1,144 @@
+"""The classifiers of the benchmark by short name, or any other as ``module:factory``."""
+
+import json
+import re
+from difflib import get_close_matches
+from pkgutil import resolve_name
+from typing import Any, NamedTuple
+
+import numpy as np
+from sktime.classification.base import BaseClassifier
+
+_ROCKET = "dsn_sktime.benchmarking.estimators.rocket:RocketRidge"
+_AEON = "dsn_sktime.benchmarking.estimators.hydra:AeonClassifier"
+_DSN = "dsn_sktime:DSNClassifier"
+_PAPER = f"{_DSN}.paper"
+_OSCNN = "dsn_sktime:OSCNNClassifier"
+_DEEP = "sktime.classification.deep_learning"
+
+# The paper's "without groups": one group as wide as the three.
+_NO_GROUPS = {"n_kernel_groups": 1, "n_filters": 141, "n_bottleneck": 47}
+
+# As published: 8 features of each kernel, 50,000 in all.
+_MULTIHYDRA = {"name": "MultiRocketHydraClassifier"}
+_MULTIROCKET = {"transform": "multirocket", "num_kernels": 6250}
+
+
+class Entry(NamedTuple):
+    """A classifier that the benchmark knows.
+
+    ``path`` is the ``module:factory`` that makes it, ``settings`` its arguments, ``about`` a
+    line for the list. Where ``argmax``, ``predict`` is the most probable class of
+    ``predict_proba``, so that one call gives both.
+    """
+
+    path: str
+    settings: dict[str, Any] = {}
+    about: str = ""
+    argmax: bool = True
+
+
+ESTIMATORS = {
+    "dsn": Entry(_DSN, {}, "DSNClassifier with its defaults"),
+    "dsn-paper": Entry(_PAPER, {}, "DSN with the paper's recipe"),
+    "dsn-fix": Entry(_PAPER, {"growth": None}, "DSN whose topology is fixed at its start"),
+    "dsn-grad": Entry(_PAPER, {"growth": "gradient"}, "DSN that grows by gradient"),
+    "dsn-nogroups": Entry(_PAPER, _NO_GROUPS, "DSN with one kernel group as wide as three"),
+    "dsn-dense": Entry(_PAPER, {**_NO_GROUPS, "sparsity": 0}, "the dense network of DSN"),
+    "dsn-sparsity50": Entry(_PAPER, {"sparsity": 0.5}, "DSN with 50 % sparsity"),
+    "dsn-sparsity90": Entry(_PAPER, {"sparsity": 0.9}, "DSN with 90 % sparsity"),
+    "dsn-3layers": Entry(_PAPER, {"n_layers": 3}, "DSN with 3 layers"),
+    "dsn-5layers": Entry(_PAPER, {"n_layers": 5}, "DSN with 5 layers"),
+    "dsn-59filters": Entry(_PAPER, {"n_filters": 59}, "DSN with 177 channels a layer"),
+    "dsn-ens5": Entry(_DSN, {"n_estimators": 5}, "five DSNs, averaged"),
+    "oscnn": Entry(_OSCNN, {}, "Omni-Scale CNN"),
+    "oscnn-ens5": Entry(_OSCNN, {"n_estimators": 5}, "five OS-CNNs, averaged"),
+    "rocket": Entry(_ROCKET, {"transform": "rocket"}, "ROCKET, 10,000 kernels"),
+    "minirocket": Entry(_ROCKET, {"transform": "minirocket"}, "MiniROCKET"),
+    "multirocket": Entry(_ROCKET, _MULTIROCKET, "MultiROCKET, 6,250 kernels"),
+    "hydra": Entry(_AEON, {"name": "HydraClassifier"}, "Hydra, of aeon"),
+    "multirocket-hydra": Entry(_AEON, _MULTIHYDRA, "MultiROCKET-Hydra, of aeon"),
+    "inceptiontime": Entry(
+        f"{_DEEP}:InceptionTimeClassifierTorch", {}, "one InceptionTime network"
+    ),
+    "resnet": Entry(f"{_DEEP}:ResNetClassifierTorch", {}, "ResNet"),
+    "fcn": Entry(f"{_DEEP}:FCNClassifierTorch", {}, "fully convolutional network"),
+    "1nn-dtw": Entry(
+        "sktime.classification.distance_based:KNeighborsTimeSeriesClassifier",
+        {"n_neighbors": 1, "distance": "dtw"},
+        "one nearest neighbour by dynamic time warping, full window",
+    ),
+}
+"""The registered classifiers by short name."""
+
+
+def entry(name: str) -> Entry:
+    """Return the entry of a short name, or one made for ``module:factory``; ValueError if none."""
+    if name in ESTIMATORS:
+        return ESTIMATORS[name]
+    if ":" in name:
+        return Entry(name, argmax=False)
+    nearest = get_close_matches(name, ESTIMATORS, n=1)
+    meant = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    known = f"Known are {', '.join(ESTIMATORS)}, and any classifier as module:factory."
+    raise ValueError(f"unknown estimator {name!r}.{meant} {known}")
+
+
+def make(name: str, seed: int, n_jobs: int = 1, n_epochs: int | None = None) -> BaseClassifier:
+    """Make a classifier of a short name or ``module:factory``, which takes no arguments.
+
+    The seed is the ``random_state`` of the classifier and of its parts; ``n_jobs`` and, unless
+    None, ``n_epochs`` are set where it has them. Raise ValueError if the name is unknown or does
+    not make a classifier of sktime.
+    """
+    known = entry(name)
+    try:
+        classifier = resolve_name(known.path)(**known.settings)
+    except Exception as error:  # whatever a module of someone else raises
+        reason = f"estimator {name!r} cannot be made ({type(error).__name__}: {error})"
+        hint = "A module:factory must be importable and take no arguments."
+        raise ValueError(f"{reason}. {hint}") from error
+    if not isinstance(classifier, BaseClassifier):
+        found = f"found {type(classifier).__name__}. Wrap a scikit-learn one in an sktime pipeline"
+        raise ValueError(f"estimator {name!r} must make an sktime classifier, {found}.")
+    own = classifier.get_params(deep=False)
+    wanted = {"n_jobs": n_jobs, _epochs_name(own): n_epochs}
+    wanted = {name: value for name, value in wanted.items() if name in own and value is not None}
+    # Not sktime's set_random_state, which draws the same for the parts whatever the seed.
+    seeded = [name for name in classifier.get_params() if name.split("__")[-1] == "random_state"]
+    return classifier.set_params(**wanted, **dict.fromkeys(seeded, seed))
+
+
+def _epochs_name(parameters: dict[str, Any]) -> str:
+    return "n_epochs" if "n_epochs" in parameters else "num_epochs"
+
+
+def n_epochs_of(classifier: BaseClassifier) -> int | None:
+    """Return the training epochs that a network is set to, None for other classifiers."""
+    own = classifier.get_params(deep=False)
+    return own.get(_epochs_name(own))
+
+
+def parameters_json(classifier: BaseClassifier) -> str:
+    """Return all parameters as JSON with sorted keys, the same in each process.
+
+    What JSON has no form for is named by its class and its own parameters, or its ``repr``
+    without memory addresses.
+    """
+    return json.dumps(_plain(classifier.get_params(deep=False)), sort_keys=True)
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.generic | np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "get_params") and not isinstance(value, type):
+        return {"class": _plain(type(value)), **_plain(value.get_params(deep=False))}
+    if hasattr(value, "__qualname__"):
+        return f"{value.__module__}:{value.__qualname__}"
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))

@@ -1,0 +1,123 @@
+"""Measured and published accuracies: one per data set and estimator."""
+
+import json
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import NamedTuple
+
+import pandas as pd
+
+from dsn_sktime.benchmarking.report.published import Published
+
+# Columns that identify a run.
+RUN = ["dataset", "label", "seed", "split"]
+# Parameters that do not make another estimator: the seed has a column of its own, and
+# results do not depend on the others.
+_NEUTRAL = ("random_state", "n_jobs", "verbose", "device")
+# Published accuracies come with six decimals; finer differences are ties.
+_DECIMALS = 6
+
+
+class Comparison(NamedTuple):
+    """Successful runs, and mean accuracies by data set (row) and estimator (column).
+
+    The columns are the labels in ``measured``, over the runs of that "label", and ``published``;
+    an accuracy is NaN where there is none.
+    """
+
+    runs: pd.DataFrame
+    accuracy: pd.DataFrame
+    measured: list[str]
+    published: list[str]
+
+    @property
+    def common(self) -> pd.DataFrame:
+        """The rows of ``accuracy`` without gaps, which averages and ranks are over."""
+        return self.accuracy.dropna()
+
+    def over_runs(self, statistic: str) -> pd.DataFrame:
+        """Aggregate the accuracy over the runs of each data set and measured estimator."""
+        grouped = self.runs.groupby(["dataset", "label"])["accuracy"].agg(statistic)
+        return grouped.unstack("label").reindex(self.accuracy.index, columns=self.measured)
+
+
+def estimator_labels(results: pd.DataFrame) -> pd.Series:
+    """Name the estimator of each result.
+
+    Where one short name was run with several parameter sets, the name includes the parameters
+    that differ, so that their results are not averaged.
+    """
+    labels = results["estimator"].astype(str)
+    parameters = results["parameters"].map(
+        lambda text: {
+            key: value
+            for key, value in json.loads(text).items()
+            if key.split("__")[-1] not in _NEUTRAL
+        }
+    )
+    for _, rows in parameters.groupby(labels):
+        table = pd.DataFrame([{key: json.dumps(p[key]) for key in p} for p in rows], rows.index)
+        differing = sorted(name for name in table if table[name].nunique(dropna=False) > 1)
+        for row in rows.index if differing else []:
+            listed = ", ".join(f"{name}={rows[row].get(name)}" for name in differing)
+            labels[row] += f" ({listed})"
+    return labels
+
+
+def protocols(results: pd.DataFrame) -> pd.Series:
+    """Name the protocol of each result: "default", or "5-fold" and the like."""
+    return results["split"].str.replace(r"^fold\d+of(\d+)-seed\d+$", r"\1-fold", regex=True)
+
+
+def split_runs(results: pd.DataFrame, protocol: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the last success of each run of a protocol, and the last failure of the others."""
+    rows = results.assign(label=estimator_labels(results))[protocols(results) == protocol]
+    is_ok = rows["status"] == "ok"
+    runs, failed = (rows[one].drop_duplicates(RUN, keep="last") for one in (is_ok, ~is_ok))
+    succeeded = pd.MultiIndex.from_frame(runs[RUN])
+    return runs, failed[~pd.MultiIndex.from_frame(failed[RUN]).isin(succeeded)]
+
+
+def collect(
+    runs: pd.DataFrame, published: Sequence[Published] = (), estimators: Sequence[str] = ()
+) -> Comparison:
+    """Put measured and published accuracies side by side, on the data sets that were measured.
+
+    ``estimators`` are those to compare, in this order, all if empty; a published one may be given
+    without its note. Raise ValueError if one is unknown, or none of them was measured.
+    """
+    measured = list(dict.fromkeys(runs["label"]))
+    mean = runs.groupby(["dataset", "label"])["accuracy"].mean().unstack("label")
+    tables = [mean[measured], *(one.accuracy.reindex(mean.index) for one in published)]
+    accuracy = pd.concat(tables, axis=1).astype(float).round(_DECIMALS)
+    accuracy.columns = unique_names(list(accuracy.columns))
+    if estimators:
+        accuracy = accuracy[[resolve(name, list(accuracy.columns)) for name in estimators]]
+    measured = [name for name in accuracy if name in measured]
+    if not measured:
+        raise ValueError("estimators must have a measured one, found published ones only.")
+    others = [name for name in accuracy if name not in measured]
+    runs = runs[runs["label"].isin(measured)]
+    return Comparison(runs, accuracy.dropna(how="all"), measured, others)
+
+
+def unique_names(names: list[str]) -> list[str]:
+    """Add a number to a repeated name, such as one classifier in two files."""
+    repeats = [names[:place].count(name) for place, name in enumerate(names)]
+    return [f"{name} [{n + 1}]" if n else name for name, n in zip(names, repeats, strict=True)]
+
+
+def resolve(name: str, labels: Sequence[str], kind: str = "estimator") -> str:
+    """Return the label that is ``name``, or is so without the note of a published one.
+
+    Raise ValueError if there is none, or more than one.
+    """
+    exact = [label for label in labels if label == name]
+    found = exact or [label for label in labels if label.split(" (published")[0] == name]
+    if not found:
+        nearest = get_close_matches(name, labels, n=1, cutoff=0.4)
+        hint = f"Did you mean {nearest[0]!r}? " if nearest else ""
+        raise ValueError(f"unknown {kind} {name!r}. {hint}There are: {', '.join(labels)}.")
+    if len(found) > 1:
+        raise ValueError(f"{kind} {name!r} may be each of {found}. Give one of them in full.")
+    return found[0]

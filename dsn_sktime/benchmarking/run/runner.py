@@ -1,0 +1,204 @@
+"""Run jobs, each once, and write the record of each."""
+
+import json
+import sys
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from joblib.externals.loky import get_reusable_executor
+from tqdm import tqdm
+
+from dsn_sktime.benchmarking.run import results
+from dsn_sktime.benchmarking.run.evaluate import failure, run_job
+from dsn_sktime.benchmarking.run.jobs import Job
+
+_KILLED = "The process of this job was killed, perhaps for want of memory."
+
+
+@dataclass
+class Runner:
+    """Runs the jobs that have no result yet.
+
+    Processes that share the results file ``path`` share out the jobs. With one worker they run
+    in this process, else in as many, or on the workers of the dask scheduler at an address.
+    ``counts`` says how many are "done", "failed", "done before", "failed before", or "elsewhere":
+    left to another process.
+    """
+
+    path: Path
+    n_workers: int = 1
+    scheduler: str | None = None
+    retry_failed: bool = False
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.folder = results.folder_of(self.path)
+        self._running: dict[Future, tuple[Job, FileLock]] = {}
+        self._suspects: list[Job] = []
+        self._deaths: type[Exception] = BrokenProcessPool
+
+    def run(self, jobs: Sequence[Job]) -> None:
+        """Run the jobs in their order.
+
+        Raise OSError if a record cannot be written; ValueError if results are malformed or there
+        is no dask scheduler.
+        """
+        self._make_folder()
+        table = results.read(self.path)
+        self._known = dict(zip(table["job"], table["status"], strict=True))
+        if self.retry_failed:
+            for digest in [job.digest for job in jobs if self._known.get(job.digest) == "failed"]:
+                del self._known[digest]
+                (self.folder / f"{digest}.json").unlink(missing_ok=True)
+        try:
+            with ExitStack() as stack:
+                self._bar = stack.enter_context(tqdm(total=len(jobs), unit="job", smoothing=0))
+                stack.callback(self._release_all)
+                executor = self._executor(stack)
+                # Whoever ran a job at first may have ended, or died, by the end.
+                elsewhere = self._run(executor, self._run(executor, jobs))
+                self.counts["elsewhere"] = len(elsewhere)
+                self._bar.update(len(elsewhere))
+        finally:
+            if any(self.folder.glob("*.json")):
+                results.export(self.path)
+
+    def _make_folder(self) -> None:
+        if not self.path.parent.is_dir():
+            raise ValueError(
+                f"{self.path} cannot be written: there is no folder {self.path.parent}."
+            )
+        if self.path.exists() and not self.path.is_file():
+            raise ValueError(f"the results file {self.path} is not a file.")
+        try:
+            self.folder.mkdir(exist_ok=True)
+            (self.folder / "export.lock").touch()
+        except OSError as error:
+            raise OSError(f"{self.folder} cannot be written: {error.strerror}.") from error
+
+    def _executor(self, stack: ExitStack) -> Callable[[], tuple[Executor, int]]:
+        """Return a function that returns an executor and its slots.
+
+        To be called anew: a pool whose process died is replaced, a cluster grows and shrinks.
+        """
+        if self.scheduler is None and self.n_workers == 1:
+            here = _Here()
+            return lambda: (here, 1)
+        if self.scheduler is None:
+            return lambda: (get_reusable_executor(self.n_workers), self.n_workers)
+        try:
+            from dask.distributed import Client, KilledWorker
+        except ImportError as error:
+            raise ValueError(
+                "a dask scheduler needs dask: pip install dsn-sktime[dask]."
+            ) from error
+        try:
+            client = stack.enter_context(Client(self.scheduler, timeout="20s"))
+        except (OSError, ValueError) as error:
+            missing = f"there is no dask scheduler at {self.scheduler!r} ({error})."
+            raise ValueError(missing) from error
+        self._deaths = KilledWorker
+        cluster = client.get_executor(pure=False)
+        return lambda: (cluster, max(sum(client.nthreads().values()), 1))
+
+    def _run(self, executor: Callable[[], tuple[Executor, int]], jobs: Sequence[Job]) -> list[Job]:
+        """Run jobs and return those that another process is running.
+
+        A job is claimed when it is handed out: not before, so that others may have it.
+        """
+        waiting, elsewhere = deque(jobs), list[Job]()
+        while True:
+            pool, n_slots = executor()
+            while waiting and len(self._running) < n_slots:
+                self._start(pool, waiting.popleft(), elsewhere)
+            if not self._running:
+                break
+            for future in wait(self._running, return_when=FIRST_COMPLETED).done:
+                try:
+                    self._record(future, future.result())
+                except self._deaths:
+                    job, lock = self._running.pop(future)
+                    _release(lock)
+                    self._suspects.append(job)
+        # Each of those that were running when a process died, by itself: one killed it.
+        while self._suspects:
+            self._start(executor()[0], job := self._suspects.pop(), elsewhere)
+            for future in list(self._running):
+                try:
+                    self._record(future, future.result())
+                except self._deaths:
+                    self._record(future, failure(job, _KILLED))
+        return elsewhere
+
+    def _start(self, pool: Executor, job: Job, elsewhere: list[Job]) -> None:
+        """Claim a job and submit it, unless it has a result or another process runs it."""
+        if self._is_settled(job):
+            return
+        # The system releases the claim when this process ends, however it does.
+        lock = FileLock(self.folder / f"{job.digest}.lock", thread_local=False)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            elsewhere.append(job)
+            return
+        try:
+            # Again: who had the claim before has written its record by now.
+            if self._is_settled(job):
+                _release(lock)
+            else:
+                self._running[pool.submit(run_job, job)] = job, lock
+        except BaseException as error:
+            _release(lock)
+            if not isinstance(error, self._deaths):  # of the pool, by another job
+                raise
+            self._suspects.append(job)
+
+    def _is_settled(self, job: Job) -> bool:
+        """Count and return whether the job has a result."""
+        status = self._known.get(job.digest)
+        if (file := self.folder / f"{job.digest}.json").exists():
+            status = json.loads(file.read_text(encoding="utf-8"))["status"]
+        if status is None:
+            return False
+        self.counts["done before" if status == "ok" else "failed before"] += 1
+        self._bar.update()
+        return True
+
+    def _record(self, future: Future, record: dict[str, Any]) -> None:
+        results.write(self.path, record)
+        job, lock = self._running.pop(future)
+        _release(lock)
+        self.counts["done" if record["status"] == "ok" else "failed"] += 1
+        if record["status"] != "ok":
+            tqdm.write(f"failed: {job}: {record['error']}", file=sys.stderr)
+        self._bar.update()
+
+    def _release_all(self) -> None:
+        for _, lock in self._running.values():
+            _release(lock)
+        for left in self.folder.glob("*.lock"):  # of processes killed after their record
+            if left.with_suffix(".json").exists():
+                left.unlink(missing_ok=True)
+
+
+class _Here(Executor):
+    """Executor that runs a function when it is submitted, in this thread."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+        future: Future = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def _release(lock: FileLock) -> None:
+    # Removed while it is held: who waits for it finds that it has gone and makes its own.
+    with suppress(OSError):
+        Path(lock.lock_file).unlink()
+    lock.release()

@@ -1,0 +1,1 @@
+"""Speed, start-up time and memory of the networks, apart from archive runs."""
