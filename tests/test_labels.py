@@ -252,9 +252,18 @@ def test_other_names_are_refused(tiny: Callable, named: Callable) -> None:
     before = classifier.predict_proba(MOTIONS)
     X = named(["ax", "ay", "az", "gx", "gy", "temperature"])
     for call in (classifier.predict, classifier.predict_proba):
-        with pytest.raises(ValueError, match=r"found \['temperature'\] and not \['gz'\]"):
+        with pytest.raises(ValueError, match=r"found unexpected 'temperature' and no 'gz'\."):
             call(X)
     assert np.array_equal(classifier.predict_proba(MOTIONS), before)
+
+
+def test_more_or_fewer_names_are_listed() -> None:
+    classifier = tiny_classifier().fit(frames(NAMES), FOUR_LABELS)
+    more = [frame.assign(temperature=0.0) for frame in frames(NAMES)]
+    fewer = [frame.drop(columns=["ay", "gz"]) for frame in frames(NAMES)]
+    for X, message in [(more, r"unexpected 'temperature'\."), (fewer, r"found no 'ay', 'gz'\.")]:
+        with pytest.raises(ValueError, match=message):
+            classifier.predict(X)
 
 
 @pytest.mark.parametrize("fitted", [None, "var_{}", "dim_{}", "{}"])
@@ -275,7 +284,7 @@ def test_frames_of_a_list_that_disagree() -> None:
     classifier = tiny_classifier().fit(mixed, FOUR_LABELS)
     assert np.array_equal(classifier.predict_proba(mixed), expected)
     mixed[5] = mixed[5].rename(columns={"gz": "temperature"})
-    message = r"in series 5, .*found \['temperature'\] and not \['gz'\]"
+    message = r"first series, found unexpected 'temperature' and no 'gz' in series 5\."
     for call in (
         lambda: classifier.fit(mixed, FOUR_LABELS),
         lambda: classifier.predict(mixed),

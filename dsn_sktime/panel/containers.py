@@ -103,7 +103,7 @@ def _read_list(items: list | tuple) -> RawPanel:
     first = names[0] if names else None
     for number, own in enumerate(names):
         if first is not None and own not in (None, first):
-            order = matching_order(own, first, f"those of the first series, in series {number}")
+            order = matching_order(own, first, "of the first series", f" in series {number}")
             series[number] = series[number][order]
     return RawPanel(series, variate_names=first, layout=_LIST)
 
