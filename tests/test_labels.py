@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.model_selection import StratifiedKFold, cross_val_score, train_test_split
 from sktime.datatypes import convert_to
 from tiny import panel, tiny_classifier
 
@@ -199,6 +199,30 @@ def test_what_are_no_labels(y: Any, words: list[str]) -> None:
         assert not [word for word in words if word not in message], message
         assert len(message) < 350
     assert np.array_equal(classifier.predict_proba(SERIES), before)
+
+
+def test_splits_of_frames_keep_ids_and_labels_together(hold: Callable) -> None:
+    if hold is long_frame:
+        pytest.skip("scikit-learn splits it by rows")
+    X, y = hold(IDS), pd.Series(LABELS, index=IDS).sample(frac=1, random_state=0)
+    train, test = train_test_split(np.arange(N), random_state=0)
+    parts = X.iloc[train], X.iloc[test]
+    classifier = tiny_classifier().fit(parts[0], y.loc[IDS[train][::-1]])
+    expected = tiny_classifier().fit(SERIES[train], LABELS[train])
+    assert np.array_equal(classifier.predict_proba(SERIES), expected.predict_proba(SERIES))
+    assert classifier.score(parts[1], y.loc[IDS[test][::-1]]) == expected.score(
+        SERIES[test], LABELS[test]
+    )
+
+
+def test_some_series_of_a_long_frame() -> None:
+    X = long_frame(IDS)
+    classifier = tiny_classifier().fit(X, LABELS)
+    chosen = IDS[[7, 3, 40]]
+    rows = IDS.get_indexer(chosen)
+    assert np.array_equal(
+        classifier.predict_proba(X.loc[chosen]), classifier.predict_proba(SERIES[rows])
+    )
 
 
 # Names of variates.
