@@ -155,12 +155,30 @@ def test_constant_variates_have_deviation_one(n: int, value: float) -> None:
     series = np.random.default_rng(0).normal(size=(n, 3, 40))
     series[:, 1] = value
     series[:, 2] = np.nan
-    found = Standardization.fit(read_panel(series))
+    with pytest.warns(UserWarning, match="missing in all series"):
+        found = Standardization.fit(read_panel(series))
     assert found.mean[1] == value
     assert found.mean[2] == 0
     assert found.scale[1:].tolist() == [1, 1]
     values = Panel.from_raw(read_panel(series), found).values
     assert (values[:, 1:] == 0).all()
+
+
+def test_a_variate_that_is_missing_throughout_is_named(tiny: Callable) -> None:
+    series = np.concatenate([X, np.full_like(X, np.nan)], axis=1)
+    with pytest.warns(UserWarning, match=r"1 of 2 .* the first is number 1 .*remove") as caught:
+        tiny(n_estimators=2).fit(series, Y)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("dtype", "factor", "offset"),
+    [("int8", 10, 0), ("int16", 100, 20_000), ("uint64", 1e3, 1e12), ("float32", 1, 1e6)],
+)
+def test_counters_and_converters_of_any_dtype(dtype: str, factor: float, offset: float) -> None:
+    counts = (X * factor + offset).astype(dtype)
+    assert learner("DSN").fit(counts, Y).score(counts, Y) == 1
 
 
 def test_constants_up_to_rounding_are_constant() -> None:

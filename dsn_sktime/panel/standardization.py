@@ -65,6 +65,15 @@ class Standardization(NamedTuple):
             high = np.fmax(high, np.fmax.reduce(chunk, axis=(0, 2)))
             chunk[missing] = 0
             sums[rows] = chunk.sum(2)
+        absent = np.flatnonzero(n_observed.sum(0) == 0)
+        if len(absent):
+            warnings.warn(
+                f"{len(absent)} of {raw.n_variates} variates of X are missing in all series, the "
+                f"first is number {absent[0]} (counted from 0). Nothing is learned of them: remove "
+                "them.",
+                UserWarning,
+                stacklevel=7,
+            )
         n = np.maximum(n_observed.sum(0), 1)
         is_constant = ~(low < high)
         mean = np.where(low == high, low, sums.sum(0) / n)

@@ -31,19 +31,21 @@ def match_variates(
     ValueError
         If the number of the variates or their names differ.
     """
-    if raw.n_variates != n_variates:
+    given = raw.variate_names
+    have_names = not (_is_default(names) or _is_default(given))
+    if raw.n_variates != n_variates and not have_names:
         raise ValueError(
             f"X must have the {n_variates} variates that this {fitted} was fitted with, found "
             f"{raw.n_variates}. {raw.layout}"
         )
-    if names is None or raw.variate_names is None or raw.variate_names == names:
+    if names is None or given is None or given == names:
         return raw
-    order = matching_order(raw.variate_names, names, f"those this {fitted} was fitted with")
+    order = matching_order(given, names, f"that this {fitted} was fitted with")
     return raw.take_variates(order)
 
 
 def matching_order(
-    found: tuple[Hashable, ...], expected: tuple[Hashable, ...], whose: str
+    found: tuple[Hashable, ...], expected: tuple[Hashable, ...], whose: str, where: str = ""
 ) -> np.ndarray:
     """Return the places at which the expected names are found.
 
@@ -53,16 +55,24 @@ def matching_order(
         return np.array([found.index(name) for name in expected])
     if _is_default(found) or _is_default(expected):
         return np.arange(len(found))
-    missing = [name for name in expected if name not in found]
-    unexpected = [name for name in found if name not in expected]
+    differences = {
+        "unexpected": [name for name in found if name not in expected],
+        "no": [name for name in expected if name not in found],
+    }
+    listed = " and ".join(f"{word} {_brief(names)}" for word, names in differences.items() if names)
     raise ValueError(
-        f"X must have the variates {whose}, {list(expected)}, found {unexpected} and not "
-        f"{missing}. Rename or select the columns; pass arrays to match them by position."
+        f"X must have the variates {whose}, found {listed}{where}. Rename or select the columns; "
+        "pass arrays to match them by position."
     )
 
 
-def _is_default(names: tuple[Hashable, ...]) -> bool:
-    return any(
+def _brief(names: list[Hashable]) -> str:
+    rest = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return ", ".join(map(repr, names[:6])) + rest
+
+
+def _is_default(names: tuple[Hashable, ...] | None) -> bool:
+    return names is None or any(
         names == tuple(make(i) for i in range(len(names)))
         for make in (int, str, "var_{}".format, "dim_{}".format)
     )

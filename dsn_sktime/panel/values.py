@@ -1,0 +1,61 @@
+"""Convert single pieces of a container to arrays of real numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from pandas.api.types import is_numeric_dtype
+
+__all__ = ["as_numbers", "holds_values"]
+
+
+def holds_values(cell: object) -> bool:
+    """Return True if an item of a list or a cell of a frame is a series, not a number."""
+    kinds = pd.DataFrame | pd.Series | np.ndarray | list | tuple | torch.Tensor
+    return isinstance(cell, kinds) and getattr(cell, "ndim", 1) > 0
+
+
+def as_numbers(values: Any) -> np.ndarray:
+    """Return an array of real numbers, NaN where they are masked or missing."""
+    if isinstance(values, torch.Tensor):
+        values = _from_torch(values)
+    if isinstance(values, np.ma.MaskedArray):
+        _check_real(values)
+        dtype = values.dtype if values.dtype.kind == "f" else np.float64
+        return np.where(np.ma.getmaskarray(values), np.nan, values.data).astype(dtype)
+    if isinstance(values, pd.DataFrame | pd.Series):
+        dtypes = [values.dtype] if isinstance(values, pd.Series) else values.dtypes
+        array = values.to_numpy()
+        if array.dtype == object and all(map(is_numeric_dtype, dtypes)):
+            # pandas returns objects for mixed bool and float columns and for nullable ones.
+            array = values.to_numpy(np.float64, na_value=np.nan)
+    else:
+        array = np.asarray(values)
+    _check_real(array)
+    return array
+
+
+def _from_torch(values: torch.Tensor) -> np.ndarray:
+    if values.is_nested or values.layout != torch.strided or values.is_quantized or values.is_meta:
+        raise TypeError(
+            "X must be a dense tensor that holds its values, found another kind. Use "
+            "X.unbind() of a nested tensor, X.to_dense() of a sparse one and X.dequantize() of a "
+            "quantized one."
+        )
+    values = values.detach().cpu()
+    values = values.float() if values.dtype == torch.bfloat16 else values
+    return values.resolve_conj().resolve_neg().numpy()
+
+
+def _check_real(values: np.ndarray) -> None:
+    if values.dtype.kind in "biuf":
+        return
+    remedy = (
+        "Of complex series pass the real and the imaginary part as two variates."
+        if values.dtype.kind == "c"
+        else "Convert it, for example with X.astype(float)."
+    )
+    raise TypeError(f"X must hold real numbers, found dtype {values.dtype}. {remedy}")
