@@ -181,6 +181,7 @@ def test_columns_are_known_by_name(path):
         ("accuracy", "", "accuracy is missing, status is 'ok'"),
         ("log_loss", "inf", "log_loss must be a number of at least 0"),
         ("fit_seconds", "-3", "fit_seconds must be a number of at least 0, found '-3'"),
+        ("n_test", "0", "n_test must be an integer of at least 1, found '0'"),
         ("n_test", "many", "n_test must be an integer"),
         ("versions", "{torch", "versions must be a JSON object, found '{torch'"),
         ("versions", "[1]", "versions must be a JSON object"),
