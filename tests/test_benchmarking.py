@@ -41,6 +41,11 @@ def test_speed_prints_a_table_and_writes_json(monkeypatch, tmp_path, capsys):
     assert all(row["value"] > 0 for row in figures)
 
 
+def test_no_repeats_are_refused(capsys):
+    assert main(["speed", "--repeats", "0"]) == 2
+    assert "--repeats must be at least 1, found 0" in capsys.readouterr().err
+
+
 def test_stored_state_is_counted_in_bytes():
     """Five numbers of 4 bytes a parameter, an index of 4 a sparse weight; four if dense."""
     network = DSNNetwork(1, speed._N_CLASSES)

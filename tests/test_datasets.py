@@ -167,7 +167,7 @@ def test_test_labels_of_which_none_was_trained_are_refused(tmp_path):
     )
     with pytest.raises(
         ValueError,
-        match="no test label is among the training labels '1', '2', found '1.0', '2.0' in",
+        match=r"no test label is among the training labels '1', '2', found '1.0', '2.0' in",
     ):
         datasets.find("Labels", tmp_path)
 

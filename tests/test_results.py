@@ -1,4 +1,4 @@
-"""Results are files that are whole or not there; what was edited wrongly is refused with its place."""
+"""Results are whole files or none; what was edited wrongly is refused with file and line."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_columns_are_typed_in_an_empty_file_too(path):
 
 
 def test_no_results_at_all(path):
-    with pytest.raises(FileNotFoundError, match="results.csv"):
+    with pytest.raises(FileNotFoundError, match=r"results\.csv"):
         results.read(path)
 
 
@@ -181,6 +181,7 @@ def test_columns_are_known_by_name(path):
         ("accuracy", "", "accuracy is missing, status is 'ok'"),
         ("log_loss", "inf", "log_loss must be a number of at least 0"),
         ("fit_seconds", "-3", "fit_seconds must be a number of at least 0, found '-3'"),
+        ("n_test", "0", "n_test must be an integer of at least 1, found '0'"),
         ("n_test", "many", "n_test must be an integer"),
         ("versions", "{torch", "versions must be a JSON object, found '{torch'"),
         ("versions", "[1]", "versions must be a JSON object"),
@@ -232,7 +233,7 @@ def test_a_file_with_other_columns_is_refused_and_left_alone(path, header, told)
 
 def test_a_file_that_is_no_text_is_refused(path):
     path.write_bytes("dataset,\u00e4".encode("latin-1"))
-    with pytest.raises(ValueError, match="results.csv is not UTF-8 text"):
+    with pytest.raises(ValueError, match=r"results\.csv is not UTF-8 text"):
         results.read(path)
 
 
@@ -274,9 +275,9 @@ def test_a_full_disk_leaves_what_was_there(path):
         from test_results import ROW, results
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
-        for attempt in (lambda: results.write(sys.argv[1], ROW), lambda: results.export(sys.argv[1])):
+        for attempt in (lambda path: results.write(path, ROW), results.export):
             try:
-                attempt()
+                attempt(sys.argv[1])
             except OSError as error:
                 print(error)
         """,

@@ -184,9 +184,10 @@ def _value(name: str, text: str) -> Any:
         raise ValueError(f"{name} must be a JSON object, found {text[:60]!r}")
     if name not in _REALS + _INTEGERS:
         return text
-    wanted += " in 0..1" if name in _SHARES else " of at least 0"
+    least, most = int(name in _SHAPES), 1 if name in _SHARES else 2**63 - 1
+    wanted += " in 0..1" if name in _SHARES else f" of at least {least}"
     with suppress(ValueError):
         value = int(text) if name in _INTEGERS else float(text)
-    if text and not 0 <= value <= (1 if name in _SHARES else 2**63 - 1):
+    if text and not least <= value <= most:
         raise ValueError(f"{name} must be {wanted}, found {text[:60]!r}")
     return value if text else None

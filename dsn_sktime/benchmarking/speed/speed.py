@@ -56,6 +56,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
+    if args.repeats < 1:
+        raise ValueError(f"--repeats must be at least 1, found {args.repeats}.")
     if args.device == "cuda":
         result = cuda.measure()
         if result is not None:
