@@ -1,7 +1,7 @@
 """Comparison of classifiers over data sets: ranks, wins, signed-rank tests, cliques.
 
-Every function takes a table of scores of which a higher one is better, one row per data
-set and one column per classifier, without missing entries.
+Every function takes a table of accuracies, or another measure of which a higher one is better:
+one row per data set and one column per classifier, without missing entries.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def average_ranks(table: pd.DataFrame) -> pd.Series:
     Parameters
     ----------
     table : DataFrame
-        Scores; classifiers that tie on a data set share the mean of their ranks.
+        Accuracies; classifiers that tie on a data set share the mean of their ranks.
 
     Returns
     -------
@@ -33,7 +33,7 @@ def wins_ties_losses(table: pd.DataFrame, reference: str) -> pd.DataFrame:
     Parameters
     ----------
     table : DataFrame
-        Scores.
+        Accuracies.
     reference : str
         Column to compare the others with.
 
@@ -62,7 +62,7 @@ def wilcoxon_holm(table: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     table : DataFrame
-        Scores on two data sets or more of two classifiers or more. With fewer than six
+        Accuracies on two data sets or more of two classifiers or more. With fewer than six
         data sets no p-value can fall below 5 %.
 
     Returns
@@ -103,14 +103,14 @@ def wilcoxon_holm(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def cliques(p_values: pd.DataFrame, alpha: float = 0.05) -> list[list[str]]:
-    """Return the largest sets of classifiers that no test tells apart.
+    """Return the largest sets of classifiers without a significant difference.
 
     Parameters
     ----------
     p_values : DataFrame
         Symmetric, as of :func:`wilcoxon_holm`.
     alpha : float, default=0.05
-        Two classifiers are told apart if their p-value is below.
+        Two classifiers differ significantly if their p-value is below.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Data sets of the archives by name: ``.ts`` files at hand, else what sktime's loader fetches."""
+"""Data sets of the archives by name: local ``.ts`` files, else sktime's download."""
 
 import warnings
 from dataclasses import dataclass

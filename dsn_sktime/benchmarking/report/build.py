@@ -1,6 +1,6 @@
 """The page of a comparison, for reports and studies alike."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
@@ -106,34 +106,31 @@ def _averages(compared: Comparison, reference: str) -> list[Section]:
     lines = [text] if compared.published else []
     return [
         Section("Summary", [], [], [tables.summary(compared, reference)]),
-        *(_significance(compared) if min(common.shape) > 1 else []),
-        *(_pairwise(compared, reference) if common.shape[1] > 1 else []),
+        *(_differences(compared, reference) if common.shape[1] > 1 else []),
         Section("Accuracy and cost", lines, drawn, [tables.costs(compared)]),
         Section("Other measures", [], [], [tables.measures(compared)]),
     ]
 
 
-def _significance(compared: Comparison) -> list[Section]:
+def _differences(compared: Comparison, reference: str) -> Iterator[Section]:
+    """Yield the sections that compare two estimators or more."""
     common = compared.common
-    ranked = average_ranks(common).sort_values(kind="stable").index
-    sets = cliques(wilcoxon_holm(common).loc[ranked, ranked])
-    caption = "Largest sets of estimators without a significant difference: the bars in words."
-    rows = [(str(place), ", ".join(one)) for place, one in enumerate(sets, start=1)]
-    table = Table(caption, pd.DataFrame(rows, columns=["Set", "Estimators"]))
-    few = [text] if (text := tables.too_few(common)) else []
-    drawn = [figures.critical_difference(compared, len(sets))]
-    return [Section("Critical difference", few, drawn, [table] if sets else [])]
-
-
-def _pairwise(compared: Comparison, reference: str) -> list[Section]:
+    if len(common) > 1:
+        ranked = average_ranks(common).sort_values(kind="stable").index
+        sets = cliques(wilcoxon_holm(common).loc[ranked, ranked])
+        caption = "Largest sets of estimators without a significant difference: the bars in words."
+        rows = [(str(place), ", ".join(one)) for place, one in enumerate(sets, start=1)]
+        table = Table(caption, pd.DataFrame(rows, columns=["Set", "Estimators"]))
+        few, drawn = tables.too_few(common), [figures.critical_difference(compared, len(sets))]
+        yield Section("Critical difference", [few] if few else [], drawn, [table] if sets else [])
     text = (
-        f"A point is one of {count(len(compared.common), 'data set')}; on those above the line the "
+        f"A point is one of {count(len(common), 'data set')}; on those above the line the "
         f"estimator named on the vertical axis is more accurate than {reference}. The largest "
         "difference to either side is named."
     )
-    others = [name for name in compared.common if name != reference]
+    others = [name for name in common if name != reference]
     drawn = [figures.pairwise(compared, reference, *one) for one in enumerate(others, start=1)]
-    return [Section("Pairwise accuracies", [text], drawn, [])]
+    yield Section("Pairwise accuracies", [text], drawn, [])
 
 
 def _provenance(compared: Comparison) -> Section:

@@ -76,12 +76,11 @@ class Page(NamedTuple):
                 lines.append(f"![{_escaped(figure.alt)}](figures/{figure.name}.png)")
                 lines.append(_escaped(figure.caption))
             for table in section.tables:
-                header, cells = self._marked(table, "*", "**", "")
+                marks = np.vstack(self._marked(table, "*", "**", ""))
                 texts = np.vstack([table.cells.columns, table.cells]).astype(object)
-                marks = np.vstack([header, cells])
-                rows = [marks + np.vectorize(_escaped)(texts) + marks][0].tolist()
+                names, *rows = marks + np.vectorize(_escaped)(texts) + marks
                 rules = ["---", *np.where(_is_text(table.cells), "---", "---:")[1:]]
-                drawn = [f"| {' | '.join(row)} |" for row in (rows[0], rules, *rows[1:])]
+                drawn = [f"| {' | '.join(row)} |" for row in (names, rules, *rows)]
                 lines += [_escaped(table.caption), "\n".join(drawn)]
         return "\n\n".join(lines) + "\n"
 
