@@ -24,6 +24,11 @@ PAPER = {
     "batch_size": "auto",
     "lr": 3e-4,
     "lr_min": 1e-4,
+    "schedule": "cosine",
+    "weight_decay": 0.0,
+    "label_smoothing": 0.0,
+    "keep": "best",
+    "update_bn": False,
     "n_layers": 4,
     "n_filters": 47,
     "n_bottleneck": None,
@@ -130,7 +135,8 @@ def test_paper_is_the_recipe_of_the_paper() -> None:
 
 
 def test_defaults_are_those_of_the_paper_but_for_the_scale() -> None:
-    assert {name: defaults()[name] for name in PAPER} == {**PAPER, "standardize": True}
+    of_scale = {"standardize": True, "update_bn": True}
+    assert {name: defaults()[name] for name in PAPER} == {**PAPER, **of_scale}
 
 
 @pytest.mark.parametrize("override", [{"n_epochs": 5}, {"n_filters": 59, "random_state": 3}])

@@ -22,6 +22,11 @@ _PAPER: dict[str, Any] = {
     "batch_size": "auto",
     "lr": 3e-4,
     "lr_min": 1e-4,
+    "schedule": "cosine",
+    "weight_decay": 0.0,
+    "label_smoothing": 0.0,
+    "keep": "best",
+    "update_bn": False,
     "n_layers": 4,
     "n_filters": 47,
     "n_bottleneck": None,
@@ -66,9 +71,25 @@ class DSNClassifier(NetworkClassifier):
         Series of a training batch, at least 2; "auto" is the paper's
         ``max(min(n // 10, 16), 2)`` for n training series.
     lr : float, default=3e-4
-        Adam's learning rate in the first epoch.
+        Adam's learning rate in the first epoch; the peak of "one_cycle".
     lr_min : float, default=1e-4
-        Learning rate that ``lr`` is annealed to along a half cosine.
+        Learning rate that "cosine" anneals ``lr`` to.
+    schedule : {"cosine", "one_cycle", "plateau"}, default="cosine"
+        Course of the learning rate: a half cosine from epoch to epoch; a warm-up over the
+        first 30 % of the optimizer steps, then a half cosine to 0; or ``lr`` halved after 50
+        epochs without a lower training loss.
+    weight_decay : float, default=0.0
+        Decoupled weight decay of all parameters, as in ``torch.optim.AdamW``.
+    label_smoothing : float in [0, 1), default=0.0
+        Share of each target that is spread evenly over all classes.
+    keep : {"best", "last", "average"}, default="best"
+        Weights of the trained network: those at the end of the epoch with the lowest mean
+        training loss, those of the last epoch, or the mean over the last quarter of the
+        optimizer steps.
+    update_bn : bool, default=True
+        Recompute the running statistics of the BatchNorm layers for the weights that are
+        kept, in one pass over the training series, as ``torch.optim.swa_utils.update_bn``.
+        Always done with ``keep="average"``.
     n_layers : int, default=4
         Dynamic sparse layers.
     n_filters : int, default=47
@@ -131,7 +152,7 @@ class DSNClassifier(NetworkClassifier):
         One record per network and epoch: "network", "epoch" (both from 0), "loss",
         "accuracy", "lr", "drop_fraction", "n_dropped", "n_grown", "seconds".
     best_epoch_ : int, or list of int if ``n_estimators`` is above 1
-        Epoch, from 0, with the lowest mean training loss; its state is the model.
+        Epoch, from 0, whose weights are kept.
     n_activated_ : int
         Activated weights of the dynamic sparse layers of one network.
     n_variates_ : int
@@ -195,6 +216,11 @@ class DSNClassifier(NetworkClassifier):
         lr: float = 3e-4,
         *,
         lr_min: float = 1e-4,
+        schedule: str = "cosine",
+        weight_decay: float = 0.0,
+        label_smoothing: float = 0.0,
+        keep: str = "best",
+        update_bn: bool = True,
         n_layers: int = 4,
         n_filters: int = 47,
         n_bottleneck: int | None = None,
@@ -220,6 +246,11 @@ class DSNClassifier(NetworkClassifier):
         self.batch_size = batch_size
         self.lr = lr
         self.lr_min = lr_min
+        self.schedule = schedule
+        self.weight_decay = weight_decay
+        self.label_smoothing = label_smoothing
+        self.keep = keep
+        self.update_bn = update_bn
         self.n_layers = n_layers
         self.n_filters = n_filters
         self.n_bottleneck = n_bottleneck
@@ -278,7 +309,8 @@ class DSNClassifier(NetworkClassifier):
         """
         tiny = {"n_epochs": 3, "n_layers": 2, "n_filters": 3, "kernel_size": 9, "delta_t": 1}
         gradient = {"growth": "gradient", "topology_init": "random", "padding": "zeros"}
-        return [tiny, {**tiny, **gradient, "n_estimators": 2, "n_pool": 5}]
+        average = {"schedule": "one_cycle", "keep": "average", "weight_decay": 0.1}
+        return [tiny, {**tiny, **gradient, **average, "n_estimators": 2, "n_pool": 5}]
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
