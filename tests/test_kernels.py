@@ -27,7 +27,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dsn_sktime import network as network_module
-from dsn_sktime.kernels import alone, dispatch, fused, kernel_threads, plan, uses_sparse_kernels
+from dsn_sktime.kernels import (
+    dispatch,
+    fused,
+    kernel_threads,
+    plan,
+    uses_sparse_kernels,
+)
 from dsn_sktime.kernels import sparse as engine
 from dsn_sktime.kernels import step as step_module
 from dsn_sktime.kernels.plan import Plan
@@ -712,7 +718,7 @@ def test_float64_is_not_rounded_on_the_way(padding, lengths):
 
 @pytest.mark.parametrize(("dtype", "is_sparse"), [(torch.float32, True), (torch.float64, False)])
 def test_only_float32_runs_on_the_sparse_kernels(case, monkeypatch, dtype, is_sparse):
-    called = noted(monkeypatch, alone, ("convolve", "gradient_by_values"))
+    called = noted(monkeypatch, convolution, ("convolve", "values_gradient"))
     conv = case.conv.to(dtype)
     x = torch.ones(2, conv.groups.in_channels, 5, dtype=dtype, requires_grad=True)
     conv(x).sum().backward()

@@ -4,9 +4,9 @@ On the CPU only activated weights are stored and multiplied; elsewhere, and as t
 tests' oracle, kernels are dense and zero where not activated. ``dispatch`` chooses.
 
 The sparse engine, from the top down: ``sparse`` and ``fused`` are what torch sees, ``step`` and
-``plan`` lay out memory and tables, ``forward``, ``backward`` and ``alone`` are the compiled passes,
+``plan`` lay out memory and tables, ``forward``, ``backward`` and ``convolution`` are compiled,
 ``parts`` and ``loops`` what they do with a part of a layer, ``simd`` its inner loops. ``layout``
-says what stands where, ``team`` and ``threads`` who does what.
+says what stands where, ``work_sharing`` and ``threads`` who does what.
 """
 
 from dsn_sktime.kernels.dispatch import adam_step, sparse, sparse_conv1d, uses_sparse_kernels

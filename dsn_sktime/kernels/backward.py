@@ -17,9 +17,9 @@ from dsn_sktime.kernels.parts import (
     order_values,
     padded_column,
 )
+from dsn_sktime.kernels.pointers import float_matrix, floats, ints, longs
 from dsn_sktime.kernels.simd import LANES, TILE_ROWS
-from dsn_sktime.kernels.team import share
-from dsn_sktime.kernels.views import float_matrix, floats, ints, longs
+from dsn_sktime.kernels.work_sharing import claim_chunks
 
 __all__ = ["backward"]
 
@@ -265,10 +265,10 @@ def _put_last_steps(layer, batch):
 
 
 @compiled()
-def _output_gradient(layer, batch, upstream, n_next, matrix, of_matrix, scratch, team, phase):
+def _output_gradient(layer, batch, upstream, n_next, matrix, of_matrix, scratch, counters, phase):
     """Go back through the 1x1 convolution after a layer, ReLU and BatchNorm's sums."""
     n_panels = batch.n_groups * loops.n_panels(batch.n_steps)
-    for part in share(team, phase, n_panels + n_parts(layer.n_out, ROWS)):
+    for part in claim_chunks(counters, phase, n_panels + n_parts(layer.n_out, ROWS)):
         if part < n_panels:
             _output_panel(layer, batch, upstream, n_next, matrix, part)
         else:
@@ -276,54 +276,56 @@ def _output_gradient(layer, batch, upstream, n_next, matrix, of_matrix, scratch,
 
 
 @compiled()
-def _weights_gradient(layer, batch, eps, team, phase):
+def _weights_gradient(layer, batch, eps, counters, phase):
     """Go back through BatchNorm, and take the gradients by the weights."""
     n_merged = n_parts(layer.n_out, ROWS)
     n_ordered = n_parts(layer.n_values, N_ORDERED) if layer.dz != 0 else 0
-    for part in share(team, phase, n_merged + n_ordered):
+    for part in claim_chunks(counters, phase, n_merged + n_ordered):
         if part < n_merged:
             _batch_norm_sums(layer, batch, eps, part)
         else:
             order_values(layer, layer.back_order, part - n_merged)
-    for part in share(team, phase + 1, n_parts(layer.n_out, ROWS)):
+    for part in claim_chunks(counters, phase + 1, n_parts(layer.n_out, ROWS)):
         _output_rows(layer, batch, part)
 
 
 @compiled()
-def _input_gradient(layer, batch, team, phase):
+def _input_gradient(layer, batch, counters, phase):
     """Go back through the sparse convolution and its padding."""
     n_tiles = batch.n_groups * loops.n_tiles(batch.n_steps)
     n_last = batch.n_series_groups if batch.replicate else 0
-    for part in share(team, phase, n_tiles + n_last):
+    for part in claim_chunks(counters, phase, n_tiles + n_last):
         _input_tile(layer, batch, n_tiles, part)
-    for _ in share(team, phase + 1, batch.replicate):
+    for _ in claim_chunks(counters, phase + 1, batch.replicate):
         _put_last_steps(layer, batch)
 
 
 @compiled()
-def backward(layers, batches, eps, team, thread):
+def backward(layers, batches, eps, counters, thread):
     """Compute the gradients by all parameters from those by the logits.
 
     Parameters
     ----------
-    layers, batches, eps, team, thread
+    layers, batches, eps, counters, thread
         As in :func:`forward`, which must have been called before.
     """
     batch = batches[0]
     scratch = batch.scratch + 4 * thread * batch.scratch_size
     after = N_PHASES * len(layers)
-    for part in share(team, after, batch.n_classes):
+    for part in claim_chunks(counters, after, batch.n_classes):
         _class_gradient(batch, part)
     upstream, n_next = batch.score_gradient, batch.n_classes
     matrix, of_matrix = batch.classes, batch.classes_gradient
     for number in range(len(layers) - 1, -1, -1):
         layer, phase = layers[number], N_PHASES * number
-        _output_gradient(layer, batch, upstream, n_next, matrix, of_matrix, scratch, team, phase)
-        _weights_gradient(layer, batch, eps, team, phase + 1)
+        _output_gradient(
+            layer, batch, upstream, n_next, matrix, of_matrix, scratch, counters, phase
+        )
+        _weights_gradient(layer, batch, eps, counters, phase + 1)
         if layer.dz != 0:
-            _input_gradient(layer, batch, team, phase + 3)
+            _input_gradient(layer, batch, counters, phase + 3)
         upstream, n_next = layer.dz, layer.n_in
         matrix, of_matrix = layer.bottleneck, layer.bottleneck_gradient
     if layers[0].dz != 0:
-        for part in share(team, after + 1, n_parts(batch.n_variates, ROWS)):
+        for part in claim_chunks(counters, after + 1, n_parts(batch.n_variates, ROWS)):
             _first_matrix_gradient(layers[0], batch, scratch, part)

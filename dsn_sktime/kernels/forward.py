@@ -1,7 +1,7 @@
 """The forward pass of a whole network as one compiled function, to train and to predict.
 
-Every thread of a team calls the same function; :func:`~dsn_sktime.kernels.team.share` deals
-out the parts of each phase.
+Every thread calls the same function;
+:func:`~dsn_sktime.kernels.work_sharing.claim_chunks` deals out the chunks of each phase.
 
 In training BatchNorm and ReLU are not stored. Whoever reads a layer's activations, forward the
 next 1x1 convolution and backward its gradients, computes them from the convolution's output
@@ -24,9 +24,9 @@ from dsn_sktime.kernels.parts import (
     order_values,
     padded_column,
 )
+from dsn_sktime.kernels.pointers import float_matrix, floats, ints, longs
 from dsn_sktime.kernels.simd import LANES
-from dsn_sktime.kernels.team import share
-from dsn_sktime.kernels.views import float_matrix, floats, ints, longs
+from dsn_sktime.kernels.work_sharing import claim_chunks
 
 __all__ = ["forward", "predict"]
 
@@ -182,7 +182,7 @@ def _class_logits(batch, eps, momentum, part):
 
 
 @compiled()
-def forward(layers, batches, eps, momentum, team, thread):
+def forward(layers, batches, eps, momentum, counters, thread):
     """Compute the logits of a batch of series.
 
     Parameters
@@ -191,10 +191,10 @@ def forward(layers, batches, eps, momentum, team, thread):
     batches : array of BATCH, shape (1,)
     eps, momentum : float
         BatchNorm's.
-    team : int64 array
-        Counters of ``N_PHASES * n_layers + 2`` phases.
+    counters : int64
+        Address of the counters of ``N_PHASES * n_layers + 2`` phases.
     thread : int
-        Number of the calling thread in its team.
+        Number of the calling thread.
     """
     batch = batches[0]
     scratch = batch.scratch + 4 * thread * batch.scratch_size
@@ -202,20 +202,20 @@ def forward(layers, batches, eps, momentum, team, thread):
     n_tiles = batch.n_groups * loops.n_tiles(batch.n_steps)
     for number in range(len(layers)):
         layer, phase = layers[number], N_PHASES * number
-        for part in share(team, phase, n_panels + n_parts(layer.n_values, N_ORDERED)):
+        for part in claim_chunks(counters, phase, n_panels + n_parts(layer.n_values, N_ORDERED)):
             if part < n_panels:
                 _input_panel(layers, batch, number, scratch, part)
             else:
                 order_values(layer, layer.order, part - n_panels)
-        for part in share(team, phase + 1, n_parts(layer.n_in, ROWS)):
+        for part in claim_chunks(counters, phase + 1, n_parts(layer.n_in, ROWS)):
             _fill_rows(layer, batch, part)
-        for part in share(team, phase + 2, n_tiles):
+        for part in claim_chunks(counters, phase + 2, n_tiles):
             _output_tile(layer, batch, part)
-        for part in share(team, phase + 3, n_parts(layer.n_out, ROWS)):
+        for part in claim_chunks(counters, phase + 3, n_parts(layer.n_out, ROWS)):
             _statistics(layer, batch, eps, momentum, part)
-    for part in share(team, N_PHASES * len(layers), n_panels):
+    for part in claim_chunks(counters, N_PHASES * len(layers), n_panels):
         _score_panel(layers, batch, scratch, part)
-    for part in share(team, N_PHASES * len(layers) + 1, batch.n_classes):
+    for part in claim_chunks(counters, N_PHASES * len(layers) + 1, batch.n_classes):
         _class_logits(batch, eps, momentum, part)
 
 
@@ -264,32 +264,32 @@ def _next_input_tile(layers, batch, number, scratch, part):
 
 
 @compiled()
-def predict(layers, batches, eps, team, thread):
+def predict(layers, batches, eps, counters, thread):
     """Compute the logits of a batch of series, BatchNorm with its running statistics.
 
     Parameters
     ----------
-    layers, batches, eps, team, thread
+    layers, batches, eps, counters, thread
         As in :func:`forward`.
     """
     batch = batches[0]
     scratch = batch.scratch + 4 * thread * batch.scratch_size
     n_tiles = batch.n_groups * loops.n_tiles(batch.n_steps)
     n_panels = batch.n_groups * loops.n_panels(batch.n_steps)
-    for part in share(team, 0, n_panels):
+    for part in claim_chunks(counters, 0, n_panels):
         _input_panel(layers, batch, 0, scratch, part)
     for number in range(len(layers)):
         layer, phase = layers[number], 2 * number + 1
         n_filled = n_parts(layer.n_in, ROWS)
         n_ordered = n_parts(layer.n_values, N_ORDERED)
-        for part in share(team, phase, n_filled + n_ordered + 1):
+        for part in claim_chunks(counters, phase, n_filled + n_ordered + 1):
             if part < n_filled:
                 _fill_rows(layer, batch, part)
             elif part < n_filled + n_ordered:
                 order_values(layer, layer.order, part - n_filled)
             else:
                 _running_statistics(layer, eps)
-        for part in share(team, phase + 1, n_tiles):
+        for part in claim_chunks(counters, phase + 1, n_tiles):
             _next_input_tile(layers, batch, number, scratch, part)
-    for part in share(team, 2 * len(layers) + 1, batch.n_classes):
+    for part in claim_chunks(counters, 2 * len(layers) + 1, batch.n_classes):
         _class_logits(batch, eps, 0.0, part)

@@ -12,6 +12,7 @@ import numpy as np
 
 from dsn_sktime.kernels.jit import compiled
 from dsn_sktime.kernels.layout import MAX_GAP
+from dsn_sktime.kernels.pointers import floats, ints
 from dsn_sktime.kernels.simd import (
     LANES,
     MAX_DOTS,
@@ -24,7 +25,6 @@ from dsn_sktime.kernels.simd import (
     multiply_tile,
     prefetch,
 )
-from dsn_sktime.kernels.views import floats, ints
 
 __all__ = [
     "DOT_COLUMNS",

@@ -7,8 +7,8 @@ import numpy as np
 from dsn_sktime.kernels import loops
 from dsn_sktime.kernels.jit import compiled
 from dsn_sktime.kernels.loops import PANEL_COLUMNS, PRODUCT_COLUMNS
+from dsn_sktime.kernels.pointers import floats, ints
 from dsn_sktime.kernels.simd import LANES, MAX_VECTORS
-from dsn_sktime.kernels.views import floats, ints
 
 __all__ = [
     "N_ORDERED",

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from dsn_sktime.kernels import alone, loops
+from dsn_sktime.kernels import convolution, loops
+from dsn_sktime.kernels.buffers import empty_matrix
 from dsn_sktime.kernels.fused import Engine, Head, Layer, Norm
 from dsn_sktime.kernels.layout import Convolution, KernelIndex, TimeBatch, Weights
 from dsn_sktime.kernels.simd import LANES
-from dsn_sktime.kernels.team import counters
 from dsn_sktime.kernels.threads import run_team, team_size
-from dsn_sktime.kernels.workspace import empty_matrix
+from dsn_sktime.kernels.work_sharing import new_counters
 
 __all__ = ["Engine", "Head", "Layer", "Norm", "SparseConvolution", "adam_step"]
 
@@ -66,9 +66,11 @@ def _correlate(x: Tensor, values: Tensor, weights: Weights, n_out: int, kernel_s
     y = empty_matrix(n_out, _shapes(batch, kernel_size).output_pitch)
     offsets, ordered = weights.offsets(z.shape[1], LANES), values.detach().numpy()[weights.order]
     shape = batch.n_groups, batch.segment_steps, kernel_size
-    team = counters(1)
+    counters = new_counters(1)
     run_team(
-        lambda _: alone.convolve(z, offsets, ordered, weights.counts, *shape, y, team),
+        lambda _: convolution.convolve(
+            z, offsets, ordered, weights.counts, *shape, y, counters.ctypes.data
+        ),
         team_size(len(ordered) * batch.n_columns),
     )
     return _series(torch.from_numpy(y), batch)
@@ -110,9 +112,11 @@ def _values_gradient(x: Tensor, gradient: Tensor, kernels: KernelIndex) -> Tenso
     offsets, starts = kernels.offsets(z.shape[1], LANES), kernels.starts()
     out = np.zeros(len(offsets), dtype=np.float32)
     shape = batch.n_groups, batch.segment_steps, kernel_size
-    team = counters(1)
+    counters = new_counters(1)
     run_team(
-        lambda _: alone.gradient_by_values(z, offsets, starts, dy, *shape, out, team),
+        lambda _: convolution.values_gradient(
+            z, offsets, starts, dy, *shape, out, counters.ctypes.data
+        ),
         team_size(len(out) * batch.n_columns),
     )
     return torch.from_numpy(out)

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dsn_sktime.kernels.buffers import empty_matrix
 from dsn_sktime.kernels.parts import N_PHASES
 from dsn_sktime.kernels.plan import Plan, Shape, address
 from dsn_sktime.kernels.simd import LANES
 from dsn_sktime.kernels.tables import BATCH, LAYER, fields, numbers
-from dsn_sktime.kernels.team import counters
 from dsn_sktime.kernels.threads import run_team
-from dsn_sktime.kernels.workspace import empty_matrix
+from dsn_sktime.kernels.work_sharing import new_counters
 
 __all__ = ["Step", "pointers"]
 
@@ -108,18 +108,21 @@ class Step:
         return logits
 
     def run(self, function: Callable, *settings: float) -> None:
-        """Call a compiled function on a team of threads.
+        """Call a compiled function on several threads.
 
         Parameters
         ----------
         function : compiled function
-            A pass, which takes the tables, the settings, the team and a thread's number.
+            A pass: takes the tables, the settings, the counters' address, a thread's number.
         *settings : float
             BatchNorm's.
         """
         layers, batch = self.layers, self.batch
-        team = counters(N_PHASES * len(layers) + 2)
-        run_team(lambda thread: function(layers, batch, *settings, team, thread), self.n_threads)
+        counters = new_counters(N_PHASES * len(layers) + 2)
+        run_team(
+            lambda thread: function(layers, batch, *settings, address(counters), thread),
+            self.n_threads,
+        )
 
     def gradients(self, function: Callable, upstream: Tensor, eps: float) -> list[Tensor | None]:
         """Return the gradients by the parameters of layers and head, as vectors.

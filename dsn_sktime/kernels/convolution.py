@@ -8,13 +8,13 @@ from dsn_sktime.kernels import loops
 from dsn_sktime.kernels.jit import compiled
 from dsn_sktime.kernels.parts import ROWS, n_parts
 from dsn_sktime.kernels.simd import LANES
-from dsn_sktime.kernels.team import share
+from dsn_sktime.kernels.work_sharing import claim_chunks
 
-__all__ = ["convolve", "gradient_by_values"]
+__all__ = ["convolve", "values_gradient"]
 
 
 @compiled()
-def convolve(x, offsets, values, counts, n_groups, n_steps, kernel_size, out, team):
+def convolve(x, offsets, values, counts, n_groups, n_steps, kernel_size, out, counters):
     """Convolve a padded matrix, on its own.
 
     Parameters
@@ -25,11 +25,11 @@ def convolve(x, offsets, values, counts, n_groups, n_steps, kernel_size, out, te
         As in :class:`~dsn_sktime.kernels.layout.Weights`.
     n_groups, n_steps, kernel_size : int
     out : array of shape (C_out, pitch)
-    team : int64 array
-        Counters of one phase.
+    counters : int64
+        Address of the counters of one phase.
     """
     per_group = loops.n_tiles(n_steps)
-    for part in share(team, 0, n_groups * per_group):
+    for part in claim_chunks(counters, 0, n_groups * per_group):
         group, step, end = loops.part_of_group(part, per_group, n_steps)
         loops.convolve_tile(
             x.ctypes.data + 4 * (group * (n_steps + kernel_size - 1) + step) * LANES,
@@ -46,12 +46,12 @@ def convolve(x, offsets, values, counts, n_groups, n_steps, kernel_size, out, te
 
 
 @compiled()
-def gradient_by_values(x, offsets, starts, dy, n_groups, n_steps, kernel_size, out, team):
+def values_gradient(x, offsets, starts, dy, n_groups, n_steps, kernel_size, out, counters):
     """Take the gradient by the values of a convolution, on its own.
 
     Parameters
     ----------
-    x, offsets, n_groups, n_steps, kernel_size, team
+    x, offsets, n_groups, n_steps, kernel_size, counters
         As in :func:`convolve`.
     starts : int64 array of shape (C_out + 1,)
         First weight of each output channel, and the end.
@@ -62,7 +62,7 @@ def gradient_by_values(x, offsets, starts, dy, n_groups, n_steps, kernel_size, o
     """
     n_rows, columns, stride = len(starts) - 1, n_steps * LANES, (n_steps + kernel_size - 1) * LANES
     n, n_at_once = loops.stretch(columns)
-    for part in share(team, 0, n_parts(n_rows, ROWS)):
+    for part in claim_chunks(counters, 0, n_parts(n_rows, ROWS)):
         for group in range(0, n_groups, n_at_once):
             for column in range(0, columns, n):
                 for row in range(part * ROWS, min((part + 1) * ROWS, n_rows)):
