@@ -25,7 +25,7 @@ from processes import run_python
 from torch import Tensor
 
 from dsn_sktime.kernels import buffers, jit, kernel_threads, threads, work_sharing
-from dsn_sktime.kernels.threads import run_team, team_size
+from dsn_sktime.kernels.threads import run_on_threads, threads_worth
 from dsn_sktime.kernels.work_sharing import claim_chunks, new_counters
 
 # Sharing the parts of phases
@@ -76,7 +76,7 @@ class Phases:
 )
 def test_every_part_of_a_phase_is_done_once(n_parts, n_threads):
     phases = Phases(n_parts, n_threads)
-    run_team(phases, n_threads)
+    run_on_threads(phases, n_threads)
     phases.check()
 
 
@@ -136,7 +136,7 @@ def busy_pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("busy_pool")
 def test_threads_that_never_come_are_not_missed():
     phases = Phases([5, 3, 7], 4)
-    run_team(phases, 4)
+    run_on_threads(phases, 4)
     phases.check()
     assert phases.by_thread.tolist() == [15, 0, 0, 0]
 
@@ -160,7 +160,7 @@ def test_the_caller_waits_for_a_thread_that_is_still_at_work():
             time.sleep(0.05)
             ended.append(thread)
 
-    run_team(work, 2)
+    run_on_threads(work, 2)
     assert ended == [1]
 
 
@@ -179,11 +179,11 @@ def test_an_error_in_any_thread_reaches_the_caller(failing):
 
     for _ in range(5):
         with pytest.raises(ZeroDivisionError, match=str(failing)):
-            run_team(fail, 4)
+            run_on_threads(fail, 4)
         assert sorted(ended) == [thread for thread in range(4) if thread != failing]
         ended.clear()
     phases = Phases([9, 9], 4)
-    run_team(phases, 4)
+    run_on_threads(phases, 4)
     phases.check()
 
 
@@ -210,7 +210,7 @@ def test_an_interrupt_while_threads_are_called_waits_for_those_that_work(monkeyp
 
         monkeypatch.setattr(threads, "_pools", {os.getpid(): Interrupted()})
         with pytest.raises(KeyboardInterrupt):
-            run_team(work, 3)
+            run_on_threads(work, 3)
         assert ended == [1]
 
 
@@ -220,24 +220,31 @@ def test_an_interrupt_while_threads_are_called_waits_for_those_that_work(monkeyp
 def test_little_work_is_not_shared(monkeypatch):
     monkeypatch.setattr(threads, "_WORTH_A_THREAD", 100)
     with kernel_threads(3):
-        assert [team_size(cost) for cost in (0, 199, 200, 299, 300, 10**9)] == [1, 1, 2, 2, 3, 3]
+        assert [threads_worth(cost) for cost in (0, 199, 200, 299, 300, 10**9)] == [
+            1,
+            1,
+            2,
+            2,
+            3,
+            3,
+        ]
 
 
 def test_outside_of_kernel_threads_their_number_is_torchs():
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        assert team_size(10**9) == 2
+        assert threads_worth(10**9) == 2
         with kernel_threads(5):
-            assert team_size(10**9) == 5
-        assert team_size(10**9) == 2
+            assert threads_worth(10**9) == 5
+        assert threads_worth(10**9) == 2
     finally:
         torch.set_num_threads(before)
 
 
 def test_other_threads_do_not_see_a_number_that_is_set_in_one():
     with kernel_threads(5), ThreadPoolExecutor(1) as pool:
-        assert pool.submit(team_size, 10**9).result() == torch.get_num_threads() != 5
+        assert pool.submit(threads_worth, 10**9).result() == torch.get_num_threads() != 5
 
 
 @pytest.mark.parametrize("n_granted", [0, 1, 2])
@@ -255,7 +262,7 @@ def test_where_fewer_threads_are_granted_these_do_the_work(n_granted, monkeypatc
     called: list[int] = []
     for _ in range(3):
         phases = Phases([5, 3], 4)
-        run_team(lambda thread, phases=phases: called.append(thread) or phases(thread), 4)
+        run_on_threads(lambda thread, phases=phases: called.append(thread) or phases(thread), 4)
         phases.check()
     assert threading.active_count() == before + n_granted
     # Nothing is left behind that would be called later.
@@ -390,7 +397,7 @@ def test_a_forked_child_has_memory_and_threads_though_another_thread_held_the_lo
                 both.wait(60)
                 done.append(thread)
 
-            threads.run_team(work, 2)
+            threads.run_on_threads(work, 2)
             assert sorted(done) == [0, 1], done
 
         run_two()

@@ -41,7 +41,7 @@ class MaskedDenseNetwork(nn.Module):
             self.blocks.append(nn.Sequential(*block))
         self.classes = _pointwise(network.head.classes.weight)
         self.norm = nn.BatchNorm1d(self.classes.out_channels)
-        self.n_pool = network.head.n_pool
+        self.n_pool = network.n_pool
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, m, L) to scores (B, c)."""

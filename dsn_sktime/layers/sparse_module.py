@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from dsn_sktime.kernels import sparse
 from dsn_sktime.layers.batch_norm import MaskedBatchNorm1d
+from dsn_sktime.layers.feature_network import runs_plainly
 from dsn_sktime.layers.pointwise_conv1d import PointwiseConv1d
 from dsn_sktime.layers.sparse_conv1d import SparseConv1d
 
@@ -23,7 +24,7 @@ class SparseModule(nn.Module):
         Channels after the 1x1 convolution that comes first; None leaves it out.
     n_filters : int
         Output channels of one kernel group.
-    kernel_size, n_kernel_groups, sparsity, padding, topology_init, generator
+    kernel_size, n_kernel_groups, sparsity, padding, topology_init, generator, backend
         As in :class:`SparseConv1d`.
     """
 
@@ -38,6 +39,7 @@ class SparseModule(nn.Module):
         padding: str,
         topology_init: str,
         generator: torch.Generator | None = None,
+        backend: str = "auto",
     ) -> None:
         super().__init__()
         out_channels = n_filters * n_kernel_groups
@@ -53,6 +55,7 @@ class SparseModule(nn.Module):
             padding,
             topology_init,
             generator,
+            backend,
         )
         self.norm = MaskedBatchNorm1d(out_channels)
 
@@ -63,7 +66,14 @@ class SparseModule(nn.Module):
         x = self.conv(x, lengths)
         return self.norm(x, lengths).relu()
 
-    def fused(self) -> sparse.Layer:
-        """Return the layer as the sparse engine takes it."""
-        matrix = None if self.bottleneck is None else self.bottleneck.weight
-        return sparse.Layer(self.conv, matrix, self.conv.values, self.norm.fused())
+    def block(self) -> sparse.Block | None:
+        """Return the layer as the sparse engine takes it, None if its modules must run."""
+        # Not by attributes: nn.Module looks these up slowly.
+        own = self._modules
+        if not runs_plainly(self, *own.values()):
+            return None
+        conv, norm = own["conv"], own["norm"]
+        bottleneck = own.get("bottleneck")
+        matrix = None if bottleneck is None else bottleneck._parameters["weight"]
+        values = conv._parameters["values"]
+        return norm.block(conv.kernel_index(), conv.on_dense_gradient, matrix, values)
