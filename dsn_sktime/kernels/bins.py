@@ -51,8 +51,8 @@ def bin_tables(n_steps: int, n_bins: int, n_tiles: int) -> BinTables:
     n_tiles : int
         Tiles that cut them, tile i from ``i * n_steps // n_tiles`` on.
     """
-    bins = np.arange(n_bins)
-    starts, stops = bins * n_steps // n_bins, -(-(bins + 1) * n_steps // n_bins)
+    every = np.arange(n_bins)
+    starts, stops = every * n_steps // n_bins, -(-(every + 1) * n_steps // n_bins)
     products: list[tuple[int, int, int, int, int]] = []
     matrices: list[np.ndarray] = []
 
@@ -60,7 +60,7 @@ def bin_tables(n_steps: int, n_bins: int, n_tiles: int) -> BinTables:
         """Pool steps ``step..end-1`` to bins ``first..last-1``, written from ``to`` on."""
         for row in range(first, last, TILE_ROWS):
             own = slice(row, min(row + TILE_ROWS, last))
-            begin, stop = max(step, starts[row]), min(end, stops[own][-1])
+            begin, stop = max(step, int(starts[row])), min(end, int(stops[own][-1]))
             matrix = _weights(starts[own], stops[own], begin, stop)
             _append(matrix, begin - step, to + row - first)
 
@@ -72,8 +72,8 @@ def bin_tables(n_steps: int, n_bins: int, n_tiles: int) -> BinTables:
     tile_products, carry_products, carry_bins = [], [], list[int]()
     for tile in range(n_tiles):
         step, end = tile * n_steps // n_tiles, (tile + 1) * n_steps // n_tiles
-        own, last = np.searchsorted(starts, (step, end))
-        first = np.searchsorted(stops, step, "right")
+        own, last = (int(np.searchsorted(starts, border)) for border in (step, end))
+        first = int(np.searchsorted(stops, step, "right"))
         tile_products.append(len(products))
         add(own, last, step, end, own)
         carry_products.append(len(products))
@@ -82,9 +82,9 @@ def bin_tables(n_steps: int, n_bins: int, n_tiles: int) -> BinTables:
     first_backward = len(products)
     for step in range(0, n_steps, TILE_ROWS):
         end = min(step + TILE_ROWS, n_steps)
-        first, last = np.searchsorted(stops, step, "right"), np.searchsorted(starts, end)
-        own = slice(first, last)
-        _append(_weights(starts[own], stops[own], step, end).T, first, step)
+        first = int(np.searchsorted(stops, step, "right"))
+        bins = slice(first, int(np.searchsorted(starts, end)))
+        _append(_weights(starts[bins], stops[bins], step, end).T, first, step)
     tables = products, tile_products, carry_products, carry_bins
     found = [np.array(table, np.int32) for table in tables]
     flat = np.concatenate([matrix.ravel() for matrix in matrices]).astype(np.float32)

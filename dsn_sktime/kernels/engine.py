@@ -16,6 +16,7 @@ from dsn_sktime.kernels.forward import N_PHASES, forward, predict
 from dsn_sktime.kernels.plan import (
     BATCH,
     LAYER,
+    N_LAYER_FIELDS,
     BatchTables,
     Block,
     Output,
@@ -99,7 +100,7 @@ class Engine:
             of_all = np.full(n_series, n_steps) if lengths is None else lengths.numpy().copy()
             tables = BatchTables(of_all, n_steps, n_variates, kernel_size, replicate, n_bins)
         if plan is None or any(
-            index is not block.index for index, block in zip(plan.indices, blocks, strict=True)
+            index is not block.topology for index, block in zip(plan.indices, blocks, strict=True)
         ):
             if len(self._plans) >= _N_PLANS:
                 # With a default: another thread may drop the same one.
@@ -162,15 +163,16 @@ class _Call:
         self.memory: np.ndarray | None = empty_matrix(size)
         self._base = address(self.memory)
         numbers = plan.numbers + self._base * plan.relative
-        n = len(plan.layers) * len(LAYER)
+        n = len(plan.layers) * N_LAYER_FIELDS
         numbers[n:] += tables.row
         self._layers, self._batch = numbers[:n].view(LAYER), numbers[n:].view(BATCH)
-        self._numbers = numbers[:n].reshape(-1, len(LAYER))
+        self._numbers = numbers[:n].reshape(-1, N_LAYER_FIELDS)
         self._settings = self._numbers[:, _SETTINGS].view(np.float64)
 
     def run_forward(self, blocks: Sequence[Block], x: Tensor) -> Tensor:
         """Return the features; ``x`` must live until the last pass."""
-        plan, batch = self._plan, self._batch
+        plan, batch, memory = self._plan, self._batch, self.memory
+        assert memory is not None, "a forward pass comes first"
         self._numbers[plan.tensor_places] = _pointers(plan, blocks)
         self._settings[...] = [(block.eps, block.momentum) for block in blocks]
         features = torch.from_numpy(
@@ -179,7 +181,7 @@ class _Call:
         batch["x"], batch["features"] = x.data_ptr(), features.data_ptr()
         self._run(forward if plan.training else predict)
         if plan.n_pooled == 0:
-            return self._maps()
+            return self._maps(memory)
         return plan.series_features(features, self._tables.batch.lengths)
 
     def run_backward(
@@ -212,12 +214,12 @@ class _Call:
             lambda thread: function(layers, batch, address(counters), thread), self._n_threads
         )
 
-    def _maps(self) -> Tensor:
+    def _maps(self, memory: np.ndarray) -> Tensor:
         """Return the activations of the layers that are asked for, (B, C, L)."""
         columns = self._tables.columns
         pitch = self._plan.conv.output_pitch
         rows = [
-            self.memory[(start - self._base) // 4 :][: n * pitch].reshape(n, pitch)
+            memory[(start - self._base) // 4 :][: n * pitch].reshape(n, pitch)
             for start, n, wanted in self._layers[["map", "n_out", "feature_channel"]].tolist()
             if wanted
         ]

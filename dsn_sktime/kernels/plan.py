@@ -25,7 +25,17 @@ from dsn_sktime.kernels.layout import (
 from dsn_sktime.kernels.loops import n_panels, n_tiles, scratch_columns
 from dsn_sktime.kernels.simd import LANES
 
-__all__ = ["BATCH", "LAYER", "BatchTables", "Block", "Output", "Plan", "address", "fields"]
+__all__ = [
+    "BATCH",
+    "LAYER",
+    "N_LAYER_FIELDS",
+    "BatchTables",
+    "Block",
+    "Output",
+    "Plan",
+    "address",
+    "fields",
+]
 
 # Addresses unless said otherwise.
 _LAYER_FIELDS = (
@@ -143,6 +153,7 @@ _BATCH_FIELDS = (
 
 LAYER = np.dtype([(name, np.int64) for name in _LAYER_FIELDS] + [("eps", "f8"), ("momentum", "f8")])
 BATCH = np.dtype([(name, np.int64) for name in _BATCH_FIELDS])
+N_LAYER_FIELDS = len(_LAYER_FIELDS) + 2
 
 
 def fields(dtype: np.dtype, first: str, last: str) -> slice:
@@ -161,8 +172,8 @@ class Block(NamedTuple):
 
     Attributes
     ----------
-    index : KernelIndex
-        Topology of the sparse convolution.
+    topology : KernelIndex
+        Of the sparse convolution.
     on_dense_gradient : callable or None
         Called in the backward pass with the gradient w.r.t. every weight of the dense kernels.
     bottleneck : tensor of shape (n_in, C) or None
@@ -179,7 +190,7 @@ class Block(NamedTuple):
         True if BatchNorm takes the batch's statistics, the same in all blocks.
     """
 
-    index: KernelIndex
+    topology: KernelIndex
     on_dense_gradient: Callable[[Tensor], None] | None
     bottleneck: Tensor | None
     values: Tensor
@@ -376,10 +387,10 @@ class Plan:
     ) -> None:
         self.conv, self.training, self._batch = tables.conv, training, tables.batch
         self.full_tables = tables if are_full else None
-        self.indices = [block.index for block in blocks]
+        self.indices = [block.topology for block in blocks]
         self._widened = [index.widened(self.conv.kernel_size) for index in self.indices]
-        n = len(blocks) * len(LAYER)
-        self.numbers = np.zeros(n + len(BATCH), np.int64)
+        n = len(blocks) * N_LAYER_FIELDS
+        self.numbers = np.zeros(n + len(_BATCH_FIELDS), np.int64)
         self.relative = np.zeros_like(self.numbers)
         self.layers, self.batch = self.numbers[:n].view(LAYER), self.numbers[n:].view(BATCH)
         self._relative_layers = self.relative[:n].view(LAYER)
@@ -392,14 +403,14 @@ class Plan:
         places: list[tuple[int, int]] = []
         widest = n_read
         for number, block in enumerate(blocks):
-            n_out, n_in, _ = block.index.shape
+            n_out, n_in, _ = block.topology.shape
             vector = (n_out,)
             if block.bottleneck is None and n_in != n_read:
                 raise ValueError(
                     f"layer {number} must read {n_read} channels, those before it, found a "
                     f"convolution of {n_in}. Build a network of the sizes that it is to have."
                 )
-            shapes = (n_in, n_read), (block.index.n_activated,), *[vector] * 5
+            shapes = (n_in, n_read), (block.topology.n_activated,), *[vector] * 5
             for place, tensor in enumerate(block.tensors, start=_TENSORS.start):
                 if tensor is not None:
                     self.shapes.append(torch.Size(shapes[place - _TENSORS.start]))

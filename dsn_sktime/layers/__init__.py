@@ -6,7 +6,7 @@ anything and change nothing in the steps before.
 """
 
 from dsn_sktime.layers.batch_norm import MaskedBatchNorm1d
-from dsn_sktime.layers.feature_network import FeatureNetwork
+from dsn_sktime.layers.feature_network import FeatureLayer, FeatureNetwork
 from dsn_sktime.layers.head import HEADS, ClassHead, LinearHead
 from dsn_sktime.layers.pointwise_conv1d import PointwiseConv1d
 from dsn_sktime.layers.sparse_conv1d import PADDINGS, SparseConv1d
@@ -16,6 +16,7 @@ __all__ = [
     "HEADS",
     "PADDINGS",
     "ClassHead",
+    "FeatureLayer",
     "FeatureNetwork",
     "LinearHead",
     "MaskedBatchNorm1d",

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
-from dsn_sktime.kernels import KernelIndex, sparse
 from dsn_sktime.layers.lengths import observed_steps
 
 __all__ = ["MaskedBatchNorm1d", "check_statistics"]
@@ -80,25 +77,6 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
             scale = scale * self.weight
         normalised = centred * scale[:, None]
         return normalised if self.bias is None else normalised + self.bias[:, None]
-
-    def block(
-        self,
-        index: KernelIndex,
-        on_dense_gradient: Callable[[Tensor], None] | None,
-        bottleneck: Tensor | None,
-        values: Tensor,
-        conv_bias: Tensor | None = None,
-    ) -> sparse.Block | None:
-        """Return a layer that ends here as the sparse engine takes it, None if it cannot."""
-        # Not by attributes: nn.Module looks these up slowly.
-        weight, bias = (self._parameters[name] for name in ("weight", "bias"))
-        mean, variance = (self._buffers[name] for name in ("running_mean", "running_var"))
-        if self.momentum is None or weight is None or bias is None or mean is None:
-            return None
-        return sparse.Block(
-            index, on_dense_gradient, bottleneck, values, weight, bias, conv_bias,
-            mean, variance, self.eps, self.momentum, self.training,
-        )  # fmt: skip
 
     @torch.no_grad()
     def update_running(self, mean: Tensor, variance: Tensor, count: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
@@ -11,14 +13,63 @@ from dsn_sktime.layers.batch_norm import check_statistics
 from dsn_sktime.layers.lengths import check_batch, observed_steps
 from dsn_sktime.layers.pooling import check_pool, pool_features
 
-__all__ = ["FeatureNetwork", "runs_plainly"]
+__all__ = ["FeatureLayer", "FeatureNetwork"]
+
+
+class FeatureLayer(nn.Module):
+    """Layer of [1x1 convolution,] sparse convolution, BatchNorm and ReLU.
+
+    Subclasses set the modules ``conv`` and ``norm``, and ``bottleneck`` if there is one.
+    """
+
+    def block(self) -> sparse.Block | None:
+        """Return the layer as the engine takes it, None if its modules must run one by one.
+
+        They must if they have hooks or the dense backend, if one was replaced by another kind of
+        module, which a parametrized one is, or if BatchNorm lacks a tensor.
+        """
+        # Not by attributes: nn.Module looks these up slowly.
+        own: dict[str, Any] = self._modules  # type: ignore[assignment]
+        if _has_hooks(self):
+            return None
+        for module in own.values():
+            if module is None:
+                continue
+            if not type(module).__module__.startswith("dsn_sktime.") or _has_hooks(module):
+                return None
+        conv, norm, bottleneck = own["conv"], own["norm"], own.get("bottleneck")
+        weight, bias = norm._parameters["weight"], norm._parameters["bias"]
+        mean, variance = norm._buffers["running_mean"], norm._buffers["running_var"]
+        if conv.backend == "dense" or norm.momentum is None:
+            return None
+        if weight is None or bias is None or mean is None:
+            return None
+        return sparse.Block(
+            conv.kernel_index(),
+            conv.on_dense_gradient,
+            None if bottleneck is None else bottleneck._parameters["weight"],
+            conv._parameters["values"],
+            weight,
+            bias,
+            conv._parameters.get("bias"),
+            mean,
+            variance,
+            norm.eps,
+            norm.momentum,
+            norm.training,
+        )
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    """Return True if calling a module would call a hook of its own."""
+    forward = module._forward_hooks or module._forward_pre_hooks
+    return bool(forward or module._backward_hooks or module._backward_pre_hooks)
 
 
 class FeatureNetwork(nn.Module):
     """Layers that keep the length of a series, pooling over time, and a head.
 
-    Subclasses set the attributes. A layer maps (B, C_in, L) and lengths to (B, C_out, L), and
-    has ``block()``, which returns it as the engine takes it or None if its modules must run.
+    Subclasses set the attributes.
 
     Attributes
     ----------
@@ -30,6 +81,7 @@ class FeatureNetwork(nn.Module):
         Of the largest convolution.
     padding : {"replicate", "zeros"}
     layers : nn.ModuleList
+        FeatureLayers, which map (B, C_in, L) and lengths to (B, C_out, L).
     head : nn.Module
         Maps (B, C, n_pool) to the outputs.
     """
@@ -60,9 +112,8 @@ class FeatureNetwork(nn.Module):
     def backend(self, backend: str) -> None:
         check_backend(backend)
         self._backend = backend
-        for module in self.layers.modules():
-            if hasattr(module, "backend"):
-                module.backend = backend
+        for layer in self._feature_layers():
+            layer.conv.backend = backend
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Compute the logits.
@@ -128,30 +179,41 @@ class FeatureNetwork(nn.Module):
         if layers not in ("last", "all"):
             raise ValueError(f"layers must be 'last' or 'all', found {layers!r}.")
         check_pool(pool)
-        check_batch(x, lengths, self.n_variates, self.layers[0].conv.values.dtype)
+        own = self._feature_layers()
+        check_batch(x, lengths, self.n_variates, own[0].conv.values.dtype)
         if uses_sparse_kernels(x, self._backend) and not torch_module._has_any_global_hook():
-            blocks = [layer.block() for layer in self.layers]
+            blocks = [layer.block() for layer in own]
             if self._engine_supports(blocks, x, layers, pool):
-                if blocks[0].training and len(x) == 1:
-                    check_statistics(x, lengths)
-                replicate = self.padding == "replicate"
-                output = sparse.Output(layers == "all", pool)
-                found = self._engine.features(
-                    blocks, self.kernel_size, replicate, x, lengths, output
+                return self._engine_features(
+                    blocks, x, lengths, sparse.Output(layers == "all", pool)
                 )
-                for layer in self.layers if blocks[0].training else ():
-                    layer.norm.num_batches_tracked.add_(1)
-                return found
         if lengths is not None:
             # NaN in the padding of the input would reach the first 1x1 convolution's
             # weights on the way back: its gradient there is 0, and 0 * NaN is NaN.
             x = x.where(observed_steps(lengths, x.shape[2]), 0)
         found = []
-        for number, layer in enumerate(self.layers, start=1):
+        for layer in own:
             x = layer(x, lengths)
-            if layers == "all" or number == len(self.layers):
+            if layers == "all" or layer is own[-1]:
                 found.append(pool_features(x, pool, lengths))
         return found[0] if len(found) == 1 else torch.cat(found, 1)
+
+    def _feature_layers(self) -> list[Any]:
+        # Not by an attribute: nn.Module looks it up slowly.
+        return list(self._modules["layers"]._modules.values())  # type: ignore[union-attr]
+
+    def _engine_features(
+        self, blocks: list[sparse.Block], x: Tensor, lengths: Tensor | None, output: sparse.Output
+    ) -> Tensor:
+        training = blocks[0].training
+        if training and len(x) == 1:
+            check_statistics(x, lengths)
+        replicate = self.padding == "replicate"
+        found = self._engine.features(blocks, self.kernel_size, replicate, x, lengths, output)
+        if training:
+            for layer in self._feature_layers():
+                layer.norm.num_batches_tracked.add_(1)
+        return found
 
     def _engine_supports(
         self, blocks: list[sparse.Block | None], x: Tensor, layers: str, pool: int | str | None
@@ -173,23 +235,3 @@ class FeatureNetwork(nn.Module):
         if training and layers == "last" and isinstance(pool, int):
             return True
         return not any(parameter.requires_grad for parameter in self.layers.parameters())
-
-
-def runs_plainly(*modules: nn.Module | None) -> bool:
-    """Return True if the engine may stand for these modules.
-
-    Not for subclasses, which parametrized modules are, nor for modules with hooks of their own
-    or of the dense backend.
-    """
-    for module in modules:
-        if module is None:
-            continue
-        if not module.__class__.__module__.startswith("dsn_sktime."):
-            return False
-        if module._forward_hooks or module._forward_pre_hooks:
-            return False
-        if module._backward_hooks or module._backward_pre_hooks:
-            return False
-        if module.__dict__.get("backend") == "dense":
-            return False
-    return True

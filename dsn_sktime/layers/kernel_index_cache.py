@@ -15,7 +15,7 @@ class KernelIndexCache:
     def __init__(self) -> None:
         self._decoded: tuple[Tensor, int, KernelIndex] | None = None
 
-    def __call__(self, index: Tensor, shape: tuple[int, int, int]) -> KernelIndex:
+    def __call__(self, index: Tensor | None, shape: tuple[int, int, int]) -> KernelIndex:
         """Return the topology as the sparse kernels read it.
 
         Parameters
@@ -24,6 +24,7 @@ class KernelIndexCache:
             Sorted positions in the flattened kernels.
         shape : (C_out, C_in, k)
         """
+        assert index is not None, "a buffer of the layer"
         # _version counts the changes in place of a tensor; inference tensors have none.
         version = 0 if index.is_inference() else index._version
         decoded = self._decoded

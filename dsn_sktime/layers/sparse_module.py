@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dsn_sktime.kernels import sparse
 from dsn_sktime.layers.batch_norm import MaskedBatchNorm1d
-from dsn_sktime.layers.feature_network import runs_plainly
+from dsn_sktime.layers.feature_network import FeatureLayer
 from dsn_sktime.layers.pointwise_conv1d import PointwiseConv1d
 from dsn_sktime.layers.sparse_conv1d import SparseConv1d
 
 __all__ = ["SparseModule"]
 
 
-class SparseModule(nn.Module):
+class SparseModule(FeatureLayer):
     """Dynamic sparse layer of the paper (figure 2).
 
     Parameters
@@ -65,15 +64,3 @@ class SparseModule(nn.Module):
             x = self.bottleneck(x)
         x = self.conv(x, lengths)
         return self.norm(x, lengths).relu()
-
-    def block(self) -> sparse.Block | None:
-        """Return the layer as the sparse engine takes it, None if its modules must run."""
-        # Not by attributes: nn.Module looks these up slowly.
-        own = self._modules
-        if not runs_plainly(self, *own.values()):
-            return None
-        conv, norm = own["conv"], own["norm"]
-        bottleneck = own.get("bottleneck")
-        matrix = None if bottleneck is None else bottleneck._parameters["weight"]
-        values = conv._parameters["values"]
-        return norm.block(conv.kernel_index(), conv.on_dense_gradient, matrix, values)

@@ -44,6 +44,8 @@ class MultiSizeConv1d(nn.Module):
     """
 
     index: Tensor
+    # For the engine: the topology never changes, so no gradient w.r.t. other weights is asked.
+    on_dense_gradient = None
 
     def __init__(
         self,
@@ -123,7 +125,7 @@ class MultiSizeConv1d(nn.Module):
 
     def kernel_index(self) -> KernelIndex:
         """Return the places of the weights as the sparse kernels read them."""
-        return self._kernel_index(self.index, self.shape.dense_shape)
+        return self._kernel_index(self._buffers["index"], self.shape.dense_shape)
 
     def extra_repr(self) -> str:
         """Describe the layer within ``repr``."""

@@ -5,16 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dsn_sktime.kernels import sparse
 from dsn_sktime.layers import FeatureNetwork, LinearHead, MaskedBatchNorm1d
-from dsn_sktime.layers.feature_network import runs_plainly
+from dsn_sktime.layers.feature_network import FeatureLayer
 from dsn_sktime.oscnn.kernel_sizes import OSLayerShape, os_layer_shapes
 from dsn_sktime.oscnn.multi_size_conv1d import MultiSizeConv1d
 
 __all__ = ["OSCNNNetwork"]
 
 
-class OSLayer(nn.Module):
+class OSLayer(FeatureLayer):
     """Convolutions of several kernel sizes, BatchNorm, ReLU.
 
     Parameters
@@ -37,13 +36,6 @@ class OSLayer(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Map (B, in_channels, L) to (B, out_channels, L)."""
         return self.norm(self.conv(x, lengths), lengths).relu()
-
-    def block(self) -> sparse.Block | None:
-        """Return the layer as the sparse engine takes it, None if its modules must run."""
-        conv, norm = self.conv, self.norm
-        if not runs_plainly(self, conv, norm):
-            return None
-        return norm.block(conv.kernel_index(), None, None, conv.values, conv.bias)
 
 
 class OSCNNNetwork(FeatureNetwork):
