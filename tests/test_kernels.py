@@ -252,7 +252,7 @@ class GuardedEngine:
 
         def noted(call: engine._Call, plan: Plan, *arguments: object) -> None:
             make(call, plan, *arguments)
-            self._calls.append((plan, call.memory, call._n_threads))
+            self._calls.append((plan, call.memory, call.n_threads))
 
         patch.setattr(Plan, "_place", place_with_gap)
         patch.setattr(engine._Call, "__init__", noted)

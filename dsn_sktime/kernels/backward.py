@@ -31,7 +31,7 @@ def _through_relu(layer, batch, row, panel, column, n, dy):
 
 
 @compiled()
-def _feature_gradient(layer, batch, chunk):
+def _feature_gradient(layer, batch, scratch, chunk):
     """Backward of pooling and ReLU for some channels of the last layer."""
     n_series, pitch = batch.n_series, batch.feature_pitch
     n_after = batch.kernel_size - 1 - batch.n_before
@@ -39,6 +39,13 @@ def _feature_gradient(layer, batch, chunk):
     products = ints(batch.products, 5 * batch.n_products).reshape((batch.n_products, 5))
     for row in range(chunk * ROWS, min((chunk + 1) * ROWS, layer.n_out)):
         gradient = batch.feature_gradient + 4 * row * batch.n_pooled * pitch
+        if batch.n_segments > 1:
+            n = batch.n_pooled * batch.n_segments * n_series
+            loops.split_segments(
+                floats(batch.feature_gradient + 4 * row * n, n), pitch, batch.n_segments, n_series,
+                floats(scratch, batch.n_pooled * pitch),
+            )  # fmt: skip
+            gradient = scratch
         if batch.output == ALIGNED_BINS:
             for group in range(batch.n_groups):
                 start = row * layer.dy_pitch + padded_column(batch, group, 0, n_after)
@@ -308,7 +315,7 @@ def backward(layers, batches, counters, thread):
         n_rows = n_chunks(layer.n_out, ROWS)
         if number == len(layers) - 1:
             for chunk in claim_chunks(counters, phase, n_rows):
-                _feature_gradient(layer, batch, chunk)
+                _feature_gradient(layer, batch, scratch, chunk)
         else:
             following = layers[number + 1]
             n_products = n_rows if following.bottleneck != 0 else 0

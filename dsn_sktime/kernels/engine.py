@@ -31,6 +31,10 @@ from dsn_sktime.kernels.work_sharing import new_counters
 __all__ = ["Block", "Engine", "Output"]
 
 _N_PLANS = 8
+# Calls of predictions that a plan keeps, and the float32 that each may hold: a new one costs a
+# tenth of a small prediction.
+_N_IDLE = 2
+_IDLE_SIZE = 2**21
 
 _GRADIENTS = fields(LAYER, "bottleneck_gradient", "bias_gradient")
 _SETTINGS = fields(LAYER, "eps", "momentum")
@@ -109,7 +113,23 @@ class Engine:
         if training and torch.is_grad_enabled():
             parameters = [tensor for block in blocks for tensor in block.tensors[:5]]
             return _Features.apply(plan, tables, blocks, x, *parameters)
-        return _Call(plan, tables).run_forward(blocks, x.detach().contiguous())
+        call = None if training else _idle_call(plan, tables)
+        call = call or _Call(plan, tables)
+        found = call.run_forward(blocks, x.detach().contiguous())
+        if not training and len(plan.idle) < _N_IDLE and call.size <= _IDLE_SIZE:
+            plan.idle.append(call)
+        return found
+
+
+def _idle_call(plan: Plan, tables: BatchTables) -> _Call | None:
+    """Return a call of a prediction that is over and had the same tables, if there is one."""
+    try:
+        # Another thread may take the last one.
+        call = plan.idle.pop()
+    except IndexError:
+        return None
+    is_same = call.tables is tables and call.n_threads == threads_worth(plan.cost)
+    return call if is_same else None
 
 
 def _pointers(plan: Plan, blocks: Sequence[Block]) -> list[int]:
@@ -147,20 +167,25 @@ def _refuse(tensors: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]) -> NoR
 
 
 class _Call:
-    """Memory and records of one forward pass and the backward passes that follow it.
+    """Memory and records of a forward pass and the backward passes that follow it.
 
     Attributes
     ----------
+    tables : BatchTables
+    n_threads : int
+    size : int
+        float32 of the memory.
     memory : float32 array or None
         All matrices. Autograd keeps it after the forward pass, as a saved tensor, so that it is
         used again as soon as autograd lets it go.
     """
 
     def __init__(self, plan: Plan, tables: BatchTables) -> None:
-        self._plan, self._tables = plan, tables
-        self._n_threads = threads_worth(plan.cost)
-        size = plan.memory_size + self._n_threads * plan.scratch_size
-        self.memory: np.ndarray | None = empty_matrix(size)
+        self._plan, self.tables = plan, tables
+        self.n_threads = threads_worth(plan.cost)
+        self.size = plan.memory_size + self.n_threads * plan.scratch_size
+        self.memory: np.ndarray | None = empty_matrix(self.size)
+        self._pointers: list[int] = []
         self._base = address(self.memory)
         numbers = plan.numbers + self._base * plan.relative
         n = len(plan.layers) * N_LAYER_FIELDS
@@ -173,16 +198,18 @@ class _Call:
         """Return the features; ``x`` must live until the last pass."""
         plan, batch, memory = self._plan, self._batch, self.memory
         assert memory is not None, "a forward pass comes first"
-        self._numbers[plan.tensor_places] = _pointers(plan, blocks)
+        pointers = _pointers(plan, blocks)
+        if pointers != self._pointers:
+            self._numbers[plan.tensor_places] = self._pointers = pointers
         self._settings[...] = [(block.eps, block.momentum) for block in blocks]
-        features = torch.from_numpy(
-            empty_matrix(plan.n_features, plan.n_pooled, plan.feature_pitch)
-        )
+        features = torch.from_numpy(empty_matrix(*plan.feature_shape))
         batch["x"], batch["features"] = x.data_ptr(), features.data_ptr()
+        if not plan.has_segments:
+            batch["lane_features"] = batch["features"]
         self._run(forward if plan.training else predict)
         if plan.n_pooled == 0:
             return self._maps(memory)
-        return plan.series_features(features, self._tables.batch.lengths)
+        return plan.series_features(features, self.tables.batch.lengths)
 
     def run_backward(
         self, memory: Tensor, features_gradient: Tensor, blocks: Sequence[Block]
@@ -211,12 +238,12 @@ class _Call:
         layers, batch = self._layers, self._batch
         counters = new_counters(N_PHASES * len(layers) + 2)
         run_on_threads(
-            lambda thread: function(layers, batch, address(counters), thread), self._n_threads
+            lambda thread: function(layers, batch, address(counters), thread), self.n_threads
         )
 
     def _maps(self, memory: np.ndarray) -> Tensor:
         """Return the activations of the layers that are asked for, (B, C, L)."""
-        columns = self._tables.columns
+        columns = self.tables.columns
         pitch = self._plan.conv.output_pitch
         rows = [
             memory[(start - self._base) // 4 :][: n * pitch].reshape(n, pitch)

@@ -183,7 +183,7 @@ def _keep_tile(layer, batch, activated, chunk):
         stop = batch.first_backward
         if tile + 1 < per_group:
             stop = ints(batch.tile_products, per_group)[tile + 1]
-        features = batch.features + 4 * group * LANES
+        features = batch.lane_features + 4 * group * LANES
         features += 4 * (layer.feature_channel - 1) * batch.n_pooled * batch.feature_pitch
         carries = layer.parts + 4 * group * batch.n_carries * LANES
         for row in range(layer.n_out):
@@ -212,7 +212,8 @@ def _feature_rows(layer, batch, scratch, chunk):
         return
     n_series, pitch, per_group = batch.n_series, batch.feature_pitch, loops.n_tiles(batch.n_steps)
     for row in range(chunk * ROWS, min((chunk + 1) * ROWS, layer.n_out)):
-        out = batch.features + 4 * (layer.feature_channel - 1 + row) * batch.n_pooled * pitch
+        channel = layer.feature_channel - 1 + row
+        out = batch.lane_features + 4 * channel * batch.n_pooled * pitch
         if batch.output == BINS:
             loops.pool(
                 floats(layer.map + 4 * row * batch.pitch, batch.pitch),
@@ -237,6 +238,12 @@ def _feature_rows(layer, batch, scratch, chunk):
                     out + 4 * group * LANES,
                     pitch,
                 )
+        if batch.n_segments > 1:
+            n = batch.n_pooled * batch.n_segments * n_series
+            loops.join_segments(
+                floats(out, batch.n_pooled * pitch), pitch, batch.n_segments, n_series,
+                floats(batch.features + 4 * channel * n, n),
+            )  # fmt: skip
 
 
 @compiled()

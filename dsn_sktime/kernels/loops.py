@@ -47,6 +47,7 @@ __all__ = [
     "copy_rows",
     "fill",
     "gather",
+    "join_segments",
     "merge_moments",
     "merge_statistics",
     "multiply_panel",
@@ -59,6 +60,7 @@ __all__ = [
     "relu_gradient",
     "row_products",
     "scratch_columns",
+    "split_segments",
     "stretch",
     "suffix_sums",
     "tile_moments",
@@ -423,6 +425,36 @@ def add_vectors(x, to, out, out_stride):
         found = floats(out + 4 * np.int64(to[i]) * out_stride, LANES)
         for lane in range(LANES):
             found[lane] += x[i * LANES + lane]
+
+
+@compiled()
+def join_segments(lanes, pitch, n_segments, n_series, out):
+    """Order the bins of lanes, each a segment of a series, by series.
+
+    Parameters
+    ----------
+    lanes : array of shape (n_bins * pitch,)
+        Lane ``b * n_segments + s`` is segment s of series b.
+    out : array of shape (n_segments * n_bins * n_series,)
+    """
+    n_bins = lanes.size // pitch
+    for series in range(n_series):
+        for segment in range(n_segments):
+            lane, first = series * n_segments + segment, segment * n_bins * n_series + series
+            for j in range(n_bins):
+                out[first + j * n_series] = lanes[j * pitch + lane]
+
+
+@compiled()
+def split_segments(bins, pitch, n_segments, n_series, out):
+    """Order bins as lanes, 0 in those of no series: the inverse of :func:`join_segments`."""
+    out[:] = 0
+    n_bins = out.size // pitch
+    for series in range(n_series):
+        for segment in range(n_segments):
+            lane, first = series * n_segments + segment, segment * n_bins * n_series + series
+            for j in range(n_bins):
+                out[j * pitch + lane] = bins[first + j * n_series]
 
 
 @compiled()

@@ -8,7 +8,7 @@ of a named tuple of arrays take seven times as long to compile.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -100,6 +100,7 @@ _BATCH_FIELDS = (
     "scratch",
     "x",
     "features",
+    "lane_features",
     "feature_gradient",
     # Per column: 1 if observed else 0; element of the first variate. Per tile: columns observed.
     "observed",
@@ -132,6 +133,7 @@ _BATCH_FIELDS = (
     "first_backward",
     "n_products",
     "n_carries",
+    "n_segments",
     "part_pitch",
     "scratch_size",
     "n_variates",
@@ -363,6 +365,8 @@ class Plan:
         Topology of each block, which the plan holds for.
     shapes : list of torch.Size
         Shape that each tensor of the blocks must have.
+    idle : list
+        Calls of predictions that are over.
     tensor_places : tuple of two int64 arrays
         Record and field of each tensor's address.
     layers, batch : arrays of LAYER and BATCH
@@ -387,6 +391,7 @@ class Plan:
     ) -> None:
         self.conv, self.training, self._batch = tables.conv, training, tables.batch
         self.full_tables = tables if are_full else None
+        self.idle: list[Any] = []
         self.indices = [block.topology for block in blocks]
         self._widened = [index.widened(self.conv.kernel_size) for index in self.indices]
         n = len(blocks) * N_LAYER_FIELDS
@@ -422,7 +427,16 @@ class Plan:
                 self._place_features(number)
             n_read, widest = n_out, max(widest, n_out)
         self.tensor_places = tuple(np.array(places).T)
-        self.batch["scratch_size"] = self.scratch_size = scratch_columns(widest)
+        n_lanes = self.n_pooled * self.feature_pitch
+        self.feature_shape = self.n_features, self.n_pooled, self.feature_pitch
+        self.has_segments = bool(self.batch["n_segments"] > 1)
+        if self.has_segments:
+            n_bins, n_series = self.n_pooled * tables.batch.n_segments, tables.batch.n_series
+            self.feature_shape = self.n_features, n_bins, n_series
+            self.batch["lane_features"] = 4 * self.memory_size
+            self.relative[n:].view(BATCH)["lane_features"] = 1
+            self.memory_size += self.n_features * n_lanes
+        self.batch["scratch_size"] = self.scratch_size = max(scratch_columns(widest), n_lanes)
         # At the end: its size depends on the number of threads.
         self.batch["scratch"] = 4 * self.memory_size
         self.relative[n:].view(BATCH)["scratch"] = 1
@@ -514,6 +528,7 @@ class Plan:
                 self.batch["n_carries"] = n_vectors = len(tables.carry_bins)
             else:
                 self.output, self.n_pooled, self.feature_pitch = BINS, output.pool, batch.n_series
+        self.batch["n_segments"] = n_segments if self.output == ALIGNED_BINS else 1
         self.batch["output"], self.batch["n_pooled"] = self.output, self.n_pooled
         self.batch["feature_pitch"] = self.feature_pitch
         self.part_pitch = self.batch["part_pitch"] = batch.n_groups * n_vectors * LANES
@@ -523,11 +538,12 @@ class Plan:
         n_series, n_segments = self._batch.n_series, self._batch.n_segments
         if self.output == BINS:
             return features.permute(2, 0, 1)
-        n_each, pitch = self.n_pooled * self.feature_pitch, self.feature_pitch
         if self.output == ALIGNED_BINS:
-            size = self.n_features, n_segments, self.n_pooled, n_series
-            lanes = features.as_strided(size, (n_each, 1, pitch, n_segments))
-            return lanes.reshape(size[0], -1, n_series).permute(2, 0, 1)
+            # One operation of torch: each takes as long as a prediction's loops over some rows.
+            n_features, n_bins, pitch = self.feature_shape
+            size, strides = (n_series, n_features, n_bins), (1, n_bins * pitch, pitch)
+            return features.as_strided(size, strides)
+        n_each, pitch = self.n_pooled * self.feature_pitch, self.feature_pitch
         size = 3, n_series, self.n_features, n_segments
         total, largest, positive = features.as_strided(size, (pitch, n_segments, n_each, 1))
         n_steps = torch.from_numpy(lengths.astype(np.float32))[:, None]
@@ -535,13 +551,9 @@ class Plan:
         return torch.stack(found, 2)
 
     def engine_gradient(self, gradient: Tensor) -> Tensor:
-        """Return the gradient w.r.t. bins (B, n_features, n) as the engine's."""
-        n_segments, found = self._batch.n_segments, gradient.permute(1, 2, 0)
-        if self.output == ALIGNED_BINS:
-            if n_segments > 1:
-                found = found.unflatten(1, (n_segments, -1)).permute(0, 2, 3, 1).flatten(2)
-            found = torch.nn.functional.pad(found, (0, self.feature_pitch - found.shape[2]))
-        return found.contiguous()
+        """Return the gradient w.r.t. features (B, n_features, n) in the engine's order."""
+        beyond = self.feature_shape[2] - len(gradient)
+        return torch.nn.functional.pad(gradient.permute(1, 2, 0), (0, beyond)).contiguous()
 
     def _place_features(self, number: int) -> None:
         n_out = self.indices[number].shape[0]

@@ -61,8 +61,11 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
         ValueError
             If a training batch is one value per channel, which has no variance.
         """
-        if not self.training:
-            return super().forward(x)
+        if not self.training and self.running_mean is not None:
+            # Not the parent's, which takes as long as a small prediction may.
+            own = (*self._buffers.values(), *self._parameters.values())
+            mean, variance, _, weight, bias = own
+            return torch.batch_norm(x, weight, bias, mean, variance, False, 0.0, self.eps, False)
         count = check_statistics(x, lengths)
         if lengths is None:
             return super().forward(x)

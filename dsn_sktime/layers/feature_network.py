@@ -29,7 +29,7 @@ class FeatureLayer(nn.Module):
         module, which a parametrized one is, or if BatchNorm lacks a tensor.
         """
         # Not by attributes: nn.Module looks these up slowly.
-        own: dict[str, Any] = self._modules  # type: ignore[assignment]
+        own: dict[str, Any] = self._modules
         if _has_hooks(self):
             return None
         for module in own.values():
