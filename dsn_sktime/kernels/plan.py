@@ -541,8 +541,7 @@ class Plan:
         if self.output == ALIGNED_BINS:
             # One operation of torch: each takes as long as a prediction's loops over some rows.
             n_features, n_bins, pitch = self.feature_shape
-            size, strides = (n_series, n_features, n_bins), (1, n_bins * pitch, pitch)
-            return features.as_strided(size, strides)
+            return features.as_strided((n_series, n_features, n_bins), (1, n_bins * pitch, pitch))
         n_each, pitch = self.n_pooled * self.feature_pitch, self.feature_pitch
         size = 3, n_series, self.n_features, n_segments
         total, largest, positive = features.as_strided(size, (pitch, n_segments, n_each, 1))
