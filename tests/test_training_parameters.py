@@ -1,4 +1,4 @@
-"""The parts of the training recipe as parameters of the classifiers."""
+"""The parts of the recipe, the head and the backend as parameters of the classifiers."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ RECIPES = [
     {"label_smoothing": 0.2},
     {"keep": "average"},
     {"update_bn": False},
+    {"head": "linear"},
 ]
 
 
@@ -45,6 +46,8 @@ def test_the_epoch_with_the_lowest_loss_is_kept() -> None:
     [
         ("schedule", "linear"),
         ("schedule", None),
+        ("head", "pool"),
+        ("backend", "numpy"),
         ("keep", "worst"),
         ("keep", ["best"]),
         ("update_bn", "yes"),
@@ -62,3 +65,15 @@ def test_other_values_are_refused_by_name(parameter: str, value: Any) -> None:
     with pytest.raises((TypeError, ValueError), match=f"^{parameter} must be"):
         classifier.fit(X, y)
     assert np.array_equal(classifier.predict_proba(X), expected)
+
+
+@pytest.mark.parametrize("make", [tiny_classifier, tiny_oscnn])
+def test_backends_agree_and_can_be_changed_after_the_fit(make: Any) -> None:
+    X, y = panel()
+    sparse = make(backend="sparse").fit(X, y)
+    expected = sparse.predict_proba(X)
+    dense = make(backend="dense").fit(X, y)
+    assert dense.network_.backend == "dense"
+    np.testing.assert_allclose(dense.predict_proba(X), expected, atol=1e-3)
+    sparse.network_.backend = "dense"
+    np.testing.assert_allclose(sparse.predict_proba(X), expected, atol=1e-5)

@@ -10,7 +10,7 @@ import torch
 from dsn_sktime.estimators.network_classifier import NetworkClassifier
 from dsn_sktime.estimators.network_estimator import Sizes, _Trained
 from dsn_sktime.estimators.parameters import check_choice, check_integer, check_number
-from dsn_sktime.layers import PADDINGS
+from dsn_sktime.layers import HEADS, PADDINGS
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.topology import TOPOLOGY_INITS, KernelGroups
 from dsn_sktime.training import Callback, SparseRecipe, SparseTrainer
@@ -39,6 +39,7 @@ _PAPER: dict[str, Any] = {
     "topology_init": "first",
     "padding": "replicate",
     "n_pool": 50,
+    "head": "bins",
     "standardize": False,
     "class_weight": None,
     "n_estimators": 1,
@@ -120,7 +121,10 @@ class DSNClassifier(NetworkClassifier):
     padding : {"replicate", "zeros"}, default="replicate"
         "replicate" repeats the last time step on the right; "zeros" pads both sides.
     n_pool : int, default=50
-        Bins of the average pooling over time before the class scores.
+        Bins of the average pooling over time before the head "bins".
+    head : {"bins", "linear"}, default="bins"
+        From pooled features to logits: the paper's 1x1 convolution of each bin, BatchNorm
+        over the classes and average; or a linear layer on the average over time.
     standardize : bool, default=True
         Whether each variate is brought to mean 0 and standard deviation 1, both taken over all
         time steps of all training series. Else series should be on a common scale of about 1.
@@ -134,6 +138,11 @@ class DSNClassifier(NetworkClassifier):
         process with torch's number of threads. Results do not depend on it.
     device : str, default="auto"
         Torch device; "auto" is CUDA where there is a GPU and the CPU elsewhere.
+    backend : {"auto", "sparse", "dense"}, default="auto"
+        Arithmetic of the networks: sparse kernels on the CPU where numba is installed and
+        dense ones elsewhere; always sparse ones; always dense ones, which compile nothing
+        at the first prediction and can be exported. It is an attribute of each network in
+        ``networks_``, which may be changed after the fit.
     callbacks : list of Callback or None, default=None
         See :mod:`dsn_sktime.training`: early stopping, checkpoints and one's own.
     verbose : {0, 1}, default=0
@@ -233,11 +242,13 @@ class DSNClassifier(NetworkClassifier):
         topology_init: str = "first",
         padding: str = "replicate",
         n_pool: int = 50,
+        head: str = "bins",
         standardize: bool = True,
         class_weight: dict | str | None = None,
         n_estimators: int = 1,
         n_jobs: int | None = None,
         device: str = "auto",
+        backend: str = "auto",
         callbacks: list[Callback] | None = None,
         verbose: int = 0,
         random_state: int | np.random.RandomState | None = None,
@@ -263,11 +274,13 @@ class DSNClassifier(NetworkClassifier):
         self.topology_init = topology_init
         self.padding = padding
         self.n_pool = n_pool
+        self.head = head
         self.standardize = standardize
         self.class_weight = class_weight
         self.n_estimators = n_estimators
         self.n_jobs = n_jobs
         self.device = device
+        self.backend = backend
         self.callbacks = callbacks
         self.verbose = verbose
         self.random_state = random_state
@@ -321,6 +334,7 @@ class DSNClassifier(NetworkClassifier):
         check_number("sparsity", self.sparsity, "[0, 1)", lambda share: 0 <= share < 1)
         check_choice("topology_init", self.topology_init, TOPOLOGY_INITS)
         check_choice("padding", self.padding, PADDINGS)
+        check_choice("head", self.head, HEADS)
 
     def _check_shape(self, n_variates: int, n_steps: int, n_outputs: int) -> None:
         # Kernel groups know their own limits. The first layer reads univariate series as

@@ -72,6 +72,11 @@ class OSCNNClassifier(NetworkClassifier):
         process with torch's number of threads. Results do not depend on it.
     device : str, default="auto"
         Torch device; "auto" is CUDA where there is a GPU and the CPU elsewhere.
+    backend : {"auto", "sparse", "dense"}, default="auto"
+        Arithmetic of the networks: sparse kernels on the CPU where numba is installed and
+        dense ones elsewhere; always sparse ones; always dense ones, which compile nothing
+        at the first prediction and can be exported. It is an attribute of each network in
+        ``networks_``, which may be changed after the fit.
     callbacks : list of Callback or None, default=None
         See :mod:`dsn_sktime.training`: early stopping, checkpoints and one's own.
     verbose : {0, 1}, default=0
@@ -171,6 +176,7 @@ class OSCNNClassifier(NetworkClassifier):
         n_estimators: int = 1,
         n_jobs: int | None = None,
         device: str = "auto",
+        backend: str = "auto",
         callbacks: list[Callback] | None = None,
         verbose: int = 0,
         random_state: int | np.random.RandomState | None = None,
@@ -190,6 +196,7 @@ class OSCNNClassifier(NetworkClassifier):
         self.n_estimators = n_estimators
         self.n_jobs = n_jobs
         self.device = device
+        self.backend = backend
         self.callbacks = callbacks
         self.verbose = verbose
         self.random_state = random_state
@@ -248,7 +255,9 @@ class OSCNNClassifier(NetworkClassifier):
         self, n_variates: int, n_steps: int, n_outputs: int, generator: torch.Generator
     ) -> OSCNNNetwork:
         sizes = self._network_sizes(n_steps)
-        return OSCNNNetwork(n_variates, n_outputs, **sizes, generator=generator)
+        return OSCNNNetwork(
+            n_variates, n_outputs, **sizes, generator=generator, backend=self.backend
+        )
 
     def _recipe(self, n_series: int) -> Recipe:
         numbers = {**self._arguments_for(Recipe), "batch_size": self._batch_size(n_series)}

@@ -5,6 +5,7 @@ of shape (B,): time steps at or after a series' length are padding. They may hol
 anything and change nothing in the steps before.
 """
 
+from dsn_sktime.kernels import BACKENDS
 from dsn_sktime.layers.batch_norm import MaskedBatchNorm1d
 from dsn_sktime.layers.feature_network import FeatureLayer, FeatureNetwork
 from dsn_sktime.layers.head import HEADS, ClassHead, LinearHead
@@ -13,6 +14,7 @@ from dsn_sktime.layers.sparse_conv1d import PADDINGS, SparseConv1d
 from dsn_sktime.layers.sparse_module import SparseModule
 
 __all__ = [
+    "BACKENDS",
     "HEADS",
     "PADDINGS",
     "ClassHead",
