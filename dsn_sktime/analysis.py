@@ -96,9 +96,8 @@ def _weights_per_step(network: DSNNetwork | OSCNNNetwork) -> int:
 
 
 def _head_multiply_adds(network: DSNNetwork | OSCNNNetwork) -> int:
-    if isinstance(network, OSCNNNetwork):
-        return network.classes.weight.numel()
-    return network.head.classes.weight.numel() * network.head.n_pool
+    matrices = [one for one in network.head.parameters() if one.ndim > 1]
+    return sum(matrix.numel() for matrix in matrices) * network.n_pool
 
 
 def _n_left_out(network: DSNNetwork | OSCNNNetwork) -> int:

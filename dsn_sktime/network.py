@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import operator
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from dsn_sktime.kernels import sparse, uses_sparse_kernels
-from dsn_sktime.layers import ClassHead, SparseConv1d, SparseModule
-from dsn_sktime.layers.lengths import check_batch, observed_steps
+from dsn_sktime.layers import (
+    HEADS,
+    ClassHead,
+    FeatureNetwork,
+    LinearHead,
+    SparseConv1d,
+    SparseModule,
+)
 
 __all__ = ["DSNNetwork"]
 
 
-class DSNNetwork(nn.Module):
-    """Stack of dynamic sparse layers with a pooled class head.
+class DSNNetwork(FeatureNetwork):
+    """Stack of dynamic sparse layers, pooling over time, and a head.
 
     Parameters
     ----------
     n_variates : int
         Variates (channels) m of a series.
     n_classes : int
-        Number c of classes.
+        Number c of classes: outputs of the head.
     n_layers : int, default=4
         Dynamic sparse layers.
     n_filters : int, default=47
@@ -37,16 +39,35 @@ class DSNNetwork(nn.Module):
     padding : {"replicate", "zeros"}, default="replicate"
     topology_init : {"first", "random"}, default="first"
     n_pool : int, default=50
-        Bins of the pooling over time.
+        Bins of the pooling over time before the head; "linear" pools to one.
     n_bottleneck : int or None, default=None
         Channels after the 1x1 convolutions; None is ``n_filters``.
     generator : torch.Generator, optional
         Draws all weights; torch's global one if None.
+    head : {"bins", "linear"} or nn.Module, default="bins"
+        "bins" is the paper's, :class:`dsn_sktime.layers.ClassHead`; "linear" is
+        :class:`dsn_sktime.layers.LinearHead` on the average over time. A module maps
+        (B, n_filters * n_kernel_groups, n_pool) to the outputs.
+    backend : {"auto", "sparse", "dense"}, default="auto"
+        Arithmetic of the layers: sparse kernels where they can (float32 on the CPU, with
+        numba) and else dense ones; always sparse ones; always dense ones, which
+        ``torch.export`` and ``torch.onnx`` can export.
 
     Raises
     ------
     ValueError
-        As :class:`dsn_sktime.layers.SparseConv1d`.
+        As :class:`dsn_sktime.layers.SparseConv1d`, or if ``head`` is no choice.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from dsn_sktime.network import DSNNetwork
+    >>> network = DSNNetwork(n_variates=1, n_classes=2, n_filters=4, kernel_size=9).eval()
+    >>> x = torch.zeros(5, 1, 60)
+    >>> network.features(x, layers="all", pool="stats").shape
+    torch.Size([5, 48, 3])
+    >>> torch.equal(network(x), network.head(network.features(x, pool=network.n_pool)))
+    True
     """
 
     def __init__(
@@ -63,9 +84,11 @@ class DSNNetwork(nn.Module):
         n_pool: int = 50,
         n_bottleneck: int | None = None,
         generator: torch.Generator | None = None,
+        head: str | nn.Module = "bins",
+        backend: str = "auto",
     ) -> None:
-        super().__init__()
-        self.n_variates = n_variates
+        super().__init__(backend)
+        self.n_variates, self.kernel_size, self.padding = n_variates, kernel_size, padding
         counts = {"n_variates": n_variates, "n_classes": n_classes, "n_layers": n_layers}
         for name, count in {**counts, "n_filters": n_filters, "n_pool": n_pool}.items():
             if count < 1:
@@ -83,55 +106,18 @@ class DSNNetwork(nn.Module):
                 padding,
                 topology_init,
                 generator,
+                backend,
             )
             for layer in range(n_layers)
         )
-        self.head = ClassHead(n_channels, n_classes, n_pool, generator)
-        self._fused: _FusedNetwork | None = None
-
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Score each class.
-
-        Parameters
-        ----------
-        x : float tensor of shape (B, m, L)
-            Series, padded on the right where ``lengths`` says so.
-        lengths : int tensor of shape (B,), optional
-            Time steps of each series; None if none is padded. What stands in the
-            padding changes neither the scores nor their gradients.
-
-        Returns
-        -------
-        float tensor of shape (B, c)
-            Logits; their softmax are the class probabilities.
-
-        Raises
-        ------
-        TypeError, ValueError
-            As :meth:`dsn_sktime.layers.SparseConv1d.forward`.
-        """
-        check_batch(x, lengths, self.n_variates, self.head.classes.weight.dtype)
-        if uses_sparse_kernels(x):
-            fused = self._current_fused()
-            if fused.does(x):
-                return fused.scores(x, lengths)
-        if lengths is not None:
-            # NaN in the padding of the input would reach the first 1x1 convolution's
-            # weights on the way back: its gradient there is 0, and 0 * NaN is NaN.
-            x = x.where(observed_steps(lengths, x.shape[2]), 0)
-        for layer in self.layers:
-            x = layer(x, lengths)
-        return self.head(x, lengths)
-
-    def _current_fused(self) -> _FusedNetwork:
-        fused = self._fused
-        if fused is None or not fused.is_current():
-            fused = self._fused = _FusedNetwork(self)
-        return fused
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out the engine, which holds tables of addresses."""
-        return {**vars(self), "_fused": None}
+        self.n_pool = 1 if isinstance(head, str) and head == "linear" else n_pool
+        if isinstance(head, nn.Module):
+            self.head = head
+        elif isinstance(head, str) and head in HEADS:
+            heads = {"bins": ClassHead, "linear": LinearHead}
+            self.head = heads[head](n_channels, n_classes, generator)
+        else:
+            raise ValueError(f"head must be one of {HEADS} or an nn.Module, found {head!r}.")
 
     def sparse_modules(self) -> list[SparseModule]:
         """Return the dynamic sparse layers, from input to output."""
@@ -140,67 +126,3 @@ class DSNNetwork(nn.Module):
     def sparse_convs(self) -> list[SparseConv1d]:
         """Return the sparse convolutions, from input to output."""
         return [module.conv for module in self.sparse_modules()]
-
-
-class _FusedNetwork:
-    """A network on the sparse engine, as long as its modules hold the same tensors.
-
-    What a module computes anew at each look, as a parametrization does, is never the same.
-    """
-
-    def __init__(self, network: DSNNetwork) -> None:
-        # To ask each module for its tensors would take longer than a small prediction.
-        self._holders: list[dict[str, Any]] = [
-            held
-            for module in network.modules()
-            for held in (module._parameters, module._buffers, module._modules)
-        ]
-        self._held = self._contents()
-        modules, head = network.sparse_modules(), network.head
-        self._norms = [*(module.norm for module in modules), head.norm]
-        self._counts = [norm.num_batches_tracked for norm in self._norms]
-        conv, norm = modules[0].conv, head.norm
-        self._engine = sparse.Engine(
-            [module.fused() for module in modules],
-            head.fused(),
-            conv.groups.kernel_size,
-            conv.padding == "replicate",
-            norm.eps,
-            norm.momentum,
-        )
-        known = {id(one) for one in self._held}
-        self._is_held = all(one is None or id(one) in known for one in self._engine.tensors)
-
-    def _contents(self) -> list[object]:
-        return [one for held in self._holders for one in held.values()]
-
-    def is_current(self) -> bool:
-        """Tell whether no module or tensor of the network has been replaced."""
-        found = self._contents()
-        is_same = len(found) == len(self._held) and all(map(operator.is_, found, self._held))
-        return self._is_held and is_same
-
-    def does(self, x: Tensor) -> bool:
-        """Tell whether the engine has all that is asked for, gradients included.
-
-        It has those by parameters only, and none with running statistics; and it was made
-        for one way to normalise.
-        """
-        engine, with_gradients = self._engine, torch.is_grad_enabled()
-        if x.requires_grad and with_gradients:
-            return False
-        ways = {(norm.eps, norm.momentum, norm.training) for norm in self._norms}
-        if len(ways) > 1:
-            return False
-        # Training changes the momentum from batch to batch to recompute running statistics.
-        eps, engine.momentum, is_training = ways.pop()
-        return eps == engine.eps and (is_training or not with_gradients)
-
-    def scores(self, x: Tensor, lengths: Tensor | None) -> Tensor:
-        """Score each class; see :meth:`DSNNetwork.forward`."""
-        if not self._norms[0].training:
-            return self._engine.predict(x, lengths)
-        scores = self._engine.train(x, lengths)
-        for count in self._counts:
-            count.add_(1)
-        return scores

@@ -24,6 +24,11 @@ PAPER = {
     "batch_size": "auto",
     "lr": 3e-4,
     "lr_min": 1e-4,
+    "schedule": "cosine",
+    "weight_decay": 0.0,
+    "label_smoothing": 0.0,
+    "keep": "best",
+    "update_bn": False,
     "n_layers": 4,
     "n_filters": 47,
     "n_bottleneck": None,
@@ -36,13 +41,14 @@ PAPER = {
     "topology_init": "first",
     "padding": "replicate",
     "n_pool": 50,
+    "head": "bins",
     "standardize": False,
     "class_weight": None,
     "n_estimators": 1,
     "callbacks": None,
 }
 # What the paper does not fix: it changes no result but through the seed.
-NOT_IN_PAPER = {"n_jobs", "device", "verbose", "random_state"}
+NOT_IN_PAPER = {"n_jobs", "device", "backend", "verbose", "random_state"}
 RECORD = {
     "network",
     "epoch",
@@ -130,7 +136,8 @@ def test_paper_is_the_recipe_of_the_paper() -> None:
 
 
 def test_defaults_are_those_of_the_paper_but_for_the_scale() -> None:
-    assert {name: defaults()[name] for name in PAPER} == {**PAPER, "standardize": True}
+    of_scale = {"standardize": True, "update_bn": True}
+    assert {name: defaults()[name] for name in PAPER} == {**PAPER, **of_scale}
 
 
 @pytest.mark.parametrize("override", [{"n_epochs": 5}, {"n_filters": 59, "random_state": 3}])
@@ -207,8 +214,8 @@ def test_the_model_is_that_of_the_best_epoch() -> None:
                 trainer.network.head.norm.weight.data.mul_(-100)
 
     keep = KeepAndSpoil()
-    parameters = {"n_epochs": 8, "lr": 1e-4, "lr_min": 1e-4, "growth": None, "callbacks": [keep]}
-    classifier = tiny_classifier(**parameters).fit(*panel())
+    parameters = {"n_epochs": 8, "lr": 1e-4, "lr_min": 1e-4, "growth": None, "update_bn": False}
+    classifier = tiny_classifier(**parameters, callbacks=[keep]).fit(*panel())
     assert classifier.best_epoch_ <= 3
     best, model = keep.states[classifier.best_epoch_], classifier.network_.state_dict()
     assert all(torch.equal(model[name], best[name]) for name in model)

@@ -11,9 +11,9 @@ import gc
 import json
 import math
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import naive
 import numpy as np
@@ -26,12 +26,8 @@ from tiny import panel, tiny_classifier
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dsn_sktime import network as network_module
-from dsn_sktime.kernels import alone, dispatch, fused, kernel_threads, plan, uses_sparse_kernels
-from dsn_sktime.kernels import sparse as engine
-from dsn_sktime.kernels import step as step_module
+from dsn_sktime.kernels import convolution, engine, kernel_threads, sparse, uses_sparse_kernels
 from dsn_sktime.kernels.plan import Plan
-from dsn_sktime.kernels.step import Step
 from dsn_sktime.layers import PADDINGS, SparseConv1d
 from dsn_sktime.network import DSNNetwork
 
@@ -46,13 +42,11 @@ def error(found: Tensor, expected: Tensor | np.ndarray, scale: float = 0) -> flo
     return naive.relative_error(found, expected) * largest / max(largest, float(scale))
 
 
-@contextmanager
-def masked_dense() -> Iterator[None]:
-    """Let layers and networks do without the engine."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (network_module, dispatch):
-            patch.setattr(module, "uses_sparse_kernels", lambda x: False)
-        yield
+def on_dense(network: nn.Module) -> nn.Module:
+    """Copy a network or layer to the masked dense kernels."""
+    copied = copy.deepcopy(network)
+    copied.backend = "dense"
+    return copied
 
 
 # The convolution alone
@@ -194,8 +188,7 @@ def test_logits_and_gradients_of_a_training_step_are_those_of_float64(case):
     parts = wide_step(with_constant_statistics(case), case, upstream)
     assert error(parts["logits"], expected["logits"]) < 1e-9
     parts["head.norm.weight"] = upstream.abs().sum()
-    with masked_dense():
-        torchs = step(copy.deepcopy(case.network), case.x, torch.from_numpy(case.lengths), upstream)
+    torchs = step(on_dense(case.network), case.x, torch.from_numpy(case.lengths), upstream)
     amplified = max(conditioned_errors(torchs, expected, parts).values())
     found = step(case.network, case.x, case.lengths_or_none, upstream)
     for name, deviation in conditioned_errors(found, expected, parts).items():
@@ -241,22 +234,27 @@ class GuardedEngine:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.memory = Memory()
-        self._steps: list[Step] = []
-        for module in (step_module, engine):
+        self._calls: list[tuple[Plan, np.ndarray, int]] = []
+        self._places: dict[Plan, list[tuple[int, int]]] = defaultdict(list)
+        for module in (engine, sparse):
             patch.setattr(module, "empty_matrix", self.memory.empty)
-        patch.setattr(
-            step_module, "_empty", lambda *shape: torch.from_numpy(self.memory.empty(*shape))
-        )
-        # Zones between the matrices that lie in one piece of memory, too.
-        patch.setattr(plan, "_GAP", 64)
-        patch.setattr(plan, "Memory", NotingMemory)
-        make = Step.__init__
+        patch.setattr(engine, "_empty", lambda *shape: torch.from_numpy(self.memory.empty(*shape)))
+        place, make = Plan._place, engine._Call.__init__
 
-        def noted(step: Step, plan: Plan, n_threads: int) -> None:
-            make(step, plan, n_threads)
-            self._steps.append(step)
+        def place_with_gap(plan: Plan, number: int, name: str, *shape: int, **options: str) -> None:
+            """Leave zones between the matrices that lie in one piece of memory, too."""
+            start = plan.memory_size
+            place(plan, number, name, *shape, **options)
+            if plan.memory_size > start:
+                self._places[plan].append((start, math.prod(shape)))
+                plan.memory_size += 64
 
-        patch.setattr(Step, "__init__", noted)
+        def noted(call: engine._Call, plan: Plan, *arguments: object) -> None:
+            make(call, plan, *arguments)
+            self._calls.append((plan, call.memory, call.n_threads))
+
+        patch.setattr(Plan, "_place", place_with_gap)
+        patch.setattr(engine._Call, "__init__", noted)
 
     def put(self, network: nn.Module) -> nn.Module:
         """Copy a network to guarded memory."""
@@ -270,29 +268,15 @@ class GuardedEngine:
         return copied
 
     def check(self) -> None:
-        assert self._steps
+        assert self._calls
         assert self.memory.is_intact()
-        for step in self._steps:
-            is_between = np.ones(step.memory.size, dtype=bool)
-            n_scratch = step.n_threads * step.plan.scratch_size
-            scratch = int(step.plan.batch["scratch"][0]) // 4, n_scratch
-            for start, size in (*step.plan._memory.places, scratch):
+        for plan, memory, n_threads in self._calls:
+            is_between = np.ones(memory.size, dtype=bool)
+            scratch = plan.memory_size, n_threads * plan.scratch_size
+            for start, size in (*self._places[plan], scratch):
                 is_between[start : start + size] = False
             assert is_between.any()
-            assert is_untouched(step.memory[is_between])
-
-
-class NotingMemory(plan.Memory):
-    """Notes first float32 and number of each matrix."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.places: list[tuple[int, int]] = []
-
-    def place(self, *shape: int) -> int:
-        start = super().place(*shape)
-        self.places.append((start // 4, math.prod(shape)))
-        return start
+            assert is_untouched(memory[is_between])
 
 
 def results(case: Case, network: DSNNetwork, x: Tensor) -> dict[str, Tensor]:
@@ -422,32 +406,15 @@ def test_a_graph_that_is_kept_is_not_disturbed_by_later_steps(case, upstream):
 
 
 def test_a_step_lets_go_of_its_memory_for_the_next_one(case, upstream, monkeypatch):
-    """Even where the losses are kept; of many that were under way at once, few are kept."""
-    made = noted(monkeypatch, Step, ("__init__",))
-    kept = []
+    """Even where the losses are kept."""
+    made = noted(monkeypatch, torch, ("empty",))
+    case.network(case.x, None).backward(upstream)
+    kept, n_first = [], len(made)
     for _ in range(5):
         kept.append(case.network(case.x, None))
         kept[-1].backward(upstream)
-    assert len(made) == 1
-    for _ in range(2):
-        at_once = [case.network(case.x, None) for _ in range(6)]
-        assert len(made) > 1
-        torch.cat(at_once).sum().backward()
-        del at_once
-        gc.collect()
-        ((_, idle),) = case.network._fused._engine._plans.values()
-        assert len(idle) == fused._N_IDLE
-
-
-def test_networks_that_are_done_hold_little_memory(upstream):
-    case = Case(9, 2, 3, 3, 0.6, (2000,) * 64)
-    case.network(case.x).sum().backward()
-    with torch.no_grad():
-        case.network.eval()(case.x)
-    gc.collect()
-    plans = case.network._fused._engine._plans.values()
-    assert all(step.memory.size <= fused._IDLE_SIZE for _, idle in plans for step in idle)
-    assert any(plan.memory_size(1) > fused._IDLE_SIZE for plan, _ in plans)
+    # Those of the gradients, which belong to the parameters then.
+    assert len(made) - n_first <= 5
 
 
 def test_a_parameters_memory_may_be_another_before_the_backward_pass(case, upstream):
@@ -483,9 +450,7 @@ def test_what_is_computed_at_each_look_is_looked_at(case):
     with torch.no_grad():
         network(case.x)
         factor = 2.0
-        found = network(case.x)
-        with masked_dense():
-            assert error(found, network(case.x)) < TOLERANCE
+        assert error(network(case.x), on_dense(network)(case.x)) < TOLERANCE
     network.train()(case.x).sum().backward()
     assert network.head.classes.parametrizations.weight.original.grad is not None
 
@@ -496,9 +461,7 @@ def test_another_way_to_normalise_is_used(case):
         network(case.x)
         for norm in (network.layers[0].norm, network.head.norm):
             norm.eps = 0.5
-            found = network(case.x)
-            with masked_dense():
-                assert error(found, network(case.x)) < TOLERANCE
+            assert error(network(case.x), on_dense(network)(case.x)) < TOLERANCE
 
 
 @pytest.mark.parametrize("how", ["parameter", "buffer", "module", "load_state_dict", "to"])
@@ -620,32 +583,12 @@ def test_threads_that_use_one_network_at_once_do_not_disturb_each_other(case, up
         assert all(pool.map(at_once, range(len(all_lengths))))
 
 
-class Forgetful(dict):
-    """Holds nothing, as if another thread had made room for its own in between."""
-
-    def __setitem__(self, key: object, value: object) -> None:
-        pass
-
-
-@pytest.mark.parametrize("remembered", ["_shapes", "_plans"])
-def test_what_another_thread_forgets_is_not_missed(case, upstream, remembered):
-    x = case.normal(*case.x.shape)
-    expected = step(copy.deepcopy(case.network), x, None, upstream)
-    network = copy.deepcopy(case.network)
-    network(x)  # makes the engine
-    setattr(network._fused._engine, remembered, Forgetful())
-    found = step(network, x, None, upstream)
-    for name, exact in expected.items():
-        assert torch.equal(found[name], exact), name
-
-
 def test_batches_of_many_shapes_leave_few_behind(case):
     network = case.network.eval()
     with torch.no_grad():
         for n_steps in range(1, 30):
             network(torch.zeros(2, 3, n_steps))
-    assert len(network._fused._engine._shapes) <= fused._N_PLANS
-    assert len(network._fused._engine._plans) <= fused._N_PLANS
+    assert len(network._engine._plans) <= engine._N_PLANS
 
 
 # Which arithmetic is used
@@ -674,11 +617,11 @@ def test_float64_is_not_rounded_on_the_way(padding, lengths):
 
 @pytest.mark.parametrize(("dtype", "is_sparse"), [(torch.float32, True), (torch.float64, False)])
 def test_only_float32_runs_on_the_sparse_kernels(case, monkeypatch, dtype, is_sparse):
-    called = noted(monkeypatch, alone, ("convolve", "gradient_by_values"))
+    called = noted(monkeypatch, convolution, ("convolve", "values_gradient"))
     conv = case.conv.to(dtype)
     x = torch.ones(2, conv.groups.in_channels, 5, dtype=dtype, requires_grad=True)
     conv(x).sum().backward()
-    assert called == (["convolve", "gradient_by_values", "convolve"] if is_sparse else [])
+    assert called == (["convolve", "values_gradient", "convolve"] if is_sparse else [])
 
 
 def noted(patch: pytest.MonkeyPatch, owner: object, names: tuple[str, ...]) -> list[str]:
@@ -686,9 +629,9 @@ def noted(patch: pytest.MonkeyPatch, owner: object, names: tuple[str, ...]) -> l
     called: list[str] = []
 
     def noting(name: str, function: Callable) -> Callable:
-        def call(*arguments: object) -> object:
+        def call(*arguments: object, **options: object) -> object:
             called.append(name)
-            return function(*arguments)
+            return function(*arguments, **options)
 
         return call
 
@@ -705,27 +648,27 @@ def prepared(network: DSNNetwork, how: str) -> DSNNetwork:
 
 
 @pytest.mark.parametrize(
-    ("how", "by_x", "with_gradients", "fused_as"),
+    ("how", "by_x", "with_gradients", "in_engine"),
     [
-        ("train", False, True, ["train"]),
-        ("train", False, False, ["train"]),
-        ("train", True, True, []),
-        ("train", True, False, ["train"]),
-        ("eval", False, False, ["predict"]),
-        ("eval", False, True, []),
-        ("frozen statistics", False, True, []),
-        ("frozen statistics", False, False, []),
+        ("train", False, True, True),
+        ("train", False, False, True),
+        ("train", True, True, False),
+        ("train", True, False, True),
+        ("eval", False, False, True),
+        ("eval", False, True, False),
+        ("frozen statistics", False, True, False),
+        ("frozen statistics", False, False, False),
     ],
 )
 def test_the_engine_does_what_it_can_and_the_layers_do_the_rest(
-    case, monkeypatch, how, by_x, with_gradients, fused_as
+    case, monkeypatch, how, by_x, with_gradients, in_engine
 ):
-    called = noted(monkeypatch, fused.Engine, ("train", "predict"))
+    called = noted(monkeypatch, engine.Engine, ("features",))
     network, x = prepared(case.network, how), case.x.clone().requires_grad_(by_x)
     wide = case.wide()
     with torch.set_grad_enabled(with_gradients):
         found = network(x, case.lengths_or_none)
-    assert called == fused_as
+    assert bool(called) == in_engine
     assert found.requires_grad == with_gradients
     assert error(found, wide(case.x.double(), case.lengths_or_none)) < TOLERANCE
     if with_gradients:

@@ -19,7 +19,7 @@ from dsn_sktime.layers import (
     SparseConv1d,
     SparseModule,
 )
-from dsn_sktime.layers.head import adaptive_pool
+from dsn_sktime.layers.pooling import pool_features
 
 # Taps and time steps: even and odd kernels, kernels longer than the series, single steps.
 SIZES = [(1, 1), (1, 4), (2, 1), (2, 5), (3, 2), (8, 3), (9, 4), (4, 12), (5, 12), (9, 12)]
@@ -201,29 +201,6 @@ def test_dense_mask_marks_the_index():
     assert mask.flatten().nonzero().flatten().tolist() == layer.index.tolist()
 
 
-def test_set_topology_replaces_index_and_values_in_place(rng):
-    layer = sparse_layer(6, topology_init="first")
-    parameter, buffer = layer.values, layer.index
-    other = sparse_layer(6)
-    index, values = other.index.numpy(), rng.normal(size=other.groups.n_activated)
-    layer.set_topology(index, values)
-    assert layer.values is parameter
-    assert layer.index is buffer
-    assert layer.index.tolist() == index.tolist()
-    assert layer.values.tolist() == values.astype(np.float32).tolist()
-    assert layer.values.requires_grad
-    assert layer.index.data_ptr() != other.index.data_ptr()
-
-
-def test_refused_topology_leaves_the_layer_as_it_was():
-    layer = sparse_layer(6)
-    index, values = layer.index.clone(), layer.values.detach().clone()
-    with pytest.raises(ValueError, match="strictly increasing"):
-        layer.set_topology(index.flip(0).numpy(), np.zeros(len(index)))
-    assert torch.equal(layer.index, index)
-    assert torch.equal(layer.values, values)
-
-
 def test_repr_says_what_the_layer_is():
     layer = SparseConv1d(2, 6, 9, n_kernel_groups=3, sparsity=0.5)
     # Budgets floor(0.5 * 2 * 2 * (3, 6, 9)) = 6, 12, 18 of 6 * 2 * 9 weights.
@@ -242,7 +219,7 @@ def modules(generator=None):
         "sparse_conv": SparseConv1d(3, 4, 5, 2, 0.5, topology_init="random", generator=generator),
         "pointwise": PointwiseConv1d(3, 4, generator),
         "module": SparseModule(3, 2, 2, 5, 2, 0.5, "zeros", "random", generator),
-        "head": ClassHead(3, 2, 4, generator),
+        "head": ClassHead(3, 2, generator),
     }
 
 
@@ -442,15 +419,15 @@ def test_pooling_averages_the_bins_of_each_series_own_length(rng, n_steps, n_bin
     series, x = padded_batch(rng, lengths, 2)
     expected = np.array([naive.adaptive_pool(one, n_bins) for one in series])
     # The bins' weights are of single precision.
-    assert relative_error(adaptive_pool(x, n_bins, lengths), expected) < 1e-6
-    assert relative_error(adaptive_pool(x[-1:], n_bins), expected[-1:]) < 1e-12
+    assert relative_error(pool_features(x, n_bins, lengths), expected) < 1e-6
+    assert relative_error(pool_features(x[-1:], n_bins), expected[-1:]) < 1e-12
 
 
 def test_pooling_passes_no_gradient_to_the_padding(rng):
     lengths = torch.tensor([5, 1, 3])
     _, x = padded_batch(rng, lengths, 2)
     x.requires_grad_()
-    adaptive_pool(x, 4, lengths).sum().backward()
+    pool_features(x, 4, lengths).sum().backward()
     # Each bin weighs its steps by one over their number: per channel the weights sum to 4.
     for part in observed(x.grad, lengths):
         assert part.sum(axis=1) == pytest.approx([4, 4], rel=1e-6)
@@ -461,7 +438,7 @@ def test_pooling_passes_no_gradient_to_the_padding(rng):
 @pytest.mark.parametrize("lengths", [None, [9, 1, 4]])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_head_matches_plain_loops(rng, dtype, lengths, training):
-    head = ClassHead(3, 2, n_pool=4)
+    head = ClassHead(3, 2)
     head.norm = trained_norm(2)
     head.to(dtype).train(training)
     arrays = {
@@ -470,7 +447,7 @@ def test_head_matches_plain_loops(rng, dtype, lengths, training):
     }
     _, x = padded_batch(rng, lengths or [9, 9, 9], 3)
     x = x.to(dtype)
-    scores = head(x, None if lengths is None else torch.tensor(lengths))
+    scores = head(pool_features(x, 4, None if lengths is None else torch.tensor(lengths)))
     series = observed(x, lengths or [9, 9, 9])
     expected = naive.head_scores(series, arrays, 4, training)
     assert scores.shape == (3, 2)

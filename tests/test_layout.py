@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "layers": {"kernels", "topology"},
     "network": {"kernels", "layers"},
     "oscnn": {"kernels", "layers"},
-    "training": {"kernels", "network", "layers", "panel", "topology"},
+    "training": {"kernels", "network", "layers", "panel", "topology", "runtime"},
     "estimators": {
         "_version",
         "layers",

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from dsn_sktime.kernels import loops
-from dsn_sktime.kernels.layout import MAX_GAP
-from dsn_sktime.kernels.simd import LANES, MAX_VECTORS
+from dsn_sktime.kernels.bins import bin_tables
+from dsn_sktime.kernels.simd import LANES, MAX_GAP, MAX_VECTORS
 
 TOLERANCE = 1e-5
 
@@ -361,7 +361,7 @@ def test_gradient_through_relu_and_batch_norm(n_vectors, seed):
     upstream = rows.rng.normal(size=rows.n)
     gradient = rows.memory.holding(np.where(np.abs(before) > 1e-3, upstream, 0))
     exact = gradient.astype(np.float64)
-    plain, scaled = loops.through_relu(gradient, rows.y[0], rows.observed, mean, scale, bias)
+    plain, scaled = loops.relu_gradient(gradient, rows.y[0], rows.observed, mean, scale, bias)
 
     passed = exact * (before > 0) * rows.observed
     total = np.abs(exact).sum()
@@ -462,6 +462,7 @@ def test_suffix_sums(lengths, kernel_size, between, seed):
     seed=seeds,
 )
 def test_pool_and_its_gradient(lengths, n_bins, beyond, seed):
+    lengths = np.array(lengths)
     rng, memory = np.random.default_rng(seed), Memory()
     n_series, n_steps = len(lengths), max(lengths)
     # Steps stand anywhere; those beyond a series' end hold NaN, as do columns of no series.
@@ -478,11 +479,14 @@ def test_pool_and_its_gradient(lengths, n_bins, beyond, seed):
             weights = naive.adaptive_pool(unit[None], n_bins)[0]
             by_scores[own[step]] = upstream[b * n_bins : (b + 1) * n_bins] @ weights
     table = Memory.integers(columns.ravel(), np.int32)
-    of_series = Memory.integers(lengths, np.int64)
-    out, gradient = memory.empty(n_series * n_bins), memory.empty(n_columns)
-    loops.pool(scores, table, of_series, n_steps, n_bins, out)
-    assert error(out, expected.ravel()) < TOLERANCE
-    loops.pool_gradient(upstream, table, of_series, n_steps, n_bins, gradient)
+    bins, first = np.arange(n_bins)[:, None], np.arange(n_series) * n_steps
+    starts = Memory.integers((first + bins * lengths // n_bins).ravel(), np.int32)
+    stops = Memory.integers((first - -(bins + 1) * lengths // n_bins).ravel(), np.int32)
+    out, gradient = memory.empty(n_bins, n_series), memory.holding(np.zeros(n_columns))
+    loops.pool(scores, table, starts, stops, out.ravel())
+    assert error(out, expected.T) < TOLERANCE
+    upstream = memory.holding(upstream.reshape(n_series, n_bins).T).ravel()
+    loops.pool_gradient(upstream, table, starts, stops, gradient)
     assert error(gradient, by_scores) < TOLERANCE
     unobserved = np.isnan(scores)
     assert not gradient[unobserved].any()
@@ -490,14 +494,67 @@ def test_pool_and_its_gradient(lengths, n_bins, beyond, seed):
 
 
 @drawn
-@given(n=st.integers(1, 100), centre=st.sampled_from([0, 1e4]), seed=seeds)
-def test_moments(n, centre, seed):
+@given(
+    n_steps=st.integers(1, 60),
+    n_bins=st.integers(1, 70),
+    n_tiles=st.integers(1, 6),
+    gaps=st.tuples(after, after),
+    seed=seeds,
+)
+def test_bins_of_whole_vectors_and_their_gradient(n_steps, n_bins, n_tiles, gaps, seed):
     rng, memory = np.random.default_rng(seed), Memory()
-    values = memory.holding(centre + rng.normal(size=n))
-    mean, variance = loops.moments(values)
-    assert mean == loops.average(values)
-    assert math.isclose(mean, values.astype(np.float64).mean(), rel_tol=1e-9, abs_tol=1e-12)
-    assert math.isclose(variance, values.astype(np.float64).var(), rel_tol=1e-6, abs_tol=1e-12)
+    n_tiles = min(n_tiles, n_steps)
+    tables = bin_tables(n_steps, n_bins, n_tiles)
+    matrices = memory.holding(tables.matrices)
+    x = memory.normal(rng, n_steps, LANES)
+    pitch, gradient_pitch = LANES + gaps[0], LANES + gaps[1]
+    out, carries = memory.empty(n_bins, pitch), memory.empty(len(tables.carry_bins), LANES)
+    for tile in range(n_tiles):
+        first = address(x[tile * n_steps // n_tiles])
+        begin, middle = tables.tile_products[tile], tables.carry_products[tile]
+        stop = (*tables.tile_products, tables.first_backward)[tile + 1]
+        for part, to, stride in (
+            (slice(begin, middle), out, pitch),
+            (slice(middle, stop), carries, LANES),
+        ):
+            loops.apply_products(
+                tables.products[part], address(matrices), first, LANES, address(to), stride
+            )
+    loops.add_vectors(carries.ravel(), tables.carry_bins, address(out), pitch)
+    expected = naive.adaptive_pool(x.T.astype(np.float64), n_bins).T
+    assert error(out[:, :LANES], expected) < TOLERANCE
+    assert np.isnan(out[:, LANES:]).all()
+
+    upstream, found = memory.empty(n_bins, gradient_pitch), memory.empty(n_steps, LANES)
+    upstream[:, :LANES] = rng.normal(size=(n_bins, LANES))
+    backward = tables.products[tables.first_backward :]
+    loops.apply_products(
+        backward, address(matrices), address(upstream), gradient_pitch, address(found), LANES
+    )
+    weights = naive.adaptive_pool(np.eye(n_steps), n_bins)
+    assert error(found, weights @ upstream[:, :LANES].astype(np.float64)) < TOLERANCE
+    assert memory.is_intact()
+
+
+@drawn
+@given(sizes=st.lists(vectors, min_size=1, max_size=5), gap=after, seed=seeds)
+def test_statistics_of_tiles_merge_to_those_of_all(sizes, gap, seed):
+    rng, memory = np.random.default_rng(seed), Memory()
+    tiles = [memory.holding(rng.normal(size=(n, LANES)).clip(0)) for n in sizes]
+    parts, scratch, one = (
+        memory.empty(len(sizes), 3, LANES),
+        memory.empty(3, LANES),
+        np.ones(1, "f"),
+    )
+    for tile, part in zip(tiles, parts, strict=True):
+        loops.tile_statistics(address(tile), len(tile), address(part), 3 * LANES, 1)
+    pitch = LANES + gap
+    out = memory.empty(3, pitch)
+    merge = address(parts), len(sizes), address(one), address(scratch), address(out), pitch
+    loops.merge_statistics(*merge)
+    every = np.concatenate(tiles).astype(np.float64)
+    expected = np.stack([every.sum(0), every.max(0), (every > 0).sum(0)])
+    assert error(out[:, :LANES], expected) < TOLERANCE
     assert memory.is_intact()
 
 
@@ -513,7 +570,7 @@ def test_parts_cover_each_step_of_each_group_once(n_steps, count, largest):
     per_group, n_groups = count(n_steps), 3
     found = []
     for part in range(per_group * n_groups):
-        group, first, end = loops.part_of_group(part, per_group, n_steps)
+        group, first, end = loops.chunk_of_group(part, per_group, n_steps)
         assert 1 <= end - first <= largest
         found += [(group, step) for step in range(first, end)]
     assert found == [(group, step) for group in range(n_groups) for step in range(n_steps)]

@@ -76,9 +76,7 @@ def naive_parts(network):
 def naive_scores(network, series):
     layers, head = naive_parts(network)
     padding = network.layers[0].conv.padding
-    return naive.network_scores(
-        series, layers, head, padding, network.head.n_pool, network.training
-    )
+    return naive.network_scores(series, layers, head, padding, network.n_pool, network.training)
 
 
 # Number of parameters. With c_in channels into a sparse convolution of 3 groups of 47
@@ -234,7 +232,7 @@ def reference_scores(network, parameters, batch, lengths):
             padded = [F.pad(one, ((k - 1) // 2, k // 2)) for one in series]
         series = [F.conv1d(one[None], kernels)[0] for one in padded]
         series = [one.relu() for one in norm(series, f"layers.{number}.norm")]
-    pooled = [F.adaptive_avg_pool1d(one[None], network.head.n_pool)[0] for one in series]
+    pooled = [F.adaptive_avg_pool1d(one[None], network.n_pool)[0] for one in series]
     classes = parameter("head.classes.weight")
     scored = norm([classes @ one for one in pooled], "head.norm")
     return torch.stack([one.mean(1) for one in scored])

@@ -250,7 +250,7 @@ def naive_scores(network: OSCNNNetwork, series: list[np.ndarray]) -> np.ndarray:
         }
         for layer in network.layers
     ]
-    classes = {name: as_array(tensor) for name, tensor in network.classes.named_parameters()}
+    classes = {name: as_array(tensor) for name, tensor in network.head.linear.named_parameters()}
     return naive.omni_scale_scores(series, layers, classes, network.training)
 
 
@@ -411,7 +411,7 @@ def test_the_model_is_that_of_the_epoch_with_the_lowest_loss() -> None:
             states.append({name: tensor.clone() for name, tensor in state.items()})
             if record["epoch"] == 2:
                 # Confidently wrong from here on, at a rate too small to recover.
-                trainer.network.classes.weight.data.mul_(-100)
+                trainer.network.head.linear.weight.data.mul_(-100)
 
     parameters = {"n_epochs": 5, "lr": 1e-4, "callbacks": [Keep()]}
     classifier = tiny_oscnn(**parameters).fit(*panel())

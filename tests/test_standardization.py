@@ -297,3 +297,11 @@ def test_a_network_that_overflows_names_the_series(tiny: Callable) -> None:
     for call in (classifier.predict, classifier.predict_proba):
         with pytest.raises(FloatingPointError, match=r"X must have .*series \d+ \(counted from 0"):
             call(X)
+
+
+@pytest.mark.parametrize("kind", ["DSN", "OS-CNN"])
+def test_recomputed_statistics_bear_an_offset_without_standardization(kind: str) -> None:
+    moved = X + 1e3
+    classifier = learner(kind).set_params(standardize=False).fit(moved, Y)
+    assert classifier.history_[classifier.best_epoch_]["accuracy"] > 0.95
+    assert classifier.score(moved, Y) > 0.95

@@ -24,9 +24,9 @@ from hypothesis import strategies as st
 from processes import run_python
 from torch import Tensor
 
-from dsn_sktime.kernels import jit, kernel_threads, team, threads, workspace
-from dsn_sktime.kernels.team import counters, share
-from dsn_sktime.kernels.threads import run_team, team_size
+from dsn_sktime.kernels import buffers, jit, kernel_threads, threads, work_sharing
+from dsn_sktime.kernels.threads import run_on_threads, threads_worth
+from dsn_sktime.kernels.work_sharing import claim_chunks, new_counters
 
 # Sharing the parts of phases
 
@@ -36,7 +36,7 @@ def do_parts(n_parts, times, by_thread, counts, thread):
     """Count how often each part is done; tell whether each began after the phase before."""
     is_in_order = True
     for phase in range(len(n_parts)):
-        for part in share(counts, phase, n_parts[phase]):
+        for part in claim_chunks(counts, phase, n_parts[phase]):
             if phase > 0:
                 for earlier in range(n_parts[phase - 1]):
                     is_in_order &= times[phase - 1, earlier] == 1
@@ -53,11 +53,13 @@ class Phases:
         self.n_parts = np.array(n_parts)
         self.times = np.zeros((len(n_parts), max(n_parts)), dtype=np.int64)
         self.by_thread = np.zeros(n_threads, dtype=np.int64)
-        self.team = counters(len(n_parts))
+        self.counters = new_counters(len(n_parts))
         self.in_order: list[bool] = []
 
     def __call__(self, thread: int) -> None:
-        found = do_parts(self.n_parts, self.times, self.by_thread, self.team, thread)
+        found = do_parts(
+            self.n_parts, self.times, self.by_thread, self.counters.ctypes.data, thread
+        )
         self.in_order.append(found)
 
     def check(self) -> None:
@@ -74,7 +76,7 @@ class Phases:
 )
 def test_every_part_of_a_phase_is_done_once(n_parts, n_threads):
     phases = Phases(n_parts, n_threads)
-    run_team(phases, n_threads)
+    run_on_threads(phases, n_threads)
     phases.check()
 
 
@@ -103,7 +105,10 @@ def test_a_thread_that_comes_late_finds_nothing_to_do():
 def test_no_phase_begins_before_the_last_part_of_the_one_before_is_done():
     """Another thread has claimed the only part of the first phase, and takes its time."""
     phases = Phases([1, 3], 1)
-    claimed, done = phases.team[:1], phases.team[team._DONE : team._DONE + 1]
+    claimed, done = (
+        phases.counters[:1],
+        phases.counters[work_sharing._DONE : work_sharing._DONE + 1],
+    )
     claimed[0] = 1
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(phases, 0)
@@ -131,7 +136,7 @@ def busy_pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("busy_pool")
 def test_threads_that_never_come_are_not_missed():
     phases = Phases([5, 3, 7], 4)
-    run_team(phases, 4)
+    run_on_threads(phases, 4)
     phases.check()
     assert phases.by_thread.tolist() == [15, 0, 0, 0]
 
@@ -155,7 +160,7 @@ def test_the_caller_waits_for_a_thread_that_is_still_at_work():
             time.sleep(0.05)
             ended.append(thread)
 
-    run_team(work, 2)
+    run_on_threads(work, 2)
     assert ended == [1]
 
 
@@ -174,11 +179,11 @@ def test_an_error_in_any_thread_reaches_the_caller(failing):
 
     for _ in range(5):
         with pytest.raises(ZeroDivisionError, match=str(failing)):
-            run_team(fail, 4)
+            run_on_threads(fail, 4)
         assert sorted(ended) == [thread for thread in range(4) if thread != failing]
         ended.clear()
     phases = Phases([9, 9], 4)
-    run_team(phases, 4)
+    run_on_threads(phases, 4)
     phases.check()
 
 
@@ -205,7 +210,7 @@ def test_an_interrupt_while_threads_are_called_waits_for_those_that_work(monkeyp
 
         monkeypatch.setattr(threads, "_pools", {os.getpid(): Interrupted()})
         with pytest.raises(KeyboardInterrupt):
-            run_team(work, 3)
+            run_on_threads(work, 3)
         assert ended == [1]
 
 
@@ -215,24 +220,31 @@ def test_an_interrupt_while_threads_are_called_waits_for_those_that_work(monkeyp
 def test_little_work_is_not_shared(monkeypatch):
     monkeypatch.setattr(threads, "_WORTH_A_THREAD", 100)
     with kernel_threads(3):
-        assert [team_size(cost) for cost in (0, 199, 200, 299, 300, 10**9)] == [1, 1, 2, 2, 3, 3]
+        assert [threads_worth(cost) for cost in (0, 199, 200, 299, 300, 10**9)] == [
+            1,
+            1,
+            2,
+            2,
+            3,
+            3,
+        ]
 
 
 def test_outside_of_kernel_threads_their_number_is_torchs():
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        assert team_size(10**9) == 2
+        assert threads_worth(10**9) == 2
         with kernel_threads(5):
-            assert team_size(10**9) == 5
-        assert team_size(10**9) == 2
+            assert threads_worth(10**9) == 5
+        assert threads_worth(10**9) == 2
     finally:
         torch.set_num_threads(before)
 
 
 def test_other_threads_do_not_see_a_number_that_is_set_in_one():
     with kernel_threads(5), ThreadPoolExecutor(1) as pool:
-        assert pool.submit(team_size, 10**9).result() == torch.get_num_threads() != 5
+        assert pool.submit(threads_worth, 10**9).result() == torch.get_num_threads() != 5
 
 
 @pytest.mark.parametrize("n_granted", [0, 1, 2])
@@ -250,7 +262,7 @@ def test_where_fewer_threads_are_granted_these_do_the_work(n_granted, monkeypatc
     called: list[int] = []
     for _ in range(3):
         phases = Phases([5, 3], 4)
-        run_team(lambda thread, phases=phases: called.append(thread) or phases(thread), 4)
+        run_on_threads(lambda thread, phases=phases: called.append(thread) or phases(thread), 4)
         phases.check()
     assert threading.active_count() == before + n_granted
     # Nothing is left behind that would be called later.
@@ -287,7 +299,7 @@ def address(array: np.ndarray) -> int:
 
 @pytest.mark.parametrize("shape", [(1,), (3, 5), (7, 1003), (2, 3, 4)])
 def test_matrices_are_aligned_to_cache_lines(shape):
-    array = workspace.empty_matrix(*shape)
+    array = buffers.empty_matrix(*shape)
     assert array.shape == shape
     assert array.dtype == np.float32
     assert array.flags.c_contiguous
@@ -317,15 +329,15 @@ VIEWS = {
 def test_memory_is_used_again_only_after_its_last_view(view):
     # A size that nothing else here has.
     shape = (3, 70_001)
-    array = workspace.empty_matrix(*shape)
+    array = buffers.empty_matrix(*shape)
     place = address(array)
     held = VIEWS[view](array)
     del array
-    others = [workspace.empty_matrix(*shape) for _ in range(3)]
+    others = [buffers.empty_matrix(*shape) for _ in range(3)]
     assert place not in map(address, others)
     del held, others
     gc.collect()
-    again = [workspace.empty_matrix(*shape) for _ in range(4)]
+    again = [buffers.empty_matrix(*shape) for _ in range(4)]
     assert place in map(address, again)
     assert len(set(map(address, again))) == 4
 
@@ -333,20 +345,20 @@ def test_memory_is_used_again_only_after_its_last_view(view):
 def test_memory_of_another_size_is_large_enough():
     sizes = [*range(1, 70), 1000, 1023, 1024, 1025, 4097, 70_001]
     for size in sizes:
-        capacity = workspace._capacity(size)
+        capacity = buffers._capacity(size)
         assert size <= capacity <= max(16, 1.25 * size + 16)
-        workspace.empty_matrix(size)[:] = 0
+        buffers.empty_matrix(size)[:] = 0
 
 
 def test_only_so_much_unused_memory_is_kept(monkeypatch):
-    held = [workspace.empty_matrix(30_011) for _ in range(4)]
+    held = [buffers.empty_matrix(30_011) for _ in range(4)]
     gc.collect()
-    before, capacity = workspace._n_unused, workspace._capacity(30_011)
-    monkeypatch.setattr(workspace, "_LIMIT", before + 2 * capacity + 1)
+    before, capacity = buffers._n_unused, buffers._capacity(30_011)
+    monkeypatch.setattr(buffers, "_LIMIT", before + 2 * capacity + 1)
     del held
     gc.collect()
     # The third does not fit: all make room for it.
-    assert workspace._n_unused == 2 * capacity
+    assert buffers._n_unused == 2 * capacity
 
 
 def test_threads_never_share_memory():
@@ -355,7 +367,7 @@ def test_threads_never_share_memory():
     def fill(number: int) -> bool:
         barrier.wait(timeout=60)
         for turn in range(300):
-            arrays = [workspace.empty_matrix(3, 1000 + turn % 3) for _ in range(3)]
+            arrays = [buffers.empty_matrix(3, 1000 + turn % 3) for _ in range(3)]
             for which, array in enumerate(arrays):
                 array[:] = 10 * number + which
             for which, array in enumerate(arrays):
@@ -373,7 +385,7 @@ def test_a_forked_child_has_memory_and_threads_though_another_thread_held_the_lo
         """
         import os, threading
         import numpy as np
-        from dsn_sktime.kernels import threads, workspace
+        from dsn_sktime.kernels import buffers, threads
 
         os.cpu_count = lambda: 2
 
@@ -385,16 +397,16 @@ def test_a_forked_child_has_memory_and_threads_though_another_thread_held_the_lo
                 both.wait(60)
                 done.append(thread)
 
-            threads.run_team(work, 2)
+            threads.run_on_threads(work, 2)
             assert sorted(done) == [0, 1], done
 
         run_two()
-        del_me = workspace.empty_matrix(100)
+        del_me = buffers.empty_matrix(100)
         del del_me
         locked, over = threading.Event(), threading.Event()
 
         def hold():
-            with workspace._lock:
+            with buffers._lock:
                 locked.set()
                 over.wait()
 
@@ -403,7 +415,7 @@ def test_a_forked_child_has_memory_and_threads_though_another_thread_held_the_lo
         locked.wait()
         child = os.fork()
         if child == 0:
-            workspace.empty_matrix(100)[:] = 1
+            buffers.empty_matrix(100)[:] = 1
             run_two()
             os._exit(0)
         status = os.waitpid(child, 0)[1]

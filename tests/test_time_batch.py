@@ -5,6 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
 
 import naive
 import numpy as np
@@ -13,13 +16,35 @@ from cases import drawn, seeds
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsn_sktime.kernels.layout import MAX_GAP, Convolution, KernelIndex, TimeBatch, pitch
-from dsn_sktime.kernels.plan import Shape
-from dsn_sktime.kernels.simd import LANES
+from dsn_sktime.kernels import layout
+from dsn_sktime.kernels.layout import Convolution, KernelIndex, TimeBatch, pitch
+from dsn_sktime.kernels.plan import BatchTables
+from dsn_sktime.kernels.simd import LANES, MAX_GAP
 
 LINE = 16
 
 lanes = st.sampled_from([4, 8, 16])
+
+
+@contextmanager
+def vectors_of(n_lanes: int) -> Iterator[None]:
+    """Lay matrices out for another processor's vectors."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "LANES", n_lanes)
+        yield
+
+
+def for_other_vectors(test: Callable) -> Callable:
+    """Run a test that draws ``lanes`` with vectors of so many."""
+
+    @wraps(test)
+    def run(lanes: int, **drawn: object) -> None:
+        with vectors_of(lanes):
+            test(lanes=lanes, **drawn)
+
+    return run
+
+
 halos = st.integers(0, 12)
 kernel_sizes = st.integers(1, 41)
 
@@ -46,8 +71,10 @@ def test_rows_in_use_together_share_the_cache(n, n_together):
 def test_no_set_of_the_cache_takes_more_lines_of_a_block_than_it_holds(n_steps, n_groups):
     """With the default kernels and AVX2: 16 channels of 54 vectors in 64 sets of 8 lines."""
     lines_per_step, lanes, kernel_size = 0.5, 8, 39
-    conv = Convolution(n_groups, n_steps, lanes, lanes * n_groups, kernel_size, replicate=True)
-    for row_pitch in (conv.input_pitch, conv.gradient_pitch):
+    conv = Convolution(n_groups, n_steps, lanes * n_groups, kernel_size, replicate=True)
+    with vectors_of(lanes):
+        pitches = conv.input_pitch, conv.gradient_pitch
+    for row_pitch in pitches:
         first = np.arange(16)[:, None] * (row_pitch // LINE)
         lines = first + np.arange(lines_per_step * (16 + kernel_size - 1))
         assert np.bincount(lines.astype(int).ravel() % 64).max() <= 8
@@ -55,11 +82,12 @@ def test_no_set_of_the_cache_takes_more_lines_of_a_block_than_it_holds(n_steps, 
 
 @drawn
 @given(shape=batch_lengths(), lanes=lanes, kernel_size=kernel_sizes, before=halos, after=halos)
+@for_other_vectors
 def test_each_observed_step_has_one_column_and_a_column_one_cell(
     shape, lanes, kernel_size, before, after
 ):
     lengths, n_steps = shape
-    batch = TimeBatch(lengths, n_steps, lanes, kernel_size)
+    batch = TimeBatch(lengths, n_steps, kernel_size)
     series, step = batch.cells(before, after)
     assert series.shape == step.shape
     assert len(series) == batch.n_groups * (before + batch.segment_steps + after) * lanes
@@ -77,23 +105,24 @@ def test_each_observed_step_has_one_column_and_a_column_one_cell(
 
 @drawn
 @given(shape=batch_lengths(), lanes=lanes, kernel_size=kernel_sizes)
+@for_other_vectors
 def test_what_is_observed_are_the_columns_of_the_series(shape, lanes, kernel_size):
     lengths, n_steps = shape
-    batch = TimeBatch(lengths, n_steps, lanes, kernel_size)
+    batch = TimeBatch(lengths, n_steps, kernel_size)
     expected = np.zeros(batch.n_columns)
     for b, length in enumerate(lengths):
         expected[batch.columns(np.array(b), np.arange(length))] = 1
     assert np.array_equal(batch.observed, expected)
-    assert batch.is_full == (lengths == n_steps).all()
     assert batch.n_columns == batch.n_groups * batch.segment_steps * lanes
 
 
 @drawn
 @given(shape=batch_lengths(), lanes=lanes, kernel_size=kernel_sizes, before=halos, after=halos)
+@for_other_vectors
 def test_a_column_continues_in_the_next_vector(shape, lanes, kernel_size, before, after):
     """What a tap reads is its lane in a vector further on: the next step of the series."""
     lengths, n_steps = shape
-    batch = TimeBatch(lengths, n_steps, lanes, kernel_size)
+    batch = TimeBatch(lengths, n_steps, kernel_size)
     series, step = (
         cells.reshape(batch.n_groups, -1, lanes) for cells in batch.cells(before, after)
     )
@@ -103,7 +132,8 @@ def test_a_column_continues_in_the_next_vector(shape, lanes, kernel_size, before
 
 def test_few_series_are_cut_into_segments_and_many_are_not():
     def segments(n_series: int, n_steps: int) -> int:
-        return TimeBatch(np.full(n_series, n_steps), n_steps, 16, 39).n_segments
+        with vectors_of(16):
+            return TimeBatch(np.full(n_series, n_steps), n_steps, 39).n_segments
 
     assert segments(1, 500) == 16
     assert segments(2, 500) == 8
@@ -114,7 +144,7 @@ def test_few_series_are_cut_into_segments_and_many_are_not():
 @pytest.mark.parametrize("lengths", [[0, 3], [4, 5], [-1, 2]])
 def test_lengths_outside_the_batch_are_refused(lengths):
     with pytest.raises(ValueError, match=rf"in 1\.\.4, .* found {min(lengths)}\.\.{max(lengths)}"):
-        TimeBatch(np.array(lengths), 4, 16, 9)
+        TimeBatch(np.array(lengths), 4, 9)
 
 
 # Halos
@@ -126,7 +156,7 @@ def test_halos_hold_the_steps_of_neighbouring_segments_or_the_padding(
     shape, kernel_size, replicate
 ):
     lengths, n_steps = shape
-    tables = Shape(lengths, n_steps, 1, kernel_size, replicate)
+    tables = BatchTables(lengths, n_steps, 1, kernel_size, replicate, 0)
     conv, padding = tables.conv, "replicate" if replicate else "zeros"
     before = 0 if replicate else (kernel_size - 1) // 2
     assert (conv.n_before, conv.n_after) == (before, kernel_size - 1 - before)
@@ -144,7 +174,7 @@ def test_halos_hold_the_steps_of_neighbouring_segments_or_the_padding(
 @given(shape=batch_lengths(), kernel_size=kernel_sizes, replicate=st.booleans())
 def test_halos_of_the_gradient_hold_zeros_outside_the_series(shape, kernel_size, replicate):
     lengths, n_steps = shape
-    tables = Shape(lengths, n_steps, 1, kernel_size, replicate)
+    tables = BatchTables(lengths, n_steps, 1, kernel_size, replicate, 0)
     before, after = tables.conv.n_after, tables.conv.n_before
     row = filled(tables, tables.back, before, after)
     check_cells(tables, row, before, after, lambda b, t: code(b, t) if 0 <= t < lengths[b] else 0)
@@ -155,7 +185,7 @@ def code(b: int, t: int) -> float:
     return 1000.0 * (b + 1) + t
 
 
-def filled(tables: Shape, halo: tuple, before: int, after: int) -> np.ndarray:
+def filled(tables: BatchTables, halo: tuple, before: int, after: int) -> np.ndarray:
     """Write each observed step into its column, NaN elsewhere, and fill the halos."""
     batch = tables.batch
     row = np.full(batch.n_groups * (before + batch.segment_steps + after) * LANES, np.nan)
@@ -171,7 +201,7 @@ def filled(tables: Shape, halo: tuple, before: int, after: int) -> np.ndarray:
     return row
 
 
-def check_cells(tables: Shape, row, before: int, after: int, expected) -> None:
+def check_cells(tables: BatchTables, row, before: int, after: int, expected) -> None:
     batch = tables.batch
     per_group = before + batch.segment_steps + after
     for column, value in enumerate(row):
@@ -186,7 +216,7 @@ def check_cells(tables: Shape, row, before: int, after: int, expected) -> None:
 @given(shape=batch_lengths(), kernel_size=kernel_sizes, replicate=st.booleans())
 def test_tables_of_the_ends_of_series(shape, kernel_size, replicate):
     lengths, n_steps = shape
-    tables = Shape(lengths, n_steps, 1, kernel_size, replicate)
+    tables = BatchTables(lengths, n_steps, 1, kernel_size, replicate, 0)
     batch, conv = tables.batch, tables.conv
     series, step = batch.cells()
     padded_series, padded_step = batch.cells(conv.n_after, conv.n_before)
@@ -209,7 +239,7 @@ def test_tables_of_the_ends_of_series(shape, kernel_size, replicate):
 @given(shape=batch_lengths(), kernel_size=kernel_sizes, replicate=st.booleans())
 def test_sums_stand_beyond_the_gradient_and_within_its_rows(shape, kernel_size, replicate):
     lengths, n_steps = shape
-    batch = TimeBatch(lengths, n_steps, LANES, kernel_size)
+    batch = TimeBatch(lengths, n_steps, kernel_size)
     conv = Convolution.of(batch, kernel_size, replicate)
     n_padded = batch.n_groups * (batch.segment_steps + kernel_size - 1) * LANES
     assert conv.padded_columns == n_padded <= conv.input_pitch
@@ -242,12 +272,13 @@ def dense(topology: tuple[np.ndarray, tuple[int, int, int]]) -> np.ndarray:
 
 @drawn
 @given(topology=topologies(), lanes=lanes)
+@for_other_vectors
 def test_reads_are_the_kernels_and_mirrored_the_other_way(topology, lanes):
     kernels, decoded = dense(topology), KernelIndex(*topology)
     mirrored = kernels.transpose(1, 0, 2)[:, :, ::-1]
     for weights, expected in (
-        (decoded.forward(lanes), kernels),
-        (decoded.backward(lanes), mirrored),
+        (decoded.forward, kernels),
+        (decoded.backward, mirrored),
     ):
         n_rows, n_read, _ = expected.shape
         assert weights.counts.shape == (weights.n_blocks, n_rows, MAX_GAP + 1)
@@ -264,16 +295,17 @@ def test_reads_are_the_kernels_and_mirrored_the_other_way(topology, lanes):
                 found[place[0], place[1], place[2] + place[3]] += next(values)
         assert next(values, None) is None
         assert np.array_equal(found, expected)
-        offsets = weights.offsets(1000, lanes)
+        offsets = weights.offsets(1000)
         assert offsets.dtype == np.int32
         assert np.array_equal(offsets, weights.channel * 1000 + weights.step * lanes)
 
 
 @drawn
 @given(topology=topologies(), lanes=lanes, is_backward=st.booleans())
+@for_other_vectors
 def test_no_two_neighbours_are_left_without_partner(topology, lanes, is_backward):
     decoded = KernelIndex(*topology)
-    weights = decoded.backward(lanes) if is_backward else decoded.forward(lanes)
+    weights = decoded.backward if is_backward else decoded.forward
     expected = dense(topology)
     if is_backward:
         expected = expected.transpose(1, 0, 2)[:, :, ::-1]
@@ -296,9 +328,10 @@ def test_no_two_neighbours_are_left_without_partner(topology, lanes, is_backward
 
 @drawn
 @given(topology=topologies(), lanes=lanes)
+@for_other_vectors
 def test_weights_by_output_channel_are_those_of_the_index(topology, lanes):
     kernels, decoded = dense(topology), KernelIndex(*topology)
-    starts, offsets = decoded.starts(), decoded.offsets(1000, lanes)
+    starts, offsets = decoded.starts(), decoded.offsets(1000)
     assert len(starts) == len(kernels) + 1
     assert decoded.n_activated == len(offsets) == starts[-1]
     for channel, kernel in enumerate(kernels):
@@ -311,7 +344,8 @@ def test_weights_by_output_channel_are_those_of_the_index(topology, lanes):
 def test_blocks_are_no_larger_than_the_cache():
     def n_blocks(n_in: int, kernel_size: int) -> int:
         index, shape = np.arange(1), (1, n_in, kernel_size)
-        return KernelIndex(index, shape).forward(16).n_blocks
+        with vectors_of(16):
+            return KernelIndex(index, shape).forward.n_blocks
 
     # A tile of a channel: 4 bytes x 16 lanes x (16 + 39 - 1) steps, 8 of which fit 28,000.
     assert [n_blocks(n, 39) for n in (1, 8, 9, 47)] == [1, 1, 2, 6]
@@ -320,17 +354,17 @@ def test_blocks_are_no_larger_than_the_cache():
 
 
 def test_a_batch_whose_columns_no_int32_can_count_is_refused():
-    weights = KernelIndex(np.array([0, 3]), (1, 2, 2)).forward(16)
-    last = (2**31 - 1 - 16) - 1
-    assert weights.offsets(last, 16).max() == 2**31 - 2
+    weights = KernelIndex(np.array([0, 3]), (1, 2, 2)).forward
+    last = (2**31 - 1 - LANES) - 1
+    assert weights.offsets(last).max() == 2**31 - 2
     with pytest.raises(ValueError, match=r"batch is too large .* Lower batch_size"):
-        weights.offsets(last + 1, 16)
+        weights.offsets(last + 1)
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
 def test_a_decoded_index_can_be_copied_and_pickled(copied):
     """dask copies modules attribute by attribute, what is decoded included."""
     kernels = KernelIndex(np.array([0, 3, 7]), (2, 2, 2))
-    expected, found = kernels.forward(16), copied(kernels).forward(16)
+    expected, found = kernels.forward, copied(kernels).forward
     for name in ("order", "channel", "step", "counts"):
         assert np.array_equal(getattr(found, name), getattr(expected, name))

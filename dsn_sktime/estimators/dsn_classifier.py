@@ -10,7 +10,7 @@ import torch
 from dsn_sktime.estimators.network_classifier import NetworkClassifier
 from dsn_sktime.estimators.network_estimator import Sizes, _Trained
 from dsn_sktime.estimators.parameters import check_choice, check_integer, check_number
-from dsn_sktime.layers import PADDINGS
+from dsn_sktime.layers import HEADS, PADDINGS
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.topology import TOPOLOGY_INITS, KernelGroups
 from dsn_sktime.training import Callback, SparseRecipe, SparseTrainer
@@ -22,6 +22,11 @@ _PAPER: dict[str, Any] = {
     "batch_size": "auto",
     "lr": 3e-4,
     "lr_min": 1e-4,
+    "schedule": "cosine",
+    "weight_decay": 0.0,
+    "label_smoothing": 0.0,
+    "keep": "best",
+    "update_bn": False,
     "n_layers": 4,
     "n_filters": 47,
     "n_bottleneck": None,
@@ -34,6 +39,7 @@ _PAPER: dict[str, Any] = {
     "topology_init": "first",
     "padding": "replicate",
     "n_pool": 50,
+    "head": "bins",
     "standardize": False,
     "class_weight": None,
     "n_estimators": 1,
@@ -66,9 +72,25 @@ class DSNClassifier(NetworkClassifier):
         Series of a training batch, at least 2; "auto" is the paper's
         ``max(min(n // 10, 16), 2)`` for n training series.
     lr : float, default=3e-4
-        Adam's learning rate in the first epoch.
+        Adam's learning rate in the first epoch; the peak of "one_cycle".
     lr_min : float, default=1e-4
-        Learning rate that ``lr`` is annealed to along a half cosine.
+        Learning rate that "cosine" anneals ``lr`` to.
+    schedule : {"cosine", "one_cycle", "plateau"}, default="cosine"
+        Course of the learning rate: a half cosine from epoch to epoch; a warm-up over the
+        first 30 % of the optimizer steps, then a half cosine to 0; or ``lr`` halved after 50
+        epochs without a lower training loss.
+    weight_decay : float, default=0.0
+        Decoupled weight decay of all parameters, as in ``torch.optim.AdamW``.
+    label_smoothing : float in [0, 1), default=0.0
+        Share of each target that is spread evenly over all classes.
+    keep : {"best", "last", "average"}, default="best"
+        Weights of the trained network: those at the end of the epoch with the lowest mean
+        training loss, those of the last epoch, or the mean over the last quarter of the
+        optimizer steps.
+    update_bn : bool, default=True
+        Recompute the running statistics of the BatchNorm layers for the weights that are
+        kept, in one pass over the training series, as ``torch.optim.swa_utils.update_bn``.
+        Always done with ``keep="average"``.
     n_layers : int, default=4
         Dynamic sparse layers.
     n_filters : int, default=47
@@ -99,7 +121,10 @@ class DSNClassifier(NetworkClassifier):
     padding : {"replicate", "zeros"}, default="replicate"
         "replicate" repeats the last time step on the right; "zeros" pads both sides.
     n_pool : int, default=50
-        Bins of the average pooling over time before the class scores.
+        Bins of the average pooling over time before the head "bins".
+    head : {"bins", "linear"}, default="bins"
+        From pooled features to logits: the paper's 1x1 convolution of each bin, BatchNorm
+        over the classes and average; or a linear layer on the average over time.
     standardize : bool, default=True
         Whether each variate is brought to mean 0 and standard deviation 1, both taken over all
         time steps of all training series. Else series should be on a common scale of about 1.
@@ -113,6 +138,11 @@ class DSNClassifier(NetworkClassifier):
         process with torch's number of threads. Results do not depend on it.
     device : str, default="auto"
         Torch device; "auto" is CUDA where there is a GPU and the CPU elsewhere.
+    backend : {"auto", "sparse", "dense"}, default="auto"
+        Arithmetic of the networks: sparse kernels on the CPU where numba is installed and
+        dense ones elsewhere; always sparse ones; always dense ones, which compile nothing
+        at the first prediction and can be exported. It is an attribute of each network in
+        ``networks_``, which may be changed after the fit.
     callbacks : list of Callback or None, default=None
         See :mod:`dsn_sktime.training`: early stopping, checkpoints and one's own.
     verbose : {0, 1}, default=0
@@ -131,7 +161,7 @@ class DSNClassifier(NetworkClassifier):
         One record per network and epoch: "network", "epoch" (both from 0), "loss",
         "accuracy", "lr", "drop_fraction", "n_dropped", "n_grown", "seconds".
     best_epoch_ : int, or list of int if ``n_estimators`` is above 1
-        Epoch, from 0, with the lowest mean training loss; its state is the model.
+        Epoch, from 0, whose weights are kept.
     n_activated_ : int
         Activated weights of the dynamic sparse layers of one network.
     n_variates_ : int
@@ -195,6 +225,11 @@ class DSNClassifier(NetworkClassifier):
         lr: float = 3e-4,
         *,
         lr_min: float = 1e-4,
+        schedule: str = "cosine",
+        weight_decay: float = 0.0,
+        label_smoothing: float = 0.0,
+        keep: str = "best",
+        update_bn: bool = True,
         n_layers: int = 4,
         n_filters: int = 47,
         n_bottleneck: int | None = None,
@@ -207,11 +242,13 @@ class DSNClassifier(NetworkClassifier):
         topology_init: str = "first",
         padding: str = "replicate",
         n_pool: int = 50,
+        head: str = "bins",
         standardize: bool = True,
         class_weight: dict | str | None = None,
         n_estimators: int = 1,
         n_jobs: int | None = None,
         device: str = "auto",
+        backend: str = "auto",
         callbacks: list[Callback] | None = None,
         verbose: int = 0,
         random_state: int | np.random.RandomState | None = None,
@@ -220,6 +257,11 @@ class DSNClassifier(NetworkClassifier):
         self.batch_size = batch_size
         self.lr = lr
         self.lr_min = lr_min
+        self.schedule = schedule
+        self.weight_decay = weight_decay
+        self.label_smoothing = label_smoothing
+        self.keep = keep
+        self.update_bn = update_bn
         self.n_layers = n_layers
         self.n_filters = n_filters
         self.n_bottleneck = n_bottleneck
@@ -232,11 +274,13 @@ class DSNClassifier(NetworkClassifier):
         self.topology_init = topology_init
         self.padding = padding
         self.n_pool = n_pool
+        self.head = head
         self.standardize = standardize
         self.class_weight = class_weight
         self.n_estimators = n_estimators
         self.n_jobs = n_jobs
         self.device = device
+        self.backend = backend
         self.callbacks = callbacks
         self.verbose = verbose
         self.random_state = random_state
@@ -278,7 +322,8 @@ class DSNClassifier(NetworkClassifier):
         """
         tiny = {"n_epochs": 3, "n_layers": 2, "n_filters": 3, "kernel_size": 9, "delta_t": 1}
         gradient = {"growth": "gradient", "topology_init": "random", "padding": "zeros"}
-        return [tiny, {**tiny, **gradient, "n_estimators": 2, "n_pool": 5}]
+        average = {"schedule": "one_cycle", "keep": "average", "weight_decay": 0.1}
+        return [tiny, {**tiny, **gradient, **average, "n_estimators": 2, "n_pool": 5}]
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -289,6 +334,7 @@ class DSNClassifier(NetworkClassifier):
         check_number("sparsity", self.sparsity, "[0, 1)", lambda share: 0 <= share < 1)
         check_choice("topology_init", self.topology_init, TOPOLOGY_INITS)
         check_choice("padding", self.padding, PADDINGS)
+        check_choice("head", self.head, HEADS)
 
     def _check_shape(self, n_variates: int, n_steps: int, n_outputs: int) -> None:
         # Kernel groups know their own limits. The first layer reads univariate series as

@@ -33,10 +33,15 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
     _tags = {"capability:class_weight": True, "capability:predict_proba": True}
 
     class_weight: dict | str | None
+    label_smoothing: float = 0.0
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_class_weight(self.class_weight)
+        self._objective()
+
+    def _objective(self, class_weight: torch.Tensor | None = None) -> CrossEntropy:
+        return CrossEntropy(class_weight, self.label_smoothing)
 
     def _read_target(self, y: Any, raw: RawPanel) -> Any:
         y = read_labels(y, raw)
@@ -61,8 +66,8 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
             # Only the ratios count, and single precision has no larger ones.
             weights = np.maximum(weights / weights.max(), _LEAST_WEIGHT)
         class_weight = torch.tensor(weights, dtype=torch.float32)
-        targets, objective = torch.from_numpy(class_indices), CrossEntropy(class_weight)
-        self._fit_networks(raw, targets, self.n_classes_, objective)
+        targets = torch.from_numpy(class_indices)
+        self._fit_networks(raw, targets, self.n_classes_, self._objective(class_weight))
         return self
 
     def _class_weights(

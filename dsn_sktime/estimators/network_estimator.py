@@ -33,6 +33,7 @@ from dsn_sktime.estimators.parameters import (
     resolve_device,
 )
 from dsn_sktime.estimators.sklearn_compat import SklearnCompatMixin
+from dsn_sktime.layers import BACKENDS
 from dsn_sktime.panel import (
     Panel,
     RawPanel,
@@ -56,7 +57,7 @@ _STEPS_PER_BATCH = 2**18
 _CHECKPOINT_FORMAT = 3
 
 # Parameters that do not change what is learned.
-_NEUTRAL_PARAMETERS = ("callbacks", "device", "n_jobs", "random_state", "verbose")
+_NEUTRAL_PARAMETERS = ("backend", "callbacks", "device", "n_jobs", "random_state", "verbose")
 
 
 # Bytes at the least: of an activated weight its value and int64 position, and in training
@@ -125,6 +126,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     n_estimators: int
     n_jobs: int | None
     device: str
+    backend: str
     callbacks: list[Callback] | None
     verbose: int
     random_state: int | np.random.RandomState | None
@@ -141,6 +143,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             check_integer("batch_size", self.batch_size, 2, or_else=" or 'auto'")
         check_number("lr", self.lr, "(0, inf)", lambda lr: 0 < lr < inf)
         self._recipe(n_series=2)  # checks what it takes
+        check_choice("backend", self.backend, BACKENDS)
         check_choice("standardize", self.standardize, (True, False))
         check_choice("verbose", self.verbose, (0, 1))
         check_callbacks(self.callbacks, self.random_state)

@@ -43,6 +43,14 @@ class OSCNNClassifier(NetworkClassifier):
     patience : int, default=50
         Epochs without a new lowest training loss (by 0.01 % at least) that are let pass;
         one more reduces the learning rate.
+    keep : {"best", "last", "average"}, default="best"
+        Weights of the trained network: those at the end of the epoch with the lowest mean
+        training loss, those of the last epoch (the authors' choice), or the mean over the
+        last quarter of the optimizer steps.
+    update_bn : bool, default=True
+        Recompute the running statistics of the BatchNorm layers for the weights that are
+        kept, in one pass over the training series, as ``torch.optim.swa_utils.update_bn``.
+        Always done with ``keep="average"``.
     max_kernel_size : int, default=89
         Upper bound of the kernel sizes, which go up to ``L // 4`` for training series of at
         most L time steps.
@@ -64,6 +72,11 @@ class OSCNNClassifier(NetworkClassifier):
         process with torch's number of threads. Results do not depend on it.
     device : str, default="auto"
         Torch device; "auto" is CUDA where there is a GPU and the CPU elsewhere.
+    backend : {"auto", "sparse", "dense"}, default="auto"
+        Arithmetic of the networks: sparse kernels on the CPU where numba is installed and
+        dense ones elsewhere; always sparse ones; always dense ones, which compile nothing
+        at the first prediction and can be exported. It is an attribute of each network in
+        ``networks_``, which may be changed after the fit.
     callbacks : list of Callback or None, default=None
         See :mod:`dsn_sktime.training`: early stopping, checkpoints and one's own.
     verbose : {0, 1}, default=0
@@ -82,7 +95,7 @@ class OSCNNClassifier(NetworkClassifier):
         One record per network and epoch: "network", "epoch" (both from 0), "loss",
         "accuracy", "lr", "seconds".
     best_epoch_ : int, or list of int if ``n_estimators`` is above 1
-        Epoch, from 0, with the lowest mean training loss; its state is the model.
+        Epoch, from 0, whose weights are kept.
     n_variates_ : int
         Variates of the training series.
     variate_names_ : tuple or None
@@ -102,8 +115,8 @@ class OSCNNClassifier(NetworkClassifier):
     Notes
     -----
     The guide lists the differences from the authors' code; the one that matters most is
-    which epoch is the model: theirs is the last, here it is the one with the lowest mean
-    training loss.
+    which epoch is kept: theirs is the last (``keep="last"``), here it is the one with the
+    lowest mean training loss.
 
     Multivariate series are read by the first layer as a whole, each kernel over all
     variates; its budget grows with their number, as in the authors' example for
@@ -154,6 +167,8 @@ class OSCNNClassifier(NetworkClassifier):
         lr_min: float = 1e-4,
         lr_factor: float = 0.5,
         patience: int = 50,
+        keep: str = "best",
+        update_bn: bool = True,
         max_kernel_size: int = 89,
         layer_budgets: tuple[int, int] = (1024, 229376),
         standardize: bool = True,
@@ -161,6 +176,7 @@ class OSCNNClassifier(NetworkClassifier):
         n_estimators: int = 1,
         n_jobs: int | None = None,
         device: str = "auto",
+        backend: str = "auto",
         callbacks: list[Callback] | None = None,
         verbose: int = 0,
         random_state: int | np.random.RandomState | None = None,
@@ -171,6 +187,8 @@ class OSCNNClassifier(NetworkClassifier):
         self.lr_min = lr_min
         self.lr_factor = lr_factor
         self.patience = patience
+        self.keep = keep
+        self.update_bn = update_bn
         self.max_kernel_size = max_kernel_size
         self.layer_budgets = layer_budgets
         self.standardize = standardize
@@ -178,6 +196,7 @@ class OSCNNClassifier(NetworkClassifier):
         self.n_estimators = n_estimators
         self.n_jobs = n_jobs
         self.device = device
+        self.backend = backend
         self.callbacks = callbacks
         self.verbose = verbose
         self.random_state = random_state
@@ -236,7 +255,9 @@ class OSCNNClassifier(NetworkClassifier):
         self, n_variates: int, n_steps: int, n_outputs: int, generator: torch.Generator
     ) -> OSCNNNetwork:
         sizes = self._network_sizes(n_steps)
-        return OSCNNNetwork(n_variates, n_outputs, **sizes, generator=generator)
+        return OSCNNNetwork(
+            n_variates, n_outputs, **sizes, generator=generator, backend=self.backend
+        )
 
     def _recipe(self, n_series: int) -> Recipe:
         numbers = {**self._arguments_for(Recipe), "batch_size": self._batch_size(n_series)}

@@ -3,21 +3,30 @@
 On the CPU only activated weights are stored and multiplied; elsewhere, and as the
 tests' oracle, kernels are dense and zero where not activated. ``dispatch`` chooses.
 
-The sparse engine, from the top down: ``sparse`` and ``fused`` are what torch sees, ``step`` and
-``plan`` lay out memory and tables, ``forward``, ``backward`` and ``alone`` are the compiled passes,
-``parts`` and ``loops`` what they do with a part of a layer, ``simd`` its inner loops. ``layout``
-says what stands where, ``team`` and ``threads`` who does what.
+The sparse engine, from the top down: ``engine`` is the autograd function of a network's layers,
+``sparse`` that of a convolution alone; ``plan`` lays out memory and records; ``forward``,
+``backward`` and ``convolution`` are compiled, of ``loops`` over chunks and inner loops in
+``simd``. ``layout`` defines the matrices, ``buffers`` reuses their memory, ``threads`` and
+``work_sharing`` spread the work.
 """
 
 from dsn_sktime.kernels.adam import AdamSettings, adam_step
-from dsn_sktime.kernels.dispatch import sparse, sparse_conv1d, uses_sparse_kernels
-from dsn_sktime.kernels.layout import KernelIndex
+from dsn_sktime.kernels.dispatch import (
+    BACKENDS,
+    KernelIndex,
+    check_backend,
+    sparse,
+    sparse_conv1d,
+    uses_sparse_kernels,
+)
 from dsn_sktime.kernels.threads import kernel_threads
 
 __all__ = [
+    "BACKENDS",
     "AdamSettings",
     "KernelIndex",
     "adam_step",
+    "check_backend",
     "kernel_threads",
     "sparse",
     "sparse_conv1d",

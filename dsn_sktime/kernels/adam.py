@@ -13,7 +13,7 @@ from dsn_sktime.kernels.dispatch import uses_sparse_kernels
 
 try:
     from dsn_sktime.kernels.jit import compiled
-    from dsn_sktime.kernels.views import floats, ints
+    from dsn_sktime.kernels.pointers import floats, ints
 except ImportError:  # Without numba, of which dispatch warns, the compiled update is never called.
 
     def compiled(fastmath: bool | set[str] = False) -> Callable[[Callable], Any]:

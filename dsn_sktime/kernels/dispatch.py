@@ -2,31 +2,64 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from dsn_sktime.kernels import dense
-from dsn_sktime.kernels.layout import KernelIndex
 
 try:
     from dsn_sktime.kernels import sparse
-except ImportError as error:  # numba is not there for every platform and Python
-    warnings.warn(
-        f"numba cannot be imported ({error}): sparse layers cost as much as dense ones.",
-        RuntimeWarning,
-        stacklevel=2,
-    )
+    from dsn_sktime.kernels.layout import KernelIndex
+except ImportError:  # numba is not available for every platform and Python
     sparse = None  # type: ignore[assignment]
+    KernelIndex = None  # type: ignore[assignment,misc]
 
-__all__ = ["sparse_conv1d", "uses_sparse_kernels"]
+__all__ = [
+    "BACKENDS",
+    "KernelIndex",
+    "check_backend",
+    "sparse_conv1d",
+    "uses_sparse_kernels",
+]
+
+BACKENDS = ("auto", "sparse", "dense")
 
 
-def uses_sparse_kernels(x: Tensor) -> bool:
-    """Tell whether the sparse kernels do ``x``: float32 on the CPU, where numba is."""
-    return sparse is not None and x.device.type == "cpu" and x.dtype == torch.float32
+def check_backend(backend: str) -> None:
+    """Raise ValueError unless ``backend`` is one of BACKENDS."""
+    if not isinstance(backend, str) or backend not in BACKENDS:
+        raise ValueError(f"backend must be one of {BACKENDS}, found {backend!r}.")
+
+
+def uses_sparse_kernels(x: Tensor, backend: str = "auto") -> bool:
+    """Return True if the sparse kernels compute ``x``.
+
+    They need float32 on the CPU, and numba. "auto" leaves what ``torch.export`` and
+    ``torch.compile`` trace to the dense kernels.
+
+    Parameters
+    ----------
+    x : tensor
+    backend : {"auto", "sparse", "dense"}, default="auto"
+
+    Raises
+    ------
+    RuntimeError
+        If the backend is "sparse" and the sparse kernels cannot compute ``x``.
+    """
+    if backend == "dense":
+        return False
+    can = sparse is not None and x.device.type == "cpu" and x.dtype == torch.float32
+    can = can and not torch.compiler.is_compiling()
+    if backend == "sparse" and not can:
+        where = "without numba" if sparse is None else f"of {x.dtype} on {x.device}"
+        raise RuntimeError(
+            "backend='sparse' needs numba and tensors of torch.float32 on the CPU, outside of "
+            f"torch.export and torch.compile, found tensors {where}. Choose backend='auto'."
+        )
+    return can
 
 
 def sparse_conv1d(
@@ -37,6 +70,7 @@ def sparse_conv1d(
     kernel_index: Callable[[], KernelIndex],
     group_taps: Sequence[int] | None = None,
     on_dense_gradient: Callable[[Tensor], None] | None = None,
+    backend: str = "auto",
 ) -> Tensor:
     """Convolve a padded batch with sparse kernels, stride 1, no bias.
 
@@ -57,14 +91,26 @@ def sparse_conv1d(
         Taps at the start of the kernel beyond which the kernels of each of so many equal
         groups of output channels have no value; k for all if None.
     on_dense_gradient : callable, optional
-        Called during the backward pass with the gradient by *every* weight within these
+        Called during the backward pass with the gradient w.r.t. *every* weight within these
         taps, a tensor of shape (C_out, C_in, k); what it holds beyond them means nothing.
         Without it that gradient need not be computed.
+    backend : {"auto", "sparse", "dense"}, default="auto"
+        As in :func:`uses_sparse_kernels`.
 
     Returns
     -------
     float tensor of shape (B, C_out, L)
+
+    Raises
+    ------
+    ValueError
+        If ``values`` have not the shape of ``index``.
     """
-    if uses_sparse_kernels(x):
+    if values.shape != index.shape:
+        raise ValueError(
+            f"values must have shape {tuple(index.shape)}, one for each activated position, "
+            f"found {tuple(values.shape)}."
+        )
+    if uses_sparse_kernels(x, backend):
         return sparse.SparseConvolution.apply(x, values, kernel_index(), on_dense_gradient)
     return dense.sparse_conv1d(x, values, index, shape, group_taps, on_dense_gradient)

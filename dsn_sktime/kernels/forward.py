@@ -1,11 +1,11 @@
 """The forward pass of a whole network as one compiled function, to train and to predict.
 
-Every thread of a team calls the same function; :func:`~dsn_sktime.kernels.team.share` deals
-out the parts of each phase.
+Every thread calls the same function;
+:func:`~dsn_sktime.kernels.work_sharing.claim_chunks` deals out the chunks of each phase.
 
-In training BatchNorm and ReLU are not stored. Whoever reads a layer's activations, forward the
-next 1x1 convolution and backward its gradients, computes them from the convolution's output
-again. A prediction knows the statistics beforehand, and stores not even that output.
+In training BatchNorm and ReLU are not stored: whatever reads a layer's activations, the next 1x1
+convolution and its gradient, computes them from the convolution's output again. In a prediction
+the statistics are known beforehand, and not even that output is stored.
 """
 
 from __future__ import annotations
@@ -14,26 +14,49 @@ import numpy as np
 
 from dsn_sktime.kernels import loops
 from dsn_sktime.kernels.jit import compiled
-from dsn_sktime.kernels.parts import (
-    N_ORDERED,
-    N_PHASES,
-    PACKED_PITCH,
-    ROWS,
-    gather,
-    n_parts,
-    order_values,
-    padded_column,
-)
+from dsn_sktime.kernels.loops import N_ORDERED, PACKED_PITCH, ROWS, n_chunks
+from dsn_sktime.kernels.plan import ALIGNED_BINS, BINS, MAPS, STATISTICS
+from dsn_sktime.kernels.pointers import float_matrix, floats, ints
 from dsn_sktime.kernels.simd import LANES
-from dsn_sktime.kernels.team import share
-from dsn_sktime.kernels.views import float_matrix, floats, ints, longs
+from dsn_sktime.kernels.work_sharing import claim_chunks
 
-__all__ = ["forward", "predict"]
+__all__ = ["N_PHASES", "forward", "gather", "order_values", "padded_column", "predict"]
+
+# Of a layer, at most; the network has two more.
+N_PHASES = 6
 
 
 @compiled()
-def _pack(layer, batch, column, n, scratch):
-    """Write the activations of a panel into a thread's own memory."""
+def padded_column(batch, group, step, n_before):
+    """Return the column of a group's time step in a padded matrix."""
+    return (group * (batch.n_steps + batch.kernel_size - 1) + n_before + step) * LANES
+
+
+@compiled()
+def gather(batch, column, n, first, last, out, out_pitch):
+    """Write some columns of the series, variates ``first..last-1``; 0 where not observed."""
+    source = ints(batch.source + 4 * column, n)
+    size = batch.n_series * batch.n_variates * batch.length
+    for row in range(first, last):
+        loops.gather(
+            floats(batch.x, size)[row * batch.length :],
+            source,
+            floats(out + 4 * (row - first) * out_pitch, n),
+        )
+
+
+@compiled()
+def order_values(layer, order, chunk):
+    """Copy some values to where a convolution reads them."""
+    n = layer.n_values
+    places, values, ordered = ints(order, n), floats(layer.values, n), floats(layer.ordered, n)
+    for weight in range(chunk * N_ORDERED, min((chunk + 1) * N_ORDERED, n)):
+        ordered[weight] = values[np.uint32(places[weight])]
+
+
+@compiled()
+def _activate(layer, batch, column, n, out, out_pitch):
+    """Write the activations of some columns."""
     loops.activate(
         layer.y + 4 * column,
         batch.pitch,
@@ -43,45 +66,38 @@ def _pack(layer, batch, column, n, scratch):
         floats(layer.bias, layer.n_out),
         0,
         layer.n_out,
-        scratch,
-        PACKED_PITCH,
+        out,
+        out_pitch,
     )
 
 
 @compiled()
-def _mix_panel(layers, batch, number, scratch, group, step, end, matrix, n_rows, out, out_pitch):
-    """Multiply a matrix by a panel of what layer ``number`` reads."""
-    column, size = (group * batch.n_steps + step) * LANES, (end - step) * LANES
-    n = batch.n_variates
-    if number > 0:
-        n = layers[number - 1].n_out
-        _pack(layers[number - 1], batch, column, size, scratch)
-    else:
-        gather(batch, column, size, 0, n, scratch, PACKED_PITCH)
-    loops.multiply_panel(matrix, n, 1, scratch, PACKED_PITCH, n, end - step, out, out_pitch, n_rows)
-
-
-@compiled()
-def _input_panel(layers, batch, number, scratch, part):
-    """Write a panel of a layer's input: of the 1x1 convolution, or of the series itself."""
+def _input_panel(layers, batch, number, scratch, chunk):
+    """Write a panel of a layer's input: of the 1x1 convolution, or what it would read."""
     layer = layers[number]
     per_group = loops.n_panels(batch.n_steps)
-    group, step, end = loops.part_of_group(part, per_group, batch.n_steps)
-    out = layer.z + 4 * padded_column(batch, group, step, batch.n_before)
+    group, step, end = loops.chunk_of_group(chunk, per_group, batch.n_steps)
+    column, n, n_read = (group * batch.n_steps + step) * LANES, (end - step) * LANES, layer.n_in
+    z = layer.z + 4 * padded_column(batch, group, step, batch.n_before)
+    out, out_pitch = z, layer.z_pitch
     if layer.bottleneck != 0:
-        _mix_panel(
-            layers, batch, number, scratch, group, step, end,
-            layer.bottleneck, layer.n_in, out, layer.z_pitch,
-        )  # fmt: skip
+        out, out_pitch, n_read = scratch, PACKED_PITCH, batch.n_variates
+    if number > 0:
+        n_read = layers[number - 1].n_out
+        _activate(layers[number - 1], batch, column, n, out, out_pitch)
     else:
-        column = (group * batch.n_steps + step) * LANES
-        gather(batch, column, (end - step) * LANES, 0, layer.n_in, out, layer.z_pitch)
+        gather(batch, column, n, 0, n_read, out, out_pitch)
+    if layer.bottleneck != 0:
+        loops.multiply_panel(
+            layer.bottleneck, n_read, 1, scratch, PACKED_PITCH, n_read, end - step,
+            z, layer.z_pitch, layer.n_in,
+        )  # fmt: skip
 
 
 @compiled()
-def _fill_rows(layer, batch, part):
+def _fill_rows(layer, batch, chunk):
     to, source = ints(batch.fill_to, batch.n_fill), ints(batch.fill_from, batch.n_fill)
-    for row in range(part * ROWS, min((part + 1) * ROWS, layer.n_in)):
+    for row in range(chunk * ROWS, min((chunk + 1) * ROWS, layer.n_in)):
         loops.fill(floats(layer.z + 4 * row * layer.z_pitch, layer.z_pitch), to, source)
 
 
@@ -102,10 +118,10 @@ def _convolve(layer, batch, group, step, n_vectors, out, out_pitch):
 
 
 @compiled()
-def _output_tile(layer, batch, part):
+def _output_tile(layer, batch, chunk):
     """Compute one tile of a convolution, and its moments for BatchNorm."""
     per_group = loops.n_tiles(batch.n_steps)
-    group, step, end = loops.part_of_group(part, per_group, batch.n_steps)
+    group, step, end = loops.chunk_of_group(chunk, per_group, batch.n_steps)
     column = (group * batch.n_steps + step) * LANES
     out = layer.y + 4 * column
     _convolve(layer, batch, group, step, end - step, out, batch.pitch)
@@ -114,13 +130,13 @@ def _output_tile(layer, batch, part):
         batch.pitch,
         floats(batch.observed + 4 * column, (end - step) * LANES),
         layer.n_out,
-        float_matrix(layer.moments + 8 * part * layer.n_out, layer.n_out, 2),
+        float_matrix(layer.moments + 8 * chunk * layer.n_out, layer.n_out, 2),
     )
 
 
 @compiled()
-def _statistics(layer, batch, eps, momentum, part):
-    """Merge the moments of the tiles to the statistics of some rows, and the running ones."""
+def _batch_statistics(layer, batch, chunk):
+    """Merge the moments of the tiles to statistics of some rows; update the running ones."""
     n_all = batch.n_groups * loops.n_tiles(batch.n_steps)
     counts = floats(batch.counts, n_all)
     moments = floats(layer.moments, n_all * layer.n_out * 2).reshape((n_all, layer.n_out, 2))
@@ -130,71 +146,118 @@ def _statistics(layer, batch, eps, momentum, part):
     running_mean = floats(layer.running_mean, layer.n_out)
     running_variance = floats(layer.running_variance, layer.n_out)
     unbiased = batch.n_observed / max(batch.n_observed - 1, 1)
-    for row in range(part * ROWS, min((part + 1) * ROWS, layer.n_out)):
+    for row in range(chunk * ROWS, min((chunk + 1) * ROWS, layer.n_out)):
         centre, spread = loops.merge_moments(moments, counts, row)
         mean[row], variance[row] = centre, spread
-        scale[row] = weight[row] / np.sqrt(spread + eps)
-        running_mean[row] += momentum * (centre - running_mean[row])
-        running_variance[row] += momentum * (spread * unbiased - running_variance[row])
+        scale[row] = weight[row] / np.sqrt(spread + layer.eps)
+        if layer.conv_bias != 0:
+            centre += floats(layer.conv_bias, layer.n_out)[row]
+        running_mean[row] += layer.momentum * (centre - running_mean[row])
+        running_variance[row] += layer.momentum * (spread * unbiased - running_variance[row])
 
 
 @compiled()
-def _score_panel(layers, batch, scratch, part):
-    """Multiply the head's matrix by a panel of the last activations."""
-    per_group = loops.n_panels(batch.n_steps)
-    group, step, end = loops.part_of_group(part, per_group, batch.n_steps)
-    out = batch.scores + 4 * (group * batch.n_steps + step) * LANES
-    _mix_panel(
-        layers, batch, len(layers), scratch, group, step, end,
-        batch.classes, batch.n_classes, out, batch.pitch,
-    )  # fmt: skip
+def _running_statistics(layer):
+    """Compute BatchNorm's coefficients from its running statistics."""
+    weight = floats(layer.weight, layer.n_out)
+    mean, scale = floats(layer.mean, layer.n_out), floats(layer.scale, layer.n_out)
+    running_mean = floats(layer.running_mean, layer.n_out)
+    running_variance = floats(layer.running_variance, layer.n_out)
+    for row in range(layer.n_out):
+        mean[row] = running_mean[row]
+        if layer.conv_bias != 0:
+            mean[row] -= floats(layer.conv_bias, layer.n_out)[row]
+        scale[row] = weight[row] / np.sqrt(running_variance[row] + layer.eps)
 
 
 @compiled()
-def _class_logits(batch, eps, momentum, part):
-    """Pool the scores of one class, normalise them, and average them to logits."""
-    n = batch.n_series * batch.n_pool
-    pooled = floats(batch.pooled + 4 * part * n, n)
-    loops.pool(
-        floats(batch.scores + 4 * part * batch.pitch, batch.pitch),
-        ints(batch.columns, batch.n_series * batch.length),
-        longs(batch.lengths, batch.n_series),
-        batch.length,
-        batch.n_pool,
-        pooled,
-    )
-    running_mean = floats(batch.running_mean, batch.n_classes)
-    running_variance = floats(batch.running_variance, batch.n_classes)
-    mean, variance = float(running_mean[part]), float(running_variance[part])
-    if batch.training:
-        mean, variance = loops.moments(pooled)
-        running_mean[part] += momentum * (mean - running_mean[part])
-        unbiased = variance * n / max(n - 1, 1)
-        running_variance[part] += momentum * (unbiased - running_variance[part])
-    rstd = 1 / np.sqrt(variance + eps)
-    kept = float_matrix(batch.head_moments, batch.n_classes, 2)
-    kept[part, 0], kept[part, 1] = mean, rstd
-    weight, bias = floats(batch.weight, batch.n_classes), floats(batch.bias, batch.n_classes)
-    logits = float_matrix(batch.logits, batch.n_series, batch.n_classes)
-    for series in range(batch.n_series):
-        average = loops.average(pooled[series * batch.n_pool : (series + 1) * batch.n_pool])
-        logits[series, part] = (average - mean) * rstd * weight[part] + bias[part]
+def _keep_tile(layer, batch, activated, chunk):
+    """Pool one tile of a layer's activations as far as it goes, or store it."""
+    per_group = loops.n_tiles(batch.n_steps)
+    group, step, end = loops.chunk_of_group(chunk, per_group, batch.n_steps)
+    tile = chunk - group * per_group
+    if batch.output == ALIGNED_BINS:
+        products = ints(batch.products, 5 * batch.n_products).reshape((batch.n_products, 5))
+        begin = ints(batch.tile_products, per_group)[tile]
+        middle = ints(batch.carry_products, per_group)[tile]
+        stop = batch.first_backward
+        if tile + 1 < per_group:
+            stop = ints(batch.tile_products, per_group)[tile + 1]
+        features = batch.lane_features + 4 * group * LANES
+        features += 4 * (layer.feature_channel - 1) * batch.n_pooled * batch.feature_pitch
+        carries = layer.parts + 4 * group * batch.n_carries * LANES
+        for row in range(layer.n_out):
+            x = activated + 4 * row * PACKED_PITCH
+            out = features + 4 * row * batch.n_pooled * batch.feature_pitch
+            loops.apply_products(
+                products[begin:middle], batch.matrices, x, LANES, out, batch.feature_pitch
+            )
+            out = carries + 4 * row * batch.part_pitch
+            loops.apply_products(products[middle:stop], batch.matrices, x, LANES, out, LANES)
+    elif batch.output == STATISTICS:
+        out = layer.parts + 4 * 3 * chunk * LANES
+        loops.tile_statistics(activated, end - step, out, batch.part_pitch, layer.n_out)
+    else:
+        column = (group * batch.n_steps + step) * LANES
+        loops.copy_rows(
+            activated, PACKED_PITCH, (end - step) * LANES,
+            layer.map + 4 * column, batch.pitch, layer.n_out,
+        )  # fmt: skip
 
 
 @compiled()
-def forward(layers, batches, eps, momentum, team, thread):
-    """Compute the logits of a batch of series.
+def _feature_rows(layer, batch, scratch, chunk):
+    """Finish the features of some channels."""
+    if batch.output == MAPS:
+        return
+    n_series, pitch, per_group = batch.n_series, batch.feature_pitch, loops.n_tiles(batch.n_steps)
+    for row in range(chunk * ROWS, min((chunk + 1) * ROWS, layer.n_out)):
+        channel = layer.feature_channel - 1 + row
+        out = batch.lane_features + 4 * channel * batch.n_pooled * pitch
+        if batch.output == BINS:
+            loops.pool(
+                floats(layer.map + 4 * row * batch.pitch, batch.pitch),
+                ints(batch.columns, n_series * batch.length),
+                ints(batch.bin_starts, n_series * batch.n_pooled),
+                ints(batch.bin_stops, n_series * batch.n_pooled),
+                floats(out, batch.n_pooled * n_series),
+            )
+            continue
+        for group in range(batch.n_groups):
+            parts = layer.parts + 4 * (row * batch.part_pitch)
+            if batch.output == STATISTICS:
+                parts += 4 * 3 * group * per_group * LANES
+                loops.merge_statistics(
+                    parts, per_group, batch.matrices, scratch, out + 4 * group * LANES, pitch
+                )
+            else:
+                parts += 4 * group * batch.n_carries * LANES
+                loops.add_vectors(
+                    floats(parts, batch.n_carries * LANES),
+                    ints(batch.carry_bins, batch.n_carries),
+                    out + 4 * group * LANES,
+                    pitch,
+                )
+        if batch.n_segments > 1:
+            n = batch.n_pooled * batch.n_segments * n_series
+            loops.join_segments(
+                floats(out, batch.n_pooled * pitch), pitch, batch.n_segments, n_series,
+                floats(batch.features + 4 * channel * n, n),
+            )  # fmt: skip
+
+
+@compiled()
+def forward(layers, batches, counters, thread):
+    """Compute the features of a batch of series, BatchNorm with the batch's statistics.
 
     Parameters
     ----------
     layers : array of LAYER, shape (n_layers,)
     batches : array of BATCH, shape (1,)
-    eps, momentum : float
-        BatchNorm's.
-    team : int64 array
-        Counters of ``N_PHASES * n_layers + 2`` phases.
+    counters : int64
+        Address of the counters of ``N_PHASES * n_layers + 2`` phases.
     thread : int
-        Number of the calling thread in its team.
+        Number of the calling thread.
     """
     batch = batches[0]
     scratch = batch.scratch + 4 * thread * batch.scratch_size
@@ -202,44 +265,38 @@ def forward(layers, batches, eps, momentum, team, thread):
     n_tiles = batch.n_groups * loops.n_tiles(batch.n_steps)
     for number in range(len(layers)):
         layer, phase = layers[number], N_PHASES * number
-        for part in share(team, phase, n_panels + n_parts(layer.n_values, N_ORDERED)):
-            if part < n_panels:
-                _input_panel(layers, batch, number, scratch, part)
+        n_rows = n_chunks(layer.n_out, ROWS)
+        for chunk in claim_chunks(counters, phase, n_panels + n_chunks(layer.n_values, N_ORDERED)):
+            if chunk < n_panels:
+                _input_panel(layers, batch, number, scratch, chunk)
             else:
-                order_values(layer, layer.order, part - n_panels)
-        for part in share(team, phase + 1, n_parts(layer.n_in, ROWS)):
-            _fill_rows(layer, batch, part)
-        for part in share(team, phase + 2, n_tiles):
-            _output_tile(layer, batch, part)
-        for part in share(team, phase + 3, n_parts(layer.n_out, ROWS)):
-            _statistics(layer, batch, eps, momentum, part)
-    for part in share(team, N_PHASES * len(layers), n_panels):
-        _score_panel(layers, batch, scratch, part)
-    for part in share(team, N_PHASES * len(layers) + 1, batch.n_classes):
-        _class_logits(batch, eps, momentum, part)
+                order_values(layer, layer.order, chunk - n_panels)
+        for chunk in claim_chunks(counters, phase + 1, n_chunks(layer.n_in, ROWS)):
+            _fill_rows(layer, batch, chunk)
+        for chunk in claim_chunks(counters, phase + 2, n_tiles):
+            _output_tile(layer, batch, chunk)
+        for chunk in claim_chunks(counters, phase + 3, n_rows):
+            _batch_statistics(layer, batch, chunk)
+        if layer.feature_channel != 0:
+            for chunk in claim_chunks(counters, phase + 4, n_tiles):
+                per_group = loops.n_tiles(batch.n_steps)
+                group, step, end = loops.chunk_of_group(chunk, per_group, batch.n_steps)
+                column = (group * batch.n_steps + step) * LANES
+                _activate(layer, batch, column, (end - step) * LANES, scratch, PACKED_PITCH)
+                _keep_tile(layer, batch, scratch, chunk)
+            for chunk in claim_chunks(counters, phase + 5, n_rows):
+                _feature_rows(layer, batch, scratch, chunk)
 
 
 @compiled()
-def _running_statistics(layer, eps):
-    """Let the running statistics be those of a layer."""
-    weight = floats(layer.weight, layer.n_out)
-    mean, scale = floats(layer.mean, layer.n_out), floats(layer.scale, layer.n_out)
-    running_mean = floats(layer.running_mean, layer.n_out)
-    running_variance = floats(layer.running_variance, layer.n_out)
-    for row in range(layer.n_out):
-        mean[row] = running_mean[row]
-        scale[row] = weight[row] / np.sqrt(running_variance[row] + eps)
+def _next_input_tile(layers, batch, number, scratch, chunk):
+    """Take one tile from a layer's input to the next one's, or to the features.
 
-
-@compiled()
-def _next_input_tile(layers, batch, number, scratch, part):
-    """Take one tile from a layer's input to the next one's, or to the scores.
-
-    What lies between, the output of the convolution, never leaves the cache.
+    The convolution's output in between never leaves the cache.
     """
     layer, after = layers[number], number + 1
     per_group = loops.n_tiles(batch.n_steps)
-    group, step, end = loops.part_of_group(part, per_group, batch.n_steps)
+    group, step, end = loops.chunk_of_group(chunk, per_group, batch.n_steps)
     column, n_vectors = (group * batch.n_steps + step) * LANES, end - step
     _convolve(layer, batch, group, step, n_vectors, scratch, PACKED_PITCH)
     loops.activate_in_place(
@@ -250,46 +307,51 @@ def _next_input_tile(layers, batch, number, scratch, part):
         floats(layer.scale, layer.n_out),
         floats(layer.bias, layer.n_out),
     )
-    matrix, n_rows = batch.classes, batch.n_classes
-    out, out_pitch = batch.scores + 4 * column, batch.pitch
-    if after < len(layers):
-        following = layers[after]
-        matrix, n_rows = following.bottleneck, following.n_in
-        out = following.z + 4 * padded_column(batch, group, step, batch.n_before)
-        out_pitch = following.z_pitch
+    if layer.feature_channel != 0:
+        _keep_tile(layer, batch, scratch, chunk)
+    if after == len(layers):
+        return
+    following = layers[after]
+    out = following.z + 4 * padded_column(batch, group, step, batch.n_before)
+    if following.bottleneck == 0:
+        loops.copy_rows(
+            scratch, PACKED_PITCH, n_vectors * LANES, out, following.z_pitch, layer.n_out
+        )
+        return
     loops.multiply_panel(
-        matrix, layer.n_out, 1, scratch, PACKED_PITCH, layer.n_out, n_vectors,
-        out, out_pitch, n_rows,
+        following.bottleneck, layer.n_out, 1, scratch, PACKED_PITCH, layer.n_out, n_vectors,
+        out, following.z_pitch, following.n_in,
     )  # fmt: skip
 
 
 @compiled()
-def predict(layers, batches, eps, team, thread):
-    """Compute the logits of a batch of series, BatchNorm with its running statistics.
+def predict(layers, batches, counters, thread):
+    """Compute the features of a batch of series, BatchNorm with its running statistics.
 
     Parameters
     ----------
-    layers, batches, eps, team, thread
+    layers, batches, counters, thread
         As in :func:`forward`.
     """
     batch = batches[0]
     scratch = batch.scratch + 4 * thread * batch.scratch_size
     n_tiles = batch.n_groups * loops.n_tiles(batch.n_steps)
     n_panels = batch.n_groups * loops.n_panels(batch.n_steps)
-    for part in share(team, 0, n_panels):
-        _input_panel(layers, batch, 0, scratch, part)
+    for chunk in claim_chunks(counters, N_PHASES * len(layers), n_panels):
+        _input_panel(layers, batch, 0, scratch, chunk)
     for number in range(len(layers)):
-        layer, phase = layers[number], 2 * number + 1
-        n_filled = n_parts(layer.n_in, ROWS)
-        n_ordered = n_parts(layer.n_values, N_ORDERED)
-        for part in share(team, phase, n_filled + n_ordered + 1):
-            if part < n_filled:
-                _fill_rows(layer, batch, part)
-            elif part < n_filled + n_ordered:
-                order_values(layer, layer.order, part - n_filled)
+        layer, phase = layers[number], N_PHASES * number
+        n_filled = n_chunks(layer.n_in, ROWS)
+        n_ordered = n_chunks(layer.n_values, N_ORDERED)
+        for chunk in claim_chunks(counters, phase, n_filled + n_ordered + 1):
+            if chunk < n_filled:
+                _fill_rows(layer, batch, chunk)
+            elif chunk < n_filled + n_ordered:
+                order_values(layer, layer.order, chunk - n_filled)
             else:
-                _running_statistics(layer, eps)
-        for part in share(team, phase + 1, n_tiles):
-            _next_input_tile(layers, batch, number, scratch, part)
-    for part in share(team, 2 * len(layers) + 1, batch.n_classes):
-        _class_logits(batch, eps, 0.0, part)
+                _running_statistics(layer)
+        for chunk in claim_chunks(counters, phase + 1, n_tiles):
+            _next_input_tile(layers, batch, number, scratch, chunk)
+        if layer.feature_channel != 0:
+            for chunk in claim_chunks(counters, phase + 2, n_chunks(layer.n_out, ROWS)):
+                _feature_rows(layer, batch, scratch, chunk)

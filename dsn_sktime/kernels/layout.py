@@ -1,4 +1,4 @@
-"""Where things stand in time-batch matrices: series, segments, halos, offsets of weights.
+"""Layout of time-batch matrices: series, segments, halos, offsets of weights.
 
 A time-batch matrix has a row per channel. Its columns are vectors of the processor: the
 same time step of as many series as a vector has *lanes*. A tap of a kernel is then a shift
@@ -21,8 +21,9 @@ from functools import cached_property
 
 import numpy as np
 
+from dsn_sktime.kernels.simd import LANES, MAX_GAP
+
 __all__ = [
-    "MAX_GAP",
     "Convolution",
     "KernelIndex",
     "TimeBatch",
@@ -30,10 +31,6 @@ __all__ = [
     "check_countable",
     "pitch",
 ]
-
-# Steps between the two weights of a pair, at most. Of taps that are activated one in five,
-# four fifths find a partner; larger gaps save too few loads to pay for their code.
-MAX_GAP = 6
 
 # float32 in a cache line, and lines in 4096 bytes: a way of the first-level cache.
 _LINE = 16
@@ -69,9 +66,9 @@ def pitch(n_columns: int, n_together: int) -> int:
     return (n_lines + (ahead - n_lines) % _WAY) * _LINE
 
 
-def _tile_columns(kernel_size: int, lanes: int) -> int:
+def _tile_columns(kernel_size: int) -> int:
     """Return the columns that a tile of the output is computed from."""
-    return (_TILE_STEPS + kernel_size - 1) * lanes
+    return (_TILE_STEPS + kernel_size - 1) * LANES
 
 
 class TimeBatch:
@@ -83,8 +80,6 @@ class TimeBatch:
         Time steps of each series.
     n_steps : int
         Time steps L of the padded batch.
-    lanes : int
-        float32 in a vector.
     kernel_size : int
         Of the convolutions to come, which have ``kernel_size - 1`` steps of halo.
 
@@ -107,7 +102,7 @@ class TimeBatch:
         If a length lies outside 1..n_steps.
     """
 
-    def __init__(self, lengths: np.ndarray, n_steps: int, lanes: int, kernel_size: int) -> None:
+    def __init__(self, lengths: np.ndarray, n_steps: int, kernel_size: int) -> None:
         if lengths.min() < 1 or lengths.max() > n_steps:
             raise ValueError(
                 f"lengths must lie in 1..{n_steps}, the time steps of the batch, found "
@@ -115,23 +110,12 @@ class TimeBatch:
             )
         self.lengths = lengths
         self.n_steps = n_steps
-        self.lanes = lanes
         self.n_series = len(lengths)
-        self.n_segments = _best_segments(self.n_series, n_steps, lanes, kernel_size - 1)
+        self.n_segments = _best_segments(self.n_series, n_steps, kernel_size - 1)
         self.segment_steps = -(-n_steps // self.n_segments)
-        self.n_groups = -(-self.n_series * self.n_segments // lanes)
-        self.n_columns = self.n_groups * self.segment_steps * lanes
+        self.n_groups = -(-self.n_series * self.n_segments // LANES)
+        self.n_columns = self.n_groups * self.segment_steps * LANES
         self.n_observed = int(lengths.sum())
-
-    @property
-    def key(self) -> tuple[int, int]:
-        """What the shape of the matrices depends on."""
-        return self.n_series, self.n_steps
-
-    @property
-    def is_full(self) -> bool:
-        """Whether all series have the batch's length."""
-        return self.n_observed == self.n_series * self.n_steps
 
     def cells(self, n_before: int = 0, n_after: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Return series and time step that each column of a padded matrix stands for.
@@ -147,7 +131,7 @@ class TimeBatch:
             n_after) * lanes,)
             The series is -1 where a lane is empty. The step may lie outside the series.
         """
-        lane = np.arange(self.n_groups * self.lanes).reshape(self.n_groups, 1, self.lanes)
+        lane = np.arange(self.n_groups * LANES).reshape(self.n_groups, 1, LANES)
         step = np.arange(-n_before, self.segment_steps + n_after)[:, None]
         series, segment = np.divmod(lane, self.n_segments)
         series = np.where(series < self.n_series, series, -1)
@@ -162,10 +146,10 @@ class TimeBatch:
         lane = series * self.n_segments + step // self.segment_steps
         in_group = n_before + step % self.segment_steps
         per_group = n_before + self.segment_steps + n_after
-        return (lane // self.lanes * per_group + in_group) * self.lanes + lane % self.lanes
+        return (lane // LANES * per_group + in_group) * LANES + lane % LANES
 
     def is_observed(self, series: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """Tell which cells belong to a series."""
+        """Return True where a cell belongs to a series."""
         return (series >= 0) & (step >= 0) & (step < self.lengths[series])
 
     @cached_property
@@ -174,11 +158,11 @@ class TimeBatch:
         return self.is_observed(*self.cells()).astype(np.float32)
 
 
-def _best_segments(n_series: int, n_steps: int, lanes: int, halo: int) -> int:
+def _best_segments(n_series: int, n_steps: int, halo: int) -> int:
     """Return how many segments per series give the least work."""
 
     def cost(n_segments: int) -> float:
-        n_groups = -(-n_series * n_segments // lanes)
+        n_groups = -(-n_series * n_segments // LANES)
         n_steps_each = max(-(-n_steps // n_segments), _LEAST_STEPS)
         return n_groups * (n_steps_each + _HALO_COST * halo)
 
@@ -195,7 +179,7 @@ class Convolution:
 
     Attributes
     ----------
-    n_groups, segment_steps, lanes
+    n_groups, segment_steps
         As in :class:`TimeBatch`.
     n_series : int
     kernel_size : int
@@ -205,7 +189,6 @@ class Convolution:
 
     n_groups: int
     segment_steps: int
-    lanes: int
     n_series: int
     kernel_size: int
     replicate: bool
@@ -213,7 +196,7 @@ class Convolution:
     @classmethod
     def of(cls, batch: TimeBatch, kernel_size: int, replicate: bool) -> Convolution:
         """Return the shapes for a batch."""
-        shape = batch.n_groups, batch.segment_steps, batch.lanes, batch.n_series
+        shape = batch.n_groups, batch.segment_steps, batch.n_series
         return cls(*shape, kernel_size, replicate)
 
     @property
@@ -229,22 +212,22 @@ class Convolution:
     @property
     def n_columns(self) -> int:
         """Columns of the output."""
-        return self.n_groups * self.segment_steps * self.lanes
+        return self.n_groups * self.segment_steps * LANES
 
     @property
     def padded_columns(self) -> int:
         """Columns of a padded matrix."""
-        return self.n_groups * (self.segment_steps + self.kernel_size - 1) * self.lanes
+        return self.n_groups * (self.segment_steps + self.kernel_size - 1) * LANES
 
     @property
     def input_pitch(self) -> int:
         """Columns from one row of the padded input to the next."""
-        return pitch(self.padded_columns, _tile_columns(self.kernel_size, self.lanes))
+        return pitch(self.padded_columns, _tile_columns(self.kernel_size))
 
     @property
     def n_series_groups(self) -> int:
         """Vectors that hold one value for each series."""
-        return -(-self.n_series // self.lanes)
+        return -(-self.n_series // LANES)
 
     @property
     def sums_column(self) -> int:
@@ -254,13 +237,13 @@ class Convolution:
     @property
     def gradient_pitch(self) -> int:
         """Columns from one row of the output's gradient to the next."""
-        n_sums = self.n_series_groups * self.kernel_size * self.lanes if self.replicate else 0
-        return pitch(self.sums_column + n_sums, _tile_columns(self.kernel_size, self.lanes))
+        n_sums = self.n_series_groups * self.kernel_size * LANES if self.replicate else 0
+        return pitch(self.sums_column + n_sums, _tile_columns(self.kernel_size))
 
     @property
     def output_pitch(self) -> int:
         """Columns from one row of the output to the next."""
-        return pitch(self.n_columns, _TILE_STEPS * self.lanes)
+        return pitch(self.n_columns, _TILE_STEPS * LANES)
 
 
 @dataclass(frozen=True)
@@ -293,7 +276,7 @@ class Weights:
         """Blocks of the channels that are read, whose tiles fit into the first-level cache."""
         return len(self.counts)
 
-    def offsets(self, row_pitch: int, lanes: int) -> np.ndarray:
+    def offsets(self, row_pitch: int) -> np.ndarray:
         """Return what stands between the start of a tile and what each read loads, int32.
 
         Raises
@@ -301,7 +284,7 @@ class Weights:
         ValueError
             If a matrix has more columns than an int32 can count.
         """
-        return _offsets(self.channel, self.step, row_pitch, lanes)
+        return _offsets(self.channel, self.step, row_pitch)
 
 
 class KernelIndex:
@@ -324,36 +307,41 @@ class KernelIndex:
         self.shape = shape
         # A copy: the layer's index changes in place.
         self._index = index.astype(np.int32)
-        self._weights: dict[tuple[bool, int], Weights] = {}
 
     @property
     def n_activated(self) -> int:
         """Number of activated positions."""
         return len(self._index)
 
-    def forward(self, lanes: int) -> Weights:
-        """Return the weights that compute output channels from the padded input."""
-        return self._remembered(False, lanes)
+    @cached_property
+    def forward(self) -> Weights:
+        """Weights that compute output channels from the padded input."""
+        return self._sort(is_backward=False)
 
-    def backward(self, lanes: int) -> Weights:
-        """Return the weights that compute input channels from the output's gradient."""
-        return self._remembered(True, lanes)
+    @cached_property
+    def backward(self) -> Weights:
+        """Weights that compute input channels from the output's gradient."""
+        return self._sort(is_backward=True)
+
+    def widened(self, kernel_size: int) -> KernelIndex:
+        """Return the same kernels among ``kernel_size`` taps, centred as padding by zeros does."""
+        n_out, n_in, own = self.shape
+        if own == kernel_size:
+            return self
+        out_channel, in_channel, tap = self._decode()
+        tap = tap + (kernel_size - 1) // 2 - (own - 1) // 2
+        index = (out_channel.astype(np.int64) * n_in + in_channel) * kernel_size + tap
+        return KernelIndex(index, (n_out, n_in, kernel_size))
 
     def starts(self) -> np.ndarray:
         """Return the first weight of each output channel, and the end, int64."""
         per_channel = self.shape[1] * self.shape[2]
         return np.searchsorted(self._index, np.arange(self.shape[0] + 1) * per_channel)
 
-    def offsets(self, row_pitch: int, lanes: int) -> np.ndarray:
+    def offsets(self, row_pitch: int) -> np.ndarray:
         """Return what each weight reads of the padded input, as :meth:`Weights.offsets`."""
         _, in_channel, tap = self._decode()
-        return _offsets(in_channel, tap, row_pitch, lanes)
-
-    def _remembered(self, is_backward: bool, lanes: int) -> Weights:
-        key = is_backward, lanes
-        if key not in self._weights:
-            self._weights[key] = self._sort(is_backward, lanes)
-        return self._weights[key]
+        return _offsets(in_channel, tap, row_pitch)
 
     def _decode(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return output channel, input channel and tap of each weight."""
@@ -361,7 +349,7 @@ class KernelIndex:
         in_channel, tap = np.divmod(rest, self.shape[2])
         return out_channel, in_channel, tap
 
-    def _sort(self, is_backward: bool, lanes: int) -> Weights:
+    def _sort(self, is_backward: bool) -> Weights:
         n_rows, n_read, kernel_size = self.shape
         row, channel, step = self._decode()
         order = np.arange(len(row))
@@ -372,7 +360,7 @@ class KernelIndex:
             row, channel, step = channel[order], row[order], kernel_size - 1 - step[order]
         first, gap = _reads(row, channel, step)
         row, channel, step = row[first], channel[first], step[first]
-        n_blocks = _n_blocks(n_read, kernel_size, lanes)
+        n_blocks = _n_blocks(n_read, kernel_size)
         block = channel.astype(np.int64) * n_blocks // n_read
         group, n_groups = (block * n_rows + row) * (MAX_GAP + 1) + gap, n_blocks * n_rows
         by_group = _argsort(group, n_groups * (MAX_GAP + 1))
@@ -391,8 +379,8 @@ def _argsort(keys: np.ndarray, n_keys: int) -> np.ndarray:
     return np.argsort(keys.astype(np.uint16) if n_keys <= 2**16 else keys, kind="stable")
 
 
-def _offsets(channel: np.ndarray, step: np.ndarray, row_pitch: int, lanes: int) -> np.ndarray:
-    offsets = channel.astype(np.int64) * row_pitch + step.astype(np.int64) * lanes
+def _offsets(channel: np.ndarray, step: np.ndarray, row_pitch: int) -> np.ndarray:
+    offsets = channel.astype(np.int64) * row_pitch + step.astype(np.int64) * LANES
     check_countable(int(offsets.max()))
     return offsets.astype(np.int32)
 
@@ -407,8 +395,8 @@ def check_countable(largest: int) -> None:
         )
 
 
-def _n_blocks(n_read: int, kernel_size: int, lanes: int) -> int:
-    tile = 4 * _tile_columns(kernel_size, lanes)
+def _n_blocks(n_read: int, kernel_size: int) -> int:
+    tile = 4 * _tile_columns(kernel_size)
     return -(-n_read // max(1, _CACHE_BYTES // tile))
 
 

@@ -1,9 +1,9 @@
-"""What is done with one part of a layer: a tile of columns, a panel of them, some rows.
+"""Loops over one chunk of a layer: a tile or a panel of columns, or some rows.
 
 Matrices are given by address and by the columns from one row to the next, their *pitch*;
 see :mod:`dsn_sktime.kernels.layout` for what their columns mean. Nothing is checked here:
-the layers do that once. Each function writes only the part that it is called for, and no
-result depends on which thread did which part.
+the engine does that once. Each function writes only its chunk, and no result depends on
+which thread did which chunk.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from __future__ import annotations
 import numpy as np
 
 from dsn_sktime.kernels.jit import compiled
-from dsn_sktime.kernels.layout import MAX_GAP
+from dsn_sktime.kernels.pointers import floats
 from dsn_sktime.kernels.simd import (
     LANES,
     MAX_DOTS,
+    MAX_GAP,
     MAX_VECTORS,
     TILE_ROWS,
     TILE_VECTORS,
@@ -23,34 +24,45 @@ from dsn_sktime.kernels.simd import (
     multiply_rows,
     multiply_tile,
     prefetch,
+    reduce_vectors,
 )
-from dsn_sktime.kernels.views import floats
 
 __all__ = [
     "DOT_COLUMNS",
+    "N_ORDERED",
+    "PACKED_PITCH",
     "PANEL_COLUMNS",
     "PRODUCT_COLUMNS",
+    "PRODUCT_PITCH",
+    "ROWS",
     "activate",
     "activate_in_place",
-    "average",
+    "add_vectors",
+    "apply_products",
     "batch_norm_gradient",
+    "chunk_of_group",
     "convolve_tile",
+    "copy_rows",
     "fill",
     "gather",
+    "join_segments",
     "merge_moments",
-    "moments",
+    "merge_statistics",
     "multiply_panel",
+    "n_chunks",
     "n_panels",
     "n_tiles",
-    "part_of_group",
     "pool",
     "pool_gradient",
     "prefetch_row",
+    "relu_gradient",
     "row_products",
+    "scratch_columns",
+    "split_segments",
     "stretch",
     "suffix_sums",
-    "through_relu",
     "tile_moments",
+    "tile_statistics",
     "weight_gradient",
 ]
 
@@ -68,10 +80,30 @@ DOT_COLUMNS = 1024
 # The same for products of rows, which are to stay in the first-level cache.
 PRODUCT_COLUMNS = 512
 
+# Columns from one row to the next of what a thread packs for itself, an odd number of cache
+# lines: a panel or a tile, and rows for products of rows.
+PACKED_PITCH = max(PANEL_COLUMNS, MAX_VECTORS * LANES) + 16
+PRODUCT_PITCH = PRODUCT_COLUMNS + 16
+
+# Rows of a chunk, and weights of one.
+ROWS = 12
+N_ORDERED = 4096
+
 # Rows of a panel or tile lie far apart, so the processor does not foresee the next one: it is
 # asked for so many rows ahead. Bytes of a cache line.
 _ROWS_AHEAD = 4
 _LINE_BYTES = 64
+
+
+def scratch_columns(n_channels: int) -> int:
+    """Return the float32 that each thread needs for itself."""
+    return max(n_channels * PACKED_PITCH, ROWS * PRODUCT_PITCH)
+
+
+@compiled()
+def n_chunks(n, per_chunk):
+    """Return the chunks that ``n`` rows or weights make."""
+    return (n + per_chunk - 1) // per_chunk
 
 
 @compiled()
@@ -87,15 +119,15 @@ def n_panels(n_steps):
 
 
 @compiled()
-def part_of_group(part, per_group, n_steps):
-    """Return group, first step and end of a part, where each group has ``per_group``."""
-    group, number = divmod(part, per_group)
+def chunk_of_group(chunk, per_group, n_steps):
+    """Return group, first time step and end of a chunk; each group has ``per_group``."""
+    group, number = divmod(chunk, per_group)
     return group, number * n_steps // per_group, (number + 1) * n_steps // per_group
 
 
 @compiled()
 def prefetch_row(row, n):
-    """Ask for the cache lines that hold ``n`` float32 from an address on."""
+    """Prefetch the cache lines of ``n`` float32 from an address on."""
     for line in range(row & -_LINE_BYTES, row + 4 * n, _LINE_BYTES):
         prefetch(line)
 
@@ -221,7 +253,7 @@ def activate(y, y_pitch, observed, mean, scale, bias, first, last, out, out_pitc
 
 @compiled(MATHS)
 def activate_in_place(y, y_pitch, observed, mean, scale, bias):
-    """Do as :func:`activate` with all rows of a tile, over what stands there.
+    """Apply :func:`activate` to all rows of a tile, in place.
 
     Parameters
     ----------
@@ -274,8 +306,8 @@ def row_products(left, left_pitch, n_left, right, right_pitch, n_right, n, out, 
 
 
 @compiled(MATHS)
-def through_relu(gradient, y, observed, mean, scale, bias):
-    """Turn the gradient by an activated panel's row into that before ReLU, in place.
+def relu_gradient(gradient, y, observed, mean, scale, bias):
+    """Backward of ReLU for a row of a panel, in place.
 
     Parameters
     ----------
@@ -312,70 +344,152 @@ def batch_norm_gradient(gradient, y, observed, mean, scale, slope, offset):
 def gather(row, source, out):
     """``out[i] = row[source[i]]``, or 0 where the source is negative."""
     for i in range(source.size):
-        # Unsigned, or each look-up would ask first whether to count from the end.
+        # Unsigned: no check for an index that counts from the end.
         out[i] = row[np.uint32(source[i])] if source[i] >= 0 else np.float32(0)
 
 
 @compiled()
-def pool(scores, columns, lengths, length, n_bins, out):
-    """Average each series over bins that span its own length.
+def copy_rows(source, source_pitch, n, out, out_pitch, n_rows):
+    """Copy ``n`` columns of some rows from one matrix to another, by address."""
+    for row in range(n_rows):
+        to = floats(out + 4 * row * out_pitch, n)
+        to[:] = floats(source + 4 * row * source_pitch, n)
 
-    Bin j of series b averages the steps from ``floor(j * n / n_bins)`` up to
-    ``ceil((j + 1) * n / n_bins)``, n being its length.
+
+@compiled()
+def pool(row, columns, starts, stops, out):
+    """Average the time steps of each bin of each series.
 
     Parameters
     ----------
-    scores : array of shape (n_columns,)
-    columns : int32 array of shape (B * length,)
-        Column of each step of each series.
-    lengths : int64 array of shape (B,)
-    length : int
-        Steps of the longest series.
-    n_bins : int
-    out : array of shape (B * n_bins,)
+    row : array of shape (n_columns,)
+        Activations of one channel.
+    columns : int32 array of shape (B * L,)
+        Column of each time step of each series.
+    starts, stops : int32 arrays of shape (n_bins * B,)
+        First time step and end of each bin, as indices of ``columns``.
+    out : array of shape (n_bins * B,)
     """
-    for series in range(lengths.size):
-        n = lengths[series]
-        own = columns[series * length : (series + 1) * length]
-        for j in range(n_bins):
-            start, stop = j * n // n_bins, ((j + 1) * n + n_bins - 1) // n_bins
-            total = np.float32(0)
-            for step in range(start, stop):
-                total += scores[own[step]]
-            out[series * n_bins + j] = total / np.float32(stop - start)
+    for i in range(out.size):
+        total = np.float32(0)
+        for step in range(starts[i], stops[i]):
+            total += row[np.uint32(columns[np.uint32(step)])]
+        out[i] = total / np.float32(stops[i] - starts[i])
 
 
 @compiled()
-def pool_gradient(gradient, columns, lengths, length, n_bins, out):
-    """Write the gradient by the scores from that by their averages; see :func:`pool`."""
+def pool_gradient(gradient, columns, starts, stops, out):
+    """Add the gradient w.r.t. the activations of one channel to ``out``; see :func:`pool`."""
+    for i in range(gradient.size):
+        each = gradient[i] / np.float32(stops[i] - starts[i])
+        for step in range(starts[i], stops[i]):
+            out[np.uint32(columns[np.uint32(step)])] += each
+
+
+@compiled()
+def apply_products(products, matrices, x, x_stride, out, out_stride):
+    """Multiply small matrices by vectors; see :class:`~dsn_sktime.kernels.bins.BinTables`.
+
+    Parameters
+    ----------
+    products : int32 array of shape (n, 5)
+    matrices, x, out : addresses of float32
+    x_stride, out_stride : int
+        float32 from one vector to the next.
+    """
+    for i in range(len(products)):
+        n = np.int64(products[i, 2])
+        multiply_tile(
+            np.int64(products[i, 0]),
+            1,
+            matrices + 4 * np.int64(products[i, 3]),
+            n,
+            1,
+            x + 4 * np.int64(products[i, 1]) * x_stride,
+            x_stride,
+            n,
+            out + 4 * np.int64(products[i, 4]) * out_stride,
+            out_stride,
+        )
+
+
+@compiled()
+def add_vectors(x, to, out, out_stride):
+    """Add each vector of ``x`` to vector ``to[i]`` at ``out``."""
+    for i in range(to.size):
+        found = floats(out + 4 * np.int64(to[i]) * out_stride, LANES)
+        for lane in range(LANES):
+            found[lane] += x[i * LANES + lane]
+
+
+@compiled()
+def join_segments(lanes, pitch, n_segments, n_series, out):
+    """Order the bins of lanes, each a segment of a series, by series.
+
+    Parameters
+    ----------
+    lanes : array of shape (n_bins * pitch,)
+        Lane ``b * n_segments + s`` is segment s of series b.
+    out : array of shape (n_segments * n_bins * n_series,)
+    """
+    n_bins = lanes.size // pitch
+    for series in range(n_series):
+        for segment in range(n_segments):
+            lane, first = series * n_segments + segment, segment * n_bins * n_series + series
+            for j in range(n_bins):
+                out[first + j * n_series] = lanes[j * pitch + lane]
+
+
+@compiled()
+def split_segments(bins, pitch, n_segments, n_series, out):
+    """Order bins as lanes, 0 in those of no series: the inverse of :func:`join_segments`."""
     out[:] = 0
-    for series in range(lengths.size):
-        n = lengths[series]
-        own = columns[series * length : (series + 1) * length]
-        for j in range(n_bins):
-            start, stop = j * n // n_bins, ((j + 1) * n + n_bins - 1) // n_bins
-            each = gradient[series * n_bins + j] / np.float32(stop - start)
-            for step in range(start, stop):
-                out[own[step]] += each
+    n_bins = out.size // pitch
+    for series in range(n_series):
+        for segment in range(n_segments):
+            lane, first = series * n_segments + segment, segment * n_bins * n_series + series
+            for j in range(n_bins):
+                out[j * pitch + lane] = bins[first + j * n_series]
 
 
 @compiled()
-def average(values):
-    """Return the mean, summed in double precision."""
-    total = 0.0
-    for value in values:
-        total += value
-    return total / values.size
+def tile_statistics(x, n_vectors, out, out_pitch, n_rows):
+    """Write sum, maximum and number of positive values of each lane, for the rows of a tile.
+
+    Parameters
+    ----------
+    x : address
+        Of the tile, in a matrix of pitch PACKED_PITCH.
+    out : address
+        Of the three vectors of the first row.
+    """
+    for row in range(n_rows):
+        to = out + 4 * row * out_pitch
+        reduce_vectors(n_vectors, x + 4 * row * PACKED_PITCH, LANES, to)
 
 
 @compiled()
-def moments(values):
-    """Return mean and (biased) variance, summed in double precision."""
-    mean = average(values)
-    squares = 0.0
-    for value in values:
-        squares += (value - mean) ** 2
-    return mean, squares / values.size
+def merge_statistics(parts, n_tiles, one, scratch, out, out_stride):
+    """Merge sums, maxima and numbers of positive values of tiles.
+
+    Parameters
+    ----------
+    parts : address
+        Of three vectors for each tile, from :func:`tile_statistics`.
+    one : address
+        Of a float32 1.
+    scratch : address
+        Of room for three vectors.
+    out : address
+        Of the first of three vectors.
+    """
+    for i in range(3):
+        start = parts + 4 * i * LANES
+        multiply_tile(1, 1, one, 0, 0, start, 3 * LANES, n_tiles, out + 4 * i * out_stride, 0)
+    reduce_vectors(n_tiles, parts + 4 * LANES, 3 * LANES, scratch)
+    found, largest = floats(out + 4 * out_stride, LANES), floats(scratch + 4 * LANES, LANES)
+    for lane in range(LANES):
+        found[lane] = largest[lane]
 
 
 @compiled()
@@ -388,7 +502,7 @@ def fill(row, to, source):
 
 @compiled()
 def suffix_sums(row, sums_column, source):
-    """Gather what the replicated last step of each series gets back.
+    """Reverse cumulative sums of the output gradient per series: backward of replicate padding.
 
     For tap d = 0..k-1 writes into column ``sums_column + ((k - 1 - d) + k * g) * LANES + b``
     the sum of the gradients of series b of vector g from step ``max(0, length - 1 - d)`` on.

@@ -1,16 +1,20 @@
-"""What the engine works out once per network, topology and shape of a batch.
+"""Memory layout and tables of the compiled passes, per network, topology and shape of batch.
 
-A step then takes memory, writes where the parameters are into the tables, and runs.
+The passes take one record per layer and one for the batch, whose fields are addresses and
+numbers: numba would compile functions of arrays anew for every number of layers, and functions
+of a named tuple of arrays take seven times as long to compile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from dsn_sktime.kernels.bins import bin_tables
 from dsn_sktime.kernels.layout import (
     Convolution,
     KernelIndex,
@@ -18,102 +22,220 @@ from dsn_sktime.kernels.layout import (
     Weights,
     check_countable,
 )
-from dsn_sktime.kernels.loops import n_panels, n_tiles
-from dsn_sktime.kernels.parts import scratch_columns
+from dsn_sktime.kernels.loops import n_panels, n_tiles, scratch_columns
 from dsn_sktime.kernels.simd import LANES
-from dsn_sktime.kernels.tables import BATCH, LAYER, numbers
 
-__all__ = ["Head", "Kernels", "Layer", "Norm", "Plan", "Shape", "address"]
+__all__ = [
+    "BATCH",
+    "LAYER",
+    "N_LAYER_FIELDS",
+    "BatchTables",
+    "Block",
+    "Output",
+    "Plan",
+    "address",
+    "fields",
+]
 
-# float32 between what shares memory; tests put guards there.
-_GAP = 0
+# Addresses unless said otherwise.
+_LAYER_FIELDS = (
+    # In the call's memory. Matrices: padded input (n_in, z_pitch), the convolution's output
+    # (n_out, pitch), its gradient (n_out, dy_pitch), gradient w.r.t. the input before padding
+    # (n_in, pitch), activations where they are pooled or returned (n_out, pitch).
+    "z",
+    "y",
+    "dy",
+    "dz",
+    "map",
+    # Vectors of n_out: BatchNorm as (y - mean) * scale + bias; its gradient's coefficients.
+    "mean",
+    "variance",
+    "scale",
+    "slope",
+    "offset",
+    # Per tile (n_tiles, n_out, 2), per panel (n_panels, n_out, 2); values in the convolution's
+    # order; gradient w.r.t. the last time step of each series (n_in, vectors of series);
+    # carries, or statistics of tiles (n_out, part_pitch).
+    "moments",
+    "panel_sums",
+    "ordered",
+    "last_step",
+    "parts",
+    # Parameters, running statistics, gradients w.r.t. the parameters. 0 for no 1x1 convolution
+    # and no bias.
+    "bottleneck",
+    "values",
+    "weight",
+    "bias",
+    "conv_bias",
+    "running_mean",
+    "running_variance",
+    "bottleneck_gradient",
+    "values_gradient",
+    "weight_gradient",
+    "bias_gradient",
+    # Topology: for the convolutions forward and backward, and by weight.
+    "order",
+    "offsets",
+    "counts",
+    "back_order",
+    "back_offsets",
+    "back_counts",
+    "weight_offsets",
+    "weight_starts",
+    # Numbers. 1 + the first channel of the layer's features, 0 if they are not wanted.
+    "n_blocks",
+    "back_blocks",
+    "n_values",
+    "n_in",
+    "n_out",
+    "z_pitch",
+    "dy_pitch",
+    "feature_channel",
+)
+
+_BATCH_FIELDS = (
+    # Memory of each thread, in the call's memory. Series (n_series, n_variates, length);
+    # features (n_features, n_pooled, feature_pitch) and their gradient.
+    "scratch",
+    "x",
+    "features",
+    "lane_features",
+    "feature_gradient",
+    # Per column: 1 if observed else 0; element of the first variate. Per tile: columns observed.
+    "observed",
+    "source",
+    "counts",
+    # Per time step of each series: its column, and its column in the output's gradient.
+    "columns",
+    "gradient_columns",
+    "lengths",
+    # Halos of the padded input and of the output's gradient, int32 columns.
+    "fill_to",
+    "fill_from",
+    "back_to",
+    "back_from",
+    # Columns of the time steps before a series' end, and of its last one.
+    "sums_from",
+    "last_columns",
+    # Of BinTables. First time step and end of each bin of each series, where not aligned.
+    "products",
+    "matrices",
+    "tile_products",
+    "carry_products",
+    "carry_bins",
+    "bin_starts",
+    "bin_stops",
+    # Numbers.
+    "output",
+    "n_pooled",
+    "feature_pitch",
+    "first_backward",
+    "n_products",
+    "n_carries",
+    "n_segments",
+    "part_pitch",
+    "scratch_size",
+    "n_variates",
+    "n_fill",
+    "n_back",
+    "n_groups",
+    "n_steps",
+    "length",
+    "pitch",
+    "n_columns",
+    "n_observed",
+    "kernel_size",
+    "n_before",
+    "n_series",
+    "n_series_groups",
+    "sums_column",
+    "replicate",
+)
+
+LAYER = np.dtype([(name, np.int64) for name in _LAYER_FIELDS] + [("eps", "f8"), ("momentum", "f8")])
+BATCH = np.dtype([(name, np.int64) for name in _BATCH_FIELDS])
+N_LAYER_FIELDS = len(_LAYER_FIELDS) + 2
 
 
-class Norm(NamedTuple):
-    """BatchNorm of C channels: tensors of shape (C,).
+def fields(dtype: np.dtype, first: str, last: str) -> slice:
+    """Return the fields ``first`` to ``last`` of records that are seen as numbers."""
+    names = dtype.names or ()
+    return slice(names.index(first), names.index(last) + 1)
+
+
+def address(array: np.ndarray) -> int:
+    """Return where an array's memory starts."""
+    return array.ctypes.data
+
+
+class Block(NamedTuple):
+    """One layer: [1x1 convolution,] sparse convolution, BatchNorm, ReLU.
 
     Attributes
     ----------
-    weight, bias : tensor
-    running_mean, running_var : tensor
-        Moved towards the batch's statistics by each training step.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    running_mean: Tensor
-    running_var: Tensor
-
-
-class Kernels(Protocol):
-    """What the engine asks of a sparse convolution."""
-
-    @property
-    def on_dense_gradient(self) -> Callable[[Tensor], None] | None:
-        """To be called in the backward pass with the gradient by every weight."""
-
-    def kernel_index(self) -> KernelIndex:
-        """Return the present topology."""
-
-
-class Layer(NamedTuple):
-    """What one dynamic sparse layer consists of.
-
-    Attributes
-    ----------
-    kernels : Kernels
-        The sparse convolution.
-    bottleneck : tensor of shape (C_in, C) or None
-        Matrix of the 1x1 convolution; only the first layer may have none.
+    topology : KernelIndex
+        Of the sparse convolution.
+    on_dense_gradient : callable or None
+        Called in the backward pass with the gradient w.r.t. every weight of the dense kernels.
+    bottleneck : tensor of shape (n_in, C) or None
+        Matrix of the 1x1 convolution.
     values : tensor of shape (n_activated,)
-    norm : Norm
+    weight, bias : tensors of shape (n_out,)
+        BatchNorm's.
+    conv_bias : tensor of shape (n_out,) or None
+        The sparse convolution's.
+    running_mean, running_var : tensors of shape (n_out,)
+    eps, momentum : float
+        BatchNorm's.
+    training : bool
+        True if BatchNorm takes the batch's statistics, the same in all blocks.
     """
 
-    kernels: Kernels
+    topology: KernelIndex
+    on_dense_gradient: Callable[[Tensor], None] | None
     bottleneck: Tensor | None
     values: Tensor
-    norm: Norm
+    weight: Tensor
+    bias: Tensor
+    conv_bias: Tensor | None
+    running_mean: Tensor
+    running_var: Tensor
+    eps: float
+    momentum: float
+    training: bool
 
     @property
     def tensors(self) -> tuple[Tensor | None, ...]:
-        """Parameters and running statistics, as the table of layers has them."""
-        return self.bottleneck, self.values, *self.norm
-
-    @property
-    def parameters(self) -> tuple[Tensor | None, ...]:
-        """Tensors that have gradients."""
-        return self.bottleneck, self.values, self.norm.weight, self.norm.bias
+        """Tensors in the order of the records' fields: five parameters come first."""
+        return self[2:9]
 
 
-class Head(NamedTuple):
-    """What the class head consists of.
+_TENSORS = fields(LAYER, "bottleneck", "running_variance")
+
+
+class Output(NamedTuple):
+    """Features to compute.
 
     Attributes
     ----------
-    classes : tensor of shape (c, C_out)
-        Matrix of the 1x1 convolution.
-    norm : Norm
-    n_pool : int
-        Bins of the pooling over time.
+    every_layer : bool
+        Those of all layers rather than of the last one.
+    pool : int, "stats" or None
+        Number of bins; mean, maximum and share of positive values; not pooled.
     """
 
-    classes: Tensor
-    norm: Norm
-    n_pool: int
-
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        """Parameters and running statistics, as the table of a batch has them."""
-        return self.classes, *self.norm
-
-    @property
-    def parameters(self) -> tuple[Tensor, ...]:
-        """Tensors that have gradients."""
-        return self.classes, self.norm.weight, self.norm.bias
+    every_layer: bool
+    pool: int | str | None
 
 
-class Shape:
-    """Tables of a batch of series: which columns are observed, what stands in the halos.
+# Values of the batch's field "output": bins whose borders are the same in all lanes, other
+# bins, statistics, activations that are not pooled.
+ALIGNED_BINS, BINS, STATISTICS, MAPS = range(4)
+
+
+class BatchTables:
+    """Tables of a batch: observed columns, and what the halos hold.
 
     Parameters
     ----------
@@ -123,15 +245,16 @@ class Shape:
         Of the padded batch.
     kernel_size : int
     replicate : bool
-        Whether convolutions continue a series by its last step, or surround it by zeros.
+        True if convolutions continue a series by its last time step, else by zeros.
+    n_bins : int
+        Bins of the pooling over time, 0 if there are none.
 
     Attributes
     ----------
-    n_variates : int
     batch : TimeBatch
     conv : Convolution
     row : int64 array
-        What the table of a batch says of them; 0 in its other fields.
+        These fields of a BATCH record; the others are 0.
 
     Raises
     ------
@@ -146,30 +269,35 @@ class Shape:
         n_variates: int,
         kernel_size: int,
         replicate: bool,
+        n_bins: int,
     ) -> None:
         check_countable(len(lengths) * n_variates * n_steps)
-        self.n_variates = n_variates
-        self.batch = batch = TimeBatch(lengths, n_steps, LANES, kernel_size)
+        self.batch = batch = TimeBatch(lengths, n_steps, kernel_size)
         self.conv = conv = Convolution.of(batch, kernel_size, replicate)
         check_countable(conv.gradient_pitch)
         series, step = batch.cells()
         first = series * n_variates * n_steps + step
         self.source = np.where(batch.is_observed(series, step), first, -1).astype(np.int32)
-        every = np.arange(batch.n_series)
-        self.columns = batch.columns(every[:, None], np.arange(n_steps)).astype(np.int32)
-        self.lengths = lengths
+        every, steps = np.arange(batch.n_series)[:, None], np.arange(n_steps)
+        self.columns = batch.columns(every, steps).astype(np.int32)
+        halo = conv.n_after, conv.n_before
+        self.gradient_columns = batch.columns(every, steps, *halo).astype(np.int32)
         self.fill = _halo(batch, conv.n_before, conv.n_after, replicate)
-        self.back = _halo(batch, conv.n_after, conv.n_before, replicate=False)
+        self.back = _halo(batch, *halo, replicate=False)
         before_end = lengths[:, None] - 1 - np.arange(kernel_size)
-        sums = batch.columns(every[:, None], before_end, conv.n_after, conv.n_before)
+        sums = batch.columns(every, before_end, *halo)
         self.sums_from = np.full((conv.n_series_groups * LANES, kernel_size), -1, dtype=np.int32)
         self.sums_from[: batch.n_series] = np.where(before_end >= 0, sums, -1)
         self.sums_from = np.ascontiguousarray(
             self.sums_from.reshape(-1, LANES, kernel_size).transpose(0, 2, 1)
         )
-        self.last_columns = batch.columns(every, lengths - 1).astype(np.int32)
+        self.last_columns = batch.columns(every[:, 0], lengths - 1).astype(np.int32)
         self.counts = self._tile_counts()
-        self.row = numbers(self._record())[0]
+        # As indices of the columns of all series.
+        bins, first = np.arange(n_bins)[:, None], np.arange(batch.n_series) * n_steps
+        self.bin_starts = (first + bins * lengths // max(n_bins, 1)).astype(np.int32)
+        self.bin_stops = (first - -(bins + 1) * lengths // max(n_bins, 1)).astype(np.int32)
+        self.row = self._record(n_variates).view(np.int64)
 
     def _tile_counts(self) -> np.ndarray:
         per_group, n_steps = n_tiles(self.batch.segment_steps), self.batch.segment_steps
@@ -177,19 +305,17 @@ class Shape:
         starts = np.arange(per_group) * n_steps // per_group
         return np.add.reduceat(by_step, starts, axis=1).astype(np.float32).ravel()
 
-    def _record(self) -> np.ndarray:
+    def _record(self, n_variates: int) -> np.ndarray:
         """Return the tables' addresses and sizes."""
         batch, conv = self.batch, self.conv
         record = np.zeros(1, BATCH)
-        record["source"], record["columns"] = address(self.source), address(self.columns)
-        record["lengths"] = address(self.lengths)
-        record["n_variates"], record["length"] = self.n_variates, batch.n_steps
-        record["observed"] = address(batch.observed)
-        record["counts"] = address(self.counts)
+        of_steps = "source", "columns", "gradient_columns", "counts", "sums_from", "last_columns"
+        for name in (*of_steps, "bin_starts", "bin_stops"):
+            record[name] = address(getattr(self, name))
+        record["lengths"], record["observed"] = address(batch.lengths), address(batch.observed)
         record["fill_to"], record["fill_from"] = map(address, self.fill)
         record["back_to"], record["back_from"] = map(address, self.back)
-        record["sums_from"] = address(self.sums_from)
-        record["last_columns"] = address(self.last_columns)
+        record["n_variates"], record["length"] = n_variates, batch.n_steps
         record["n_fill"], record["n_back"] = len(self.fill[0]), len(self.back[0])
         record["n_groups"], record["n_steps"] = batch.n_groups, batch.segment_steps
         record["n_columns"], record["pitch"] = batch.n_columns, conv.output_pitch
@@ -203,13 +329,10 @@ class Shape:
 def _halo(
     batch: TimeBatch, n_before: int, n_after: int, replicate: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the columns of a padded matrix that are filled, and those that they are from.
-
-    That is -1 for zeros.
-    """
+    """Return the columns of a padded matrix to fill, and the columns to copy, -1 for zeros."""
     series, step = batch.cells(n_before, n_after)
     n_steps = batch.segment_steps
-    inside = np.zeros((batch.n_groups, n_before + n_steps + n_after, batch.lanes), dtype=bool)
+    inside = np.zeros((batch.n_groups, n_before + n_steps + n_after, LANES), dtype=bool)
     inside[:, n_before : n_before + n_steps] = True
     observed = batch.is_observed(series, step)
     to = np.flatnonzero(~(inside.ravel() & observed))
@@ -222,111 +345,134 @@ def _halo(
     return to.astype(np.int32), source.astype(np.int32)
 
 
-def address(array: np.ndarray) -> int:
-    """Return where an array's memory starts."""
-    return array.ctypes.data
-
-
-class Memory:
-    """Lays out the matrices of a step in one piece of memory."""
-
-    def __init__(self) -> None:
-        self.n = _GAP
-
-    def place(self, *shape: int) -> int:
-        """Return where in memory a matrix is to stand, in bytes."""
-        start = self.n
-        # Whole cache lines, which torch aligns memory to.
-        self.n += -(-int(np.prod(shape)) // 16) * 16 + _GAP
-        return 4 * start
-
-
 class Plan:
-    """Tables of a network for batches of one shape, and how its memory is laid out.
+    """Memory layout and records of a network for batches of one shape.
 
     Parameters
     ----------
-    shape : Shape
+    tables : BatchTables
         Of one of these batches.
-    kernels : sequence of KernelIndex
-        Topology of each layer.
-    layers : sequence of Layer
-    head : Head
+    blocks : sequence of Block
+    output : Output
     training : bool
-        Whether a backward pass follows.
-    keeps : sequence of bool
-        Of each layer whether its dense gradient is wanted.
+        True if BatchNorm takes the batch's statistics, and a backward pass may follow.
+    are_full : bool
+        True if all series of these batches have the batch's length.
 
     Attributes
     ----------
-    kernels : sequence of KernelIndex
-    conv : Convolution
+    indices : list of KernelIndex
+        Topology of each block, which the plan holds for.
+    shapes : list of torch.Size
+        Shape that each tensor of the blocks must have.
+    idle : list
+        Calls of predictions that are over.
+    tensor_places : tuple of two int64 arrays
+        Record and field of each tensor's address.
     layers, batch : arrays of LAYER and BATCH
-        The tables, without what :meth:`tables` leaves out.
+        The records, without what a call fills in.
+    numbers, relative : int64 arrays
+        The same records as numbers; 1 for each address that counts from the memory's start.
     cost : int
         Multiply-adds of a forward pass.
-    scratch_size : int
-        float32 that each thread has for itself.
-    n_gradients : int
-        Parameters, and so numbers in all gradients.
-    sizes : list of int
-        Of the gradient by each parameter; 0 where a layer has no 1x1 convolution.
-    gradient_offsets : int64 array
-        Bytes from the first gradient to each.
+    memory_size : int
+        float32 of a call's memory, without ``scratch_size`` for each thread at its end.
+    gradient_sizes : list of int
+        Numbers in the gradient w.r.t. each parameter.
     """
 
     def __init__(
         self,
-        shape: Shape,
-        kernels: Sequence[KernelIndex],
-        layers: Sequence[Layer],
-        head: Head,
+        tables: BatchTables,
+        blocks: Sequence[Block],
+        output: Output,
         training: bool,
-        keeps: Sequence[bool],
+        are_full: bool,
     ) -> None:
-        self.kernels, self.conv, self.training = kernels, shape.conv, training
-        self.layers, self.batch = np.zeros(len(layers), LAYER), np.zeros(1, BATCH)
-        # 1 for each address in these that counts from the start of a step's memory.
-        self._relative = np.zeros_like(self.layers), np.zeros_like(self.batch)
-        self._memory = Memory()
+        self.conv, self.training, self._batch = tables.conv, training, tables.batch
+        self.full_tables = tables if are_full else None
+        self.idle: list[Any] = []
+        self.indices = [block.topology for block in blocks]
+        self._widened = [index.widened(self.conv.kernel_size) for index in self.indices]
+        n = len(blocks) * N_LAYER_FIELDS
+        self.numbers = np.zeros(n + len(_BATCH_FIELDS), np.int64)
+        self.relative = np.zeros_like(self.numbers)
+        self.layers, self.batch = self.numbers[:n].view(LAYER), self.numbers[n:].view(BATCH)
+        self._relative_layers = self.relative[:n].view(LAYER)
+        self.memory_size = 0
         self._shared: dict[str, int] = {}
         self._arrays: list[np.ndarray] = []
-        for number, layer in enumerate(layers):
+        self._place_output(output, are_full)
+        n_read = int(tables.row[fields(BATCH, "n_variates", "n_variates")][0])
+        self.shapes: list[torch.Size] = []
+        places: list[tuple[int, int]] = []
+        widest = n_read
+        for number, block in enumerate(blocks):
+            n_out, n_in, _ = block.topology.shape
+            vector = (n_out,)
+            if block.bottleneck is None and n_in != n_read:
+                raise ValueError(
+                    f"layer {number} must read {n_read} channels, those before it, found a "
+                    f"convolution of {n_in}. Build a network of the sizes that it is to have."
+                )
+            shapes = (n_in, n_read), (block.topology.n_activated,), *[vector] * 5
+            for place, tensor in enumerate(block.tensors, start=_TENSORS.start):
+                if tensor is not None:
+                    self.shapes.append(torch.Size(shapes[place - _TENSORS.start]))
+                    places.append((number, place))
             self._add_topology(number)
-            self._place_matrices(number, layer.bottleneck is not None, keeps[number])
-        self._place_head(shape.n_variates, head)
-        parameters = [one for layer in layers for one in layer.parameters] + [*head.parameters]
-        self.sizes = [0 if one is None else one.numel() for one in parameters]
-        self.n_gradients = sum(self.sizes)
-        self.gradient_offsets = 4 * np.cumsum([0, *self.sizes[:-1]])
-        of_layers = sum(one.shape[0] * one.shape[1] for one in kernels)
-        self.cost = (of_layers + sum(one.n_activated for one in kernels)) * self.conv.n_columns
+            needs_dz = number > 0 or block.bottleneck is not None
+            self._place_matrices(number, needs_dz, block.on_dense_gradient is not None)
+            if output.every_layer or number == len(blocks) - 1:
+                self._place_features(number)
+            n_read, widest = n_out, max(widest, n_out)
+        self.tensor_places = tuple(np.array(places).T)
+        n_lanes = self.n_pooled * self.feature_pitch
+        self.feature_shape = self.n_features, self.n_pooled, self.feature_pitch
+        self.has_segments = bool(self.batch["n_segments"] > 1)
+        if self.has_segments:
+            n_bins, n_series = self.n_pooled * tables.batch.n_segments, tables.batch.n_series
+            self.feature_shape = self.n_features, n_bins, n_series
+            self.batch["lane_features"] = 4 * self.memory_size
+            self.relative[n:].view(BATCH)["lane_features"] = 1
+            self.memory_size += self.n_features * n_lanes
+        self.batch["scratch_size"] = self.scratch_size = max(scratch_columns(widest), n_lanes)
+        # At the end: its size depends on the number of threads.
+        self.batch["scratch"] = 4 * self.memory_size
+        self.relative[n:].view(BATCH)["scratch"] = 1
+        self.gradient_sizes = [
+            0 if tensor is None else tensor.numel()
+            for block in blocks
+            for tensor in block.tensors[:4]
+        ]
+        of_layers = sum(one.shape[0] * one.shape[1] for one in self.indices)
+        self.cost = (of_layers + sum(one.n_activated for one in self.indices)) * self.conv.n_columns
 
     def _keep(self, array: np.ndarray) -> int:
         self._arrays.append(array)
         return address(array)
 
     def _add_topology(self, number: int) -> None:
-        record, conv, kernels = self.layers[number], self.conv, self.kernels[number]
+        record, conv, kernels = self.layers[number], self.conv, self._widened[number]
         record["n_out"], record["n_in"] = kernels.shape[:2]
         record["z_pitch"], record["dy_pitch"] = conv.input_pitch, conv.gradient_pitch
         record["n_values"] = kernels.n_activated
-        self._add_weights(record, "", kernels.forward(LANES), conv.input_pitch)
+        self._add_weights(record, "", kernels.forward, conv.input_pitch)
         if self.training:
-            self._add_weights(record, "back_", kernels.backward(LANES), conv.gradient_pitch)
-            record["weight_offsets"] = self._keep(kernels.offsets(conv.input_pitch, LANES))
+            self._add_weights(record, "back_", kernels.backward, conv.gradient_pitch)
+            record["weight_offsets"] = self._keep(kernels.offsets(conv.input_pitch))
             record["weight_starts"] = self._keep(kernels.starts())
 
     def _add_weights(self, record: np.void, kind: str, weights: Weights, row_pitch: int) -> None:
         record[f"{kind}order"] = self._keep(weights.order)
-        record[f"{kind}offsets"] = self._keep(weights.offsets(row_pitch, LANES))
+        record[f"{kind}offsets"] = self._keep(weights.offsets(row_pitch))
         record[f"{kind}counts"] = self._keep(weights.counts)
         record[f"{kind}blocks" if kind else "n_blocks"] = weights.n_blocks
 
-    def _place_matrices(self, number: int, is_mixed: bool, keeps: bool) -> None:
+    def _place_matrices(self, number: int, needs_dz: bool, keeps_dy: bool) -> None:
         conv, columns = self.conv, self.conv.output_pitch
-        n_out, n_in, _ = self.kernels[number].shape
-        n_values = self.kernels[number].n_activated
+        n_out, n_in, _ = self.indices[number].shape
+        n_values = self.indices[number].n_activated
         self._place(number, "ordered", n_values, shared=f"ordered{n_values}")
         self._place(number, "mean", n_out)
         self._place(number, "scale", n_out)
@@ -337,50 +483,83 @@ class Plan:
             return
         self._place(number, "z", n_in, conv.input_pitch)
         self._place(number, "y", n_out, columns)
-        of_dy = None if keeps else "dy"
-        self._place(number, "dy", n_out, conv.gradient_pitch, shared=of_dy)
-        if is_mixed:
+        shared_dy = None if keeps_dy else f"dy{n_out}"
+        self._place(number, "dy", n_out, conv.gradient_pitch, shared=shared_dy)
+        if needs_dz:
             self._place(number, "dz", n_in, columns, shared=f"dz{n_in}")
             width = conv.n_series_groups * LANES
             self._place(number, "last_step", n_in, width, shared=f"last_step{n_in}")
         for name in ("variance", "slope", "offset"):
             self._place(number, name, n_out)
         n_each = conv.n_groups * n_tiles(conv.segment_steps)
-        self._place(number, "moments", n_each, n_out, 2, shared="moments")
+        self._place(number, "moments", n_each, n_out, 2, shared=f"moments{n_out}")
         n_each = conv.n_groups * n_panels(conv.segment_steps)
-        self._place(number, "panel_sums", n_each, n_out, 2, shared="panel_sums")
+        self._place(number, "panel_sums", n_each, n_out, 2, shared=f"panel_sums{n_out}")
 
     def _place(self, number: int, name: str, *shape: int, shared: str | None = None) -> None:
-        place = self._memory.place(*shape) if shared is None else self._shared.get(shared)
+        place = None if shared is None else self._shared.get(shared)
         if place is None:
-            place = self._shared[str(shared)] = self._memory.place(*shape)
-        self.layers[number][name], self._relative[0][number][name] = place, 1
+            place = 4 * self.memory_size
+            # Whole cache lines, which torch aligns memory to.
+            self.memory_size += -(-int(np.prod(shape)) // 16) * 16
+            if shared is not None:
+                self._shared[shared] = place
+        self.layers[number][name], self._relative_layers[number][name] = place, 1
 
-    def _place_head(self, n_variates: int, head: Head) -> None:
-        n_classes, columns = len(head.classes), self.conv.output_pitch
-        widest = max(n_variates, *(kernels.shape[0] for kernels in self.kernels))
-        self.batch["n_classes"], self.batch["n_pool"] = n_classes, head.n_pool
-        self.batch["training"] = self.training
-        self.batch["scratch_size"] = self.scratch_size = scratch_columns(widest)
-        scores, pooled = (n_classes, columns), (n_classes, self.conv.n_series, head.n_pool)
-        sizes = {"scores": scores, "pooled": pooled, "head_moments": (n_classes, 2)}
-        if self.training:
-            sizes |= {"score_gradient": scores, "pooled_gradient": pooled}
-        # The last one: how much it is depends on the threads.
-        sizes["scratch"] = (0,)
-        for name, size in sizes.items():
-            self.batch[name], self._relative[1][name] = self._memory.place(*size), 1
+    def _place_output(self, output: Output, are_full: bool) -> None:
+        """Choose how features are pooled, and make the tables of aligned bins."""
+        batch, n_segments = self._batch, self._batch.n_segments
+        n_vectors, per_group = 0, n_tiles(batch.segment_steps)
+        self.n_features, self.n_pooled, self.feature_pitch = 0, 0, batch.n_groups * LANES
+        if output.pool is None:
+            self.output = MAPS
+        elif isinstance(output.pool, str):
+            self.output, self.n_pooled, n_vectors = STATISTICS, 3, 3 * per_group
+            self.batch["matrices"] = self._keep(np.ones(1, np.float32))
+        else:
+            is_aligned = batch.n_steps % n_segments == 0 and output.pool % n_segments == 0
+            if are_full and (n_segments == 1 or is_aligned):
+                self.output, self.n_pooled = ALIGNED_BINS, output.pool // n_segments
+                tables = bin_tables(batch.segment_steps, self.n_pooled, per_group)
+                for name, table in tables._asdict().items():
+                    is_number = isinstance(table, int)
+                    self.batch[name] = table if is_number else self._keep(table)
+                self.batch["n_products"] = len(tables.products)
+                self.batch["n_carries"] = n_vectors = len(tables.carry_bins)
+            else:
+                self.output, self.n_pooled, self.feature_pitch = BINS, output.pool, batch.n_series
+        self.batch["n_segments"] = n_segments if self.output == ALIGNED_BINS else 1
+        self.batch["output"], self.batch["n_pooled"] = self.output, self.n_pooled
+        self.batch["feature_pitch"] = self.feature_pitch
+        self.part_pitch = self.batch["part_pitch"] = batch.n_groups * n_vectors * LANES
 
-    def memory_size(self, n_threads: int) -> int:
-        """Return the float32 that a step takes."""
-        return self._memory.n + n_threads * self.scratch_size + _GAP
+    def series_features(self, features: Tensor, lengths: np.ndarray) -> Tensor:
+        """Return the engine's features (n_features, n_pooled, pitch) as (B, n_features, n)."""
+        n_series, n_segments = self._batch.n_series, self._batch.n_segments
+        if self.output == BINS:
+            return features.permute(2, 0, 1)
+        if self.output == ALIGNED_BINS:
+            # One operation of torch: each takes as long as a prediction's loops over some rows.
+            n_features, n_bins, pitch = self.feature_shape
+            return features.as_strided((n_series, n_features, n_bins), (1, n_bins * pitch, pitch))
+        n_each, pitch = self.n_pooled * self.feature_pitch, self.feature_pitch
+        size = 3, n_series, self.n_features, n_segments
+        total, largest, positive = features.as_strided(size, (pitch, n_segments, n_each, 1))
+        n_steps = torch.from_numpy(lengths.astype(np.float32))[:, None]
+        found = total.sum(2) / n_steps, largest.amax(2), positive.sum(2) / n_steps
+        return torch.stack(found, 2)
 
-    def tables(self, base: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the tables of layers and batch for a step whose memory is at ``base``.
+    def engine_gradient(self, gradient: Tensor) -> Tensor:
+        """Return the gradient w.r.t. features (B, n_features, n) in the engine's order."""
+        beyond = self.feature_shape[2] - len(gradient)
+        return torch.nn.functional.pad(gradient.permute(1, 2, 0), (0, beyond)).contiguous()
 
-        What depends on the batch's lengths, and addresses of parameters, are still 0.
-        """
-        # As matrices of int64: numpy copies records field by field.
-        layers = numbers(self.layers) + base * numbers(self._relative[0])
-        batch = numbers(self.batch) + base * numbers(self._relative[1])
-        return layers.view(LAYER)[:, 0], batch.view(BATCH)[:, 0]
+    def _place_features(self, number: int) -> None:
+        n_out = self.indices[number].shape[0]
+        self.layers[number]["feature_channel"] = self.n_features + 1
+        self.n_features += n_out
+        if self.output in (BINS, MAPS):
+            shared = None if self.output == MAPS else f"map{n_out}"
+            self._place(number, "map", n_out, self.conv.output_pitch, shared=shared)
+        else:
+            self._place(number, "parts", n_out, self.part_pitch, shared=f"parts{n_out}")

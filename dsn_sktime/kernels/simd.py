@@ -17,11 +17,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from dsn_sktime.kernels.layout import MAX_GAP
-
 __all__ = [
     "LANES",
     "MAX_DOTS",
+    "MAX_GAP",
     "MAX_VECTORS",
     "TILE_ROWS",
     "TILE_VECTORS",
@@ -30,6 +29,7 @@ __all__ = [
     "multiply_rows",
     "multiply_tile",
     "prefetch",
+    "reduce_vectors",
 ]
 
 _FEATURES = binding.get_host_cpu_features()
@@ -41,6 +41,10 @@ elif _FEATURES.get("avx2"):
     LANES, MAX_VECTORS = 8, 12
 else:
     LANES, MAX_VECTORS = 4, 16
+
+# Steps between the two weights of a pair, at most. Of taps that are activated one in five,
+# four fifths find a partner; larger gaps save too few loads to pay for their code.
+MAX_GAP = 6
 
 # Weights whose gradients share each load of the output gradient.
 MAX_DOTS = 8
@@ -456,6 +460,39 @@ def multiply_rows(
                 _add_sums(builder, sums[columns * i : columns * (i + 1)], line)
 
         _switch_tile(builder, n_left, n_right, emit)
+        return context.get_dummy_value()
+
+    return signature, emit_code
+
+
+@intrinsic
+def reduce_vectors(typing_context: Any, n: Any, x: Any, stride: Any, out: Any) -> Any:
+    """Write three vectors: sum, maximum, or 0, and number of positive values of each lane.
+
+    Over ``n`` vectors, ``stride`` float32 from one to the next. NaN is larger than any number.
+    """
+    signature = types.void(*[types.int64] * 4)
+
+    def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        n, x, stride, out = arguments
+        x, out = (_pointer(builder, address, _FLOAT) for address in (x, out))
+        one = ir.Constant(_VECTOR, [1.0] * LANES)
+
+        def one_vector(_: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
+            total, largest, n_positive, place = state
+            value = _load_vector(builder, place, _int(0))
+            is_larger = builder.fcmp_unordered(">", value, largest)
+            is_positive = builder.fcmp_ordered(">", value, _ZERO)
+            return [
+                builder.fadd(total, value),
+                builder.select(is_larger, value, largest),
+                builder.fadd(n_positive, builder.select(is_positive, one, _ZERO)),
+                builder.gep(place, [stride]),
+            ]
+
+        *found, _ = _loop(builder, n, 1, [_ZERO, _ZERO, _ZERO, x], one_vector)
+        for number, vector in enumerate(found):
+            _store_vector(builder, vector, out, _int(number * LANES))
         return context.get_dummy_value()
 
     return signature, emit_code

@@ -13,15 +13,14 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from dsn_sktime.kernels import alone
-from dsn_sktime.kernels.fused import Engine, Head, Layer, Norm
+from dsn_sktime.kernels import convolution
+from dsn_sktime.kernels.buffers import empty_matrix
+from dsn_sktime.kernels.engine import Block, Engine, Output
 from dsn_sktime.kernels.layout import Convolution, KernelIndex, TimeBatch, Weights
-from dsn_sktime.kernels.simd import LANES
-from dsn_sktime.kernels.team import counters
-from dsn_sktime.kernels.threads import run_team, team_size
-from dsn_sktime.kernels.workspace import empty_matrix
+from dsn_sktime.kernels.threads import run_on_threads, threads_worth
+from dsn_sktime.kernels.work_sharing import new_counters
 
-__all__ = ["Engine", "Head", "Layer", "Norm", "SparseConvolution"]
+__all__ = ["Block", "Engine", "Output", "SparseConvolution"]
 
 
 class SparseConvolution(torch.autograd.Function):
@@ -38,12 +37,12 @@ class SparseConvolution(torch.autograd.Function):
         """Map a padded batch (B, C_in, L + k - 1) to (B, C_out, L)."""
         ctx.save_for_backward(x, values)
         ctx.kernels, ctx.on_dense_gradient = kernels, on_dense_gradient
-        return _correlate(x, values, kernels.forward(LANES), kernels.shape[0], kernels.shape[2])
+        return _correlate(x, values, kernels.forward, kernels.shape[0], kernels.shape[2])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients by the padded batch and by the values."""
+        """Return the gradients w.r.t. the padded batch and w.r.t. the values."""
         x, values = ctx.saved_tensors
         kernels: KernelIndex = ctx.kernels
         of_values = _values_gradient(x, gradient, kernels)
@@ -52,7 +51,7 @@ class SparseConvolution(torch.autograd.Function):
         of_x = None
         if ctx.needs_input_grad[0]:
             n = kernels.shape[2] - 1
-            weights = kernels.backward(LANES)
+            weights = kernels.backward
             padded = torch.nn.functional.pad(gradient, (n, n))
             of_x = _correlate(padded, values, weights, kernels.shape[1], kernels.shape[2])
         return of_x, of_values, None, None
@@ -64,18 +63,20 @@ def _correlate(x: Tensor, values: Tensor, weights: Weights, n_out: int, kernel_s
     batch = _whole_batch(n_series, n_padded - kernel_size + 1, kernel_size)
     z = _padded(x, batch, kernel_size)
     y = empty_matrix(n_out, _shapes(batch, kernel_size).output_pitch)
-    offsets, ordered = weights.offsets(z.shape[1], LANES), values.detach().numpy()[weights.order]
+    offsets, ordered = weights.offsets(z.shape[1]), values.detach().numpy()[weights.order]
     shape = batch.n_groups, batch.segment_steps, kernel_size
-    team = counters(1)
-    run_team(
-        lambda _: alone.convolve(z, offsets, ordered, weights.counts, *shape, y, team),
-        team_size(len(ordered) * batch.n_columns),
+    counters = new_counters(1)
+    run_on_threads(
+        lambda _: convolution.convolve(
+            z, offsets, ordered, weights.counts, *shape, y, counters.ctypes.data
+        ),
+        threads_worth(len(ordered) * batch.n_columns),
     )
     return _series(torch.from_numpy(y), batch)
 
 
 def _whole_batch(n_series: int, n_steps: int, kernel_size: int) -> TimeBatch:
-    return TimeBatch(np.full(n_series, n_steps), n_steps, LANES, kernel_size)
+    return TimeBatch(np.full(n_series, n_steps), n_steps, kernel_size)
 
 
 def _shapes(batch: TimeBatch, kernel_size: int) -> Convolution:
@@ -107,19 +108,21 @@ def _values_gradient(x: Tensor, gradient: Tensor, kernels: KernelIndex) -> Tenso
     kernel_size = kernels.shape[2]
     batch = _whole_batch(len(x), gradient.shape[2], kernel_size)
     z, dy = _padded(x, batch, kernel_size), _padded(gradient, batch, 1)
-    offsets, starts = kernels.offsets(z.shape[1], LANES), kernels.starts()
+    offsets, starts = kernels.offsets(z.shape[1]), kernels.starts()
     out = np.zeros(len(offsets), dtype=np.float32)
     shape = batch.n_groups, batch.segment_steps, kernel_size
-    team = counters(1)
-    run_team(
-        lambda _: alone.gradient_by_values(z, offsets, starts, dy, *shape, out, team),
-        team_size(len(out) * batch.n_columns),
+    counters = new_counters(1)
+    run_on_threads(
+        lambda _: convolution.values_gradient(
+            z, offsets, starts, dy, *shape, out, counters.ctypes.data
+        ),
+        threads_worth(len(out) * batch.n_columns),
     )
     return torch.from_numpy(out)
 
 
 def _dense_gradient(x: Tensor, gradient: Tensor, kernel_size: int) -> Tensor:
-    """Return the gradient by every weight: one matrix product for each tap."""
+    """Return the gradient w.r.t. every weight: one matrix product per tap."""
     n_steps = gradient.shape[2]
     taps = [
         torch.einsum("bot,bit->oi", gradient, x[:, :, tap : tap + n_steps])

@@ -1,7 +1,7 @@
-"""Runs a compiled function on a team of threads.
+"""Run a compiled function on several threads.
 
-Neither numba's nor OpenMP's thread pool: the one is not made for two callers at once, the
-other not for fork. Compiled functions release the interpreter, so Python's will do.
+Not on numba's thread pool, which allows one caller at a time, nor on OpenMP's, which does not
+survive a fork. Compiled functions release the interpreter lock, so Python threads suffice.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from threading import Barrier
 
 import torch
 
-__all__ = ["kernel_threads", "run_team", "team_size"]
+__all__ = ["kernel_threads", "run_on_threads", "threads_worth"]
 
 # Multiply-adds of a call per thread: about 0.2 ms, as long as it takes to wake one.
 _WORTH_A_THREAD = 10_000_000
 
 _n_threads: ContextVar[int | None] = ContextVar("n_threads", default=None)
-# By process: a forked child has the parent's pool, but none of its threads.
+# One pool per process: a forked child has the parent's pool, but none of its threads.
 _pools: dict[int, ThreadPoolExecutor | None] = {}
 
 
@@ -36,12 +36,12 @@ def kernel_threads(n: int) -> Iterator[None]:
         _n_threads.reset(token)
 
 
-def team_size(cost: int) -> int:
+def threads_worth(cost: int) -> int:
     """Return how many threads are worth waking for ``cost`` multiply-adds."""
     return max(1, min(_n_threads.get() or torch.get_num_threads(), cost // _WORTH_A_THREAD))
 
 
-def run_team(work: Callable[[int], None], n_threads: int) -> None:
+def run_on_threads(work: Callable[[int], None], n_threads: int) -> None:
     """Call ``work(thread)`` for each ``thread < n_threads``, at the same time.
 
     The call for thread 0 must be able to do all of the work, should the others come late:

@@ -5,10 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dsn_sktime.kernels import sparse
 from dsn_sktime.layers.lengths import observed_steps
 
-__all__ = ["MaskedBatchNorm1d"]
+__all__ = ["MaskedBatchNorm1d", "check_statistics"]
+
+
+def check_statistics(x: Tensor, lengths: Tensor | None) -> int:
+    """Return how many time steps a batch has; raise ValueError for one, without a variance."""
+    count = x.shape[0] * x.shape[2] if lengths is None else int(lengths.sum())
+    if count == 1:
+        raise ValueError(
+            "BatchNorm needs more than one time step to train, found one series of one step, or "
+            "pooled to one bin. Train on more series at a time, or raise n_pool."
+        )
+    return count
 
 
 class MaskedBatchNorm1d(nn.BatchNorm1d):
@@ -27,10 +37,10 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
     num_batches_tracked: Tensor
     running_mean: Tensor
     running_var: Tensor
-    momentum: float
+    momentum: float | None
 
     def __init__(self, num_features: int) -> None:
-        super().__init__(num_features)
+        super().__init__(num_features, device="cpu", dtype=torch.float32)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Normalise a batch.
@@ -49,16 +59,14 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
         Raises
         ------
         ValueError
-            If a training batch is one time step, which has no variance.
+            If a training batch is one value per channel, which has no variance.
         """
-        if not self.training:
-            return super().forward(x)
-        count = x.shape[0] * x.shape[2] if lengths is None else int(lengths.sum())
-        if count == 1:
-            raise ValueError(
-                "BatchNorm needs more than one time step to train, found one series of one "
-                "step. Train on more series at a time."
-            )
+        if not self.training and self.running_mean is not None:
+            # Not the parent's, which takes as long as a small prediction may.
+            own = (*self._buffers.values(), *self._parameters.values())
+            mean, variance, _, weight, bias = own
+            return torch.batch_norm(x, weight, bias, mean, variance, False, 0.0, self.eps, False)
+        count = check_statistics(x, lengths)
         if lengths is None:
             return super().forward(x)
         observed = observed_steps(lengths, x.shape[2])
@@ -67,12 +75,11 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
         centred = (x - mean[:, None]).where(observed, 0)
         variance = centred.square().sum((0, 2)) / count
         self.update_running(mean, variance, count)
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        return centred * scale[:, None] + self.bias[:, None]
-
-    def fused(self) -> sparse.Norm:
-        """Return the layer as the sparse engine takes it."""
-        return sparse.Norm(self.weight, self.bias, self.running_mean, self.running_var)
+        scale = torch.rsqrt(variance + self.eps)
+        if self.weight is not None:
+            scale = scale * self.weight
+        normalised = centred * scale[:, None]
+        return normalised if self.bias is None else normalised + self.bias[:, None]
 
     @torch.no_grad()
     def update_running(self, mean: Tensor, variance: Tensor, count: int) -> None:
@@ -87,5 +94,9 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
         """
         unbiased = variance * (count / max(count - 1, 1))
         self.num_batches_tracked.add_(1)
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(unbiased, self.momentum)
+        # As torch: a cumulative average without momentum.
+        momentum = self.momentum
+        if momentum is None:
+            momentum = 1 / float(self.num_batches_tracked)
+        self.running_mean.lerp_(mean, momentum)
+        self.running_var.lerp_(unbiased, momentum)

@@ -23,10 +23,15 @@ def check_batch(x: Tensor, lengths: Tensor | None, n_channels: int, dtype: torch
     Raises
     ------
     TypeError
-        If ``x`` has another type, or ``lengths`` are no integers.
+        If ``x`` has another type, or ``lengths`` are no int64 tensor.
     ValueError
         If ``x`` or ``lengths`` have another shape, or a length lies outside 1..L.
     """
+    if not isinstance(x, Tensor):
+        raise TypeError(
+            f"x must be a tensor of shape (B, {n_channels}, L), found {type(x).__name__}. Convert "
+            "it by torch.as_tensor(x)."
+        )
     if x.dtype != dtype:
         raise TypeError(
             f"x must have the type of the weights, {dtype}, found {x.dtype}. Convert it by "
@@ -39,6 +44,11 @@ def check_batch(x: Tensor, lengths: Tensor | None, n_channels: int, dtype: torch
         )
     if lengths is None:
         return
+    if not isinstance(lengths, Tensor):
+        raise TypeError(
+            f"lengths must be an int64 tensor of shape ({len(x)},), found "
+            f"{type(lengths).__name__}. Convert them by torch.tensor(lengths)."
+        )
     if lengths.dtype != torch.int64:
         raise TypeError(f"lengths must be int64, found {lengths.dtype}.")
     if lengths.shape != x.shape[:1]:
@@ -46,8 +56,13 @@ def check_batch(x: Tensor, lengths: Tensor | None, n_channels: int, dtype: torch
             f"lengths must have shape ({len(x)},), one for each series of x, found "
             f"{tuple(lengths.shape)}."
         )
-    # Elsewhere their values could not be looked at without waiting for the device.
-    if lengths.device.type == "cpu" and (lengths.min() < 1 or lengths.max() > x.shape[2]):
+    # On a GPU that would wait for the device; torch.export and torch.compile have no values.
+    is_traced = torch.compiler.is_compiling()
+    if (
+        not is_traced
+        and lengths.device.type == "cpu"
+        and (lengths.min() < 1 or lengths.max() > x.shape[2])
+    ):
         raise ValueError(
             f"lengths must lie in 1..{x.shape[2]}, the time steps of the batch, found "
             f"{int(lengths.min())}..{int(lengths.max())}."

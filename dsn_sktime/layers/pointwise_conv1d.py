@@ -30,12 +30,16 @@ class PointwiseConv1d(nn.Module):
         super().__init__()
         self.in_channels = in_channels
         self.out_channels = out_channels
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels))
+        self.weight = nn.Parameter(
+            torch.empty(out_channels, in_channels, device="cpu", dtype=torch.float32)
+        )
         bound = in_channels**-0.5
         nn.init.uniform_(self.weight, -bound, bound, generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, in_channels, L) to (B, out_channels, L)."""
+        """Map (B, in_channels, L) to (B, out_channels, L), or (in_channels, L) without B."""
+        if x.ndim == 2:
+            return self.weight @ x
         return F.conv1d(x, self.weight[:, :, None])
 
     def extra_repr(self) -> str:

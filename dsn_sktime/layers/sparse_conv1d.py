@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dsn_sktime.kernels import KernelIndex, sparse_conv1d
+from dsn_sktime.kernels import KernelIndex, check_backend, sparse_conv1d
+from dsn_sktime.layers.kernel_index_cache import KernelIndexCache
 from dsn_sktime.layers.lengths import check_batch, observed_steps
 from dsn_sktime.topology import KernelGroups, initial_topology
 
@@ -43,6 +44,9 @@ class SparseConv1d(nn.Module):
         First activated weights: the first taps of each region, or drawn uniformly.
     generator : torch.Generator, optional
         Draws the weights, and the topology if random; torch's global one if None.
+    backend : {"auto", "sparse", "dense"}, default="auto"
+        Kernels that compute the layer: sparse ones where they can (float32 on the CPU, with
+        numba) and else dense ones, always sparse ones, or always dense ones.
 
     Attributes
     ----------
@@ -54,7 +58,7 @@ class SparseConv1d(nn.Module):
     groups : KernelGroups
         Shapes, exploration regions and budgets.
     keep_dense_gradient : bool
-        If True, each backward pass leaves the gradient by every weight of the dense
+        If True, each backward pass leaves the gradient w.r.t. every weight of the dense
         kernels in ``dense_gradient``.
     dense_gradient : tensor of shape (C_out, C_in, k) or None
         Beyond the exploration regions it means nothing.
@@ -93,20 +97,24 @@ class SparseConv1d(nn.Module):
         padding: str = "replicate",
         topology_init: str = "first",
         generator: torch.Generator | None = None,
+        backend: str = "auto",
     ) -> None:
         super().__init__()
+        check_backend(backend)
         if padding not in PADDINGS:
             raise ValueError(f"padding must be one of {PADDINGS}, found {padding!r}.")
         self.groups = KernelGroups(
             in_channels, out_channels, kernel_size, n_kernel_groups, sparsity
         )
         self.padding = padding
+        self.backend = backend
         self.topology_init = topology_init
-        self.values = nn.Parameter(torch.empty(self.groups.n_activated))
-        self.register_buffer("index", torch.empty(self.groups.n_activated, dtype=torch.int32))
+        n = self.groups.n_activated
+        self.values = nn.Parameter(torch.empty(n, device="cpu", dtype=torch.float32))
+        self.register_buffer("index", torch.empty(n, device="cpu", dtype=torch.int32))
         self.keep_dense_gradient = False
         self.dense_gradient: Tensor | None = None
-        self._decoded: tuple[Tensor, int, KernelIndex] | None = None
+        self._kernel_index = KernelIndexCache()
         self.reset_parameters(generator)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -119,7 +127,7 @@ class SparseConv1d(nn.Module):
         """
         bound = (self.groups.in_channels * self.groups.kernel_size) ** -0.5
         nn.init.uniform_(self.values, -bound, bound, generator=generator)
-        seed = int(torch.randint(2**62, (), generator=generator))
+        seed = int(torch.randint(2**62, (), generator=generator, device="cpu"))
         index = initial_topology(self.groups, self.topology_init, np.random.default_rng(seed))
         self.index.copy_(torch.from_numpy(index))
 
@@ -143,6 +151,8 @@ class SparseConv1d(nn.Module):
             If ``x`` has not the type of the weights, or ``lengths`` are no int64.
         ValueError
             If ``x`` or ``lengths`` have another shape, or a length lies outside 1..L.
+        RuntimeError
+            If the backend is "sparse" and the sparse kernels cannot compute ``x``.
         """
         check_batch(x, lengths, self.groups.in_channels, self.values.dtype)
         return sparse_conv1d(
@@ -153,6 +163,7 @@ class SparseConv1d(nn.Module):
             self.kernel_index,
             self.groups.taps,
             self.on_dense_gradient,
+            self.backend,
         )
 
     def _pad(self, x: Tensor, lengths: Tensor | None) -> Tensor:
@@ -168,23 +179,12 @@ class SparseConv1d(nn.Module):
 
     @property
     def on_dense_gradient(self) -> Callable[[Tensor], None] | None:
-        """What a backward pass is to do with the dense gradient; None to compute none."""
+        """Called by a backward pass with the dense gradient; None to compute none."""
         return self._store_dense_gradient if self.keep_dense_gradient else None
 
     def kernel_index(self) -> KernelIndex:
-        """Return the topology as the kernels read it, decoded anew when it has changed."""
-        # _version counts the changes in place of a tensor; inference tensors have none.
-        index = self.index
-        version = 0 if index.is_inference() else index._version
-        decoded = self._decoded
-        if decoded is None or decoded[0] is not index or decoded[1] != version:
-            decoded = index, version, KernelIndex(index.cpu().numpy(), self.groups.shape)
-            self._decoded = decoded
-        return decoded[2]
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is decoded from the index."""
-        return {**vars(self), "_decoded": None}
+        """Return the topology as the sparse kernels read it."""
+        return self._kernel_index(self._buffers["index"], self.groups.shape)
 
     def _load_from_state_dict(
         self,
@@ -223,27 +223,8 @@ class SparseConv1d(nn.Module):
         self.dense_gradient = gradient
 
     @torch.no_grad()
-    def set_topology(self, index: np.ndarray, values: np.ndarray) -> None:
-        """Replace the activated weights.
-
-        Parameters
-        ----------
-        index : int array of shape (n_activated,)
-            Sorted positions, within each group's region and of its budget.
-        values : float array of shape (n_activated,)
-
-        Raises
-        ------
-        ValueError
-            If ``index`` is no topology of this layer's kernel groups.
-        """
-        self.groups.check_topology(index)
-        self.index.copy_(torch.as_tensor(index))
-        self.values.copy_(torch.as_tensor(values))
-
-    @torch.no_grad()
     def move_weights(self, index: Tensor, source: Tensor) -> None:
-        """Take up a topology update, in place: grown weights are 0, the others as before.
+        """Apply a topology update in place: grown weights are 0, the others keep their values.
 
         Parameters
         ----------

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dsn_sktime.kernels import sparse
 from dsn_sktime.layers.batch_norm import MaskedBatchNorm1d
+from dsn_sktime.layers.feature_network import FeatureLayer
 from dsn_sktime.layers.pointwise_conv1d import PointwiseConv1d
 from dsn_sktime.layers.sparse_conv1d import SparseConv1d
 
 __all__ = ["SparseModule"]
 
 
-class SparseModule(nn.Module):
+class SparseModule(FeatureLayer):
     """Dynamic sparse layer of the paper (figure 2).
 
     Parameters
@@ -23,7 +23,7 @@ class SparseModule(nn.Module):
         Channels after the 1x1 convolution that comes first; None leaves it out.
     n_filters : int
         Output channels of one kernel group.
-    kernel_size, n_kernel_groups, sparsity, padding, topology_init, generator
+    kernel_size, n_kernel_groups, sparsity, padding, topology_init, generator, backend
         As in :class:`SparseConv1d`.
     """
 
@@ -38,6 +38,7 @@ class SparseModule(nn.Module):
         padding: str,
         topology_init: str,
         generator: torch.Generator | None = None,
+        backend: str = "auto",
     ) -> None:
         super().__init__()
         out_channels = n_filters * n_kernel_groups
@@ -53,6 +54,7 @@ class SparseModule(nn.Module):
             padding,
             topology_init,
             generator,
+            backend,
         )
         self.norm = MaskedBatchNorm1d(out_channels)
 
@@ -62,8 +64,3 @@ class SparseModule(nn.Module):
             x = self.bottleneck(x)
         x = self.conv(x, lengths)
         return self.norm(x, lengths).relu()
-
-    def fused(self) -> sparse.Layer:
-        """Return the layer as the sparse engine takes it."""
-        matrix = None if self.bottleneck is None else self.bottleneck.weight
-        return sparse.Layer(self.conv, matrix, self.conv.values, self.norm.fused())

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dsn_sktime.kernels import KernelIndex, sparse_conv1d
+from dsn_sktime.kernels import KernelIndex, check_backend, sparse_conv1d
+from dsn_sktime.layers.kernel_index_cache import KernelIndexCache
 from dsn_sktime.layers.lengths import check_batch, observed_steps
 from dsn_sktime.oscnn.kernel_sizes import OSLayerShape
 
@@ -32,6 +32,8 @@ class MultiSizeConv1d(nn.Module):
     generator : torch.Generator, optional
         Draws weights and bias, each size's uniform in +-1/sqrt(in_channels * k) as
         ``torch.nn.Conv1d`` does; torch's global generator if None.
+    backend : {"auto", "sparse", "dense"}, default="auto"
+        As in :class:`dsn_sktime.layers.SparseConv1d`.
 
     Attributes
     ----------
@@ -42,15 +44,24 @@ class MultiSizeConv1d(nn.Module):
     """
 
     index: Tensor
+    # For the engine: the topology never changes, so no gradient w.r.t. other weights is asked.
+    on_dense_gradient = None
 
-    def __init__(self, shape: OSLayerShape, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self,
+        shape: OSLayerShape,
+        generator: torch.Generator | None = None,
+        backend: str = "auto",
+    ) -> None:
         super().__init__()
+        check_backend(backend)
+        self.backend = backend
         self.shape = shape
-        self.values = nn.Parameter(torch.empty(shape.n_weights))
-        self.bias = nn.Parameter(torch.empty(shape.out_channels))
+        self.values = nn.Parameter(torch.empty(shape.n_weights, device="cpu", dtype=torch.float32))
+        self.bias = nn.Parameter(torch.empty(shape.out_channels, device="cpu", dtype=torch.float32))
         # Follows from the shape: moved with the module, but no part of its state.
         self.register_buffer("index", torch.from_numpy(_positions(shape)), persistent=False)
-        self._kernel_index: KernelIndex | None = None
+        self._kernel_index = KernelIndexCache()
         self.reset_parameters(generator)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -107,18 +118,14 @@ class MultiSizeConv1d(nn.Module):
         largest = self.shape.kernel_sizes[-1]
         x = F.pad(x, ((largest - 1) // 2, largest // 2))
         shape = self.shape.dense_shape
-        y = sparse_conv1d(x, self.values, self.index, shape, self.kernel_index)
+        y = sparse_conv1d(
+            x, self.values, self.index, shape, self.kernel_index, backend=self.backend
+        )
         return y + self.bias[:, None]
 
     def kernel_index(self) -> KernelIndex:
         """Return the places of the weights as the sparse kernels read them."""
-        if self._kernel_index is None:
-            self._kernel_index = KernelIndex(_positions(self.shape), self.shape.dense_shape)
-        return self._kernel_index
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is decoded from the shape."""
-        return {**vars(self), "_kernel_index": None}
+        return self._kernel_index(self._buffers["index"], self.shape.dense_shape)
 
     def extra_repr(self) -> str:
         """Describe the layer within ``repr``."""

@@ -5,26 +5,32 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dsn_sktime.layers import MaskedBatchNorm1d
-from dsn_sktime.layers.lengths import check_batch, observed_steps
+from dsn_sktime.layers import FeatureNetwork, LinearHead, MaskedBatchNorm1d
+from dsn_sktime.layers.feature_network import FeatureLayer
 from dsn_sktime.oscnn.kernel_sizes import OSLayerShape, os_layer_shapes
 from dsn_sktime.oscnn.multi_size_conv1d import MultiSizeConv1d
 
 __all__ = ["OSCNNNetwork"]
 
 
-class OSLayer(nn.Module):
+class OSLayer(FeatureLayer):
     """Convolutions of several kernel sizes, BatchNorm, ReLU.
 
     Parameters
     ----------
     shape : OSLayerShape
     generator : torch.Generator, optional
+    backend : {"auto", "sparse", "dense"}, default="auto"
     """
 
-    def __init__(self, shape: OSLayerShape, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self,
+        shape: OSLayerShape,
+        generator: torch.Generator | None = None,
+        backend: str = "auto",
+    ) -> None:
         super().__init__()
-        self.conv = MultiSizeConv1d(shape, generator)
+        self.conv = MultiSizeConv1d(shape, generator, backend)
         self.norm = MaskedBatchNorm1d(shape.out_channels)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -32,7 +38,7 @@ class OSLayer(nn.Module):
         return self.norm(self.conv(x, lengths), lengths).relu()
 
 
-class OSCNNNetwork(nn.Module):
+class OSCNNNetwork(FeatureNetwork):
     """Three Omni-Scale layers, global average pooling and a linear head.
 
     Parameters
@@ -48,6 +54,8 @@ class OSCNNNetwork(nn.Module):
         Weights of the first layer per variate, and of the second layer.
     generator : torch.Generator, optional
         Draws all weights; torch's global one if None.
+    backend : {"auto", "sparse", "dense"}, default="auto"
+        As in :class:`dsn_sktime.network.DSNNetwork`.
 
     Raises
     ------
@@ -62,54 +70,19 @@ class OSCNNNetwork(nn.Module):
         largest_kernel_size: int = 89,
         layer_budgets: tuple[int, int] = (1024, 229376),
         generator: torch.Generator | None = None,
+        backend: str = "auto",
     ) -> None:
-        super().__init__()
-        self.n_variates = n_variates
+        super().__init__(backend)
+        self.n_variates, self.n_pool, self.padding = n_variates, 1, "zeros"
         counts = {"n_variates": n_variates, "n_classes": n_classes}
         for name, count in {**counts, "largest_kernel_size": largest_kernel_size}.items():
             if count < 1:
                 raise ValueError(f"{name} must be at least 1, found {count}.")
         shapes = os_layer_shapes(n_variates, largest_kernel_size, layer_budgets)
-        self.layers = nn.ModuleList(OSLayer(shape, generator) for shape in shapes)
-        # Linear's own first weights would advance torch's global generator.
-        n_features = shapes[-1].out_channels
-        self.classes = nn.utils.skip_init(nn.Linear, n_features, n_classes)
-        for parameter in self.classes.parameters():
-            nn.init.uniform_(parameter, -(n_features**-0.5), n_features**-0.5, generator=generator)
-
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Score each class.
-
-        Parameters
-        ----------
-        x : float tensor of shape (B, m, L)
-            Series, padded on the right where ``lengths`` says so.
-        lengths : int tensor of shape (B,), optional
-            Time steps of each series; None if none is padded. What stands in the
-            padding changes neither the scores nor their gradients.
-
-        Returns
-        -------
-        float tensor of shape (B, c)
-            Logits; their softmax are the class probabilities.
-
-        Raises
-        ------
-        TypeError, ValueError
-            As :meth:`dsn_sktime.oscnn.MultiSizeConv1d.forward`.
-        """
-        check_batch(x, lengths, self.n_variates, self.classes.weight.dtype)
-        for layer in self.layers:
-            x = layer(x, lengths)
-        return self.classes(_mean_over_time(x, lengths))
+        self.kernel_size = max(shape.kernel_sizes[-1] for shape in shapes)
+        self.layers = nn.ModuleList(OSLayer(shape, generator, backend) for shape in shapes)
+        self.head = LinearHead(shapes[-1].out_channels, n_classes, generator)
 
     def convs(self) -> list[MultiSizeConv1d]:
         """Return the convolutions, from input to output."""
         return [layer.conv for layer in self.layers if isinstance(layer, OSLayer)]
-
-
-def _mean_over_time(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """Average each series (B, C, L) over its own length."""
-    if lengths is None:
-        return x.mean(2)
-    return x.where(observed_steps(lengths, x.shape[2]), 0).sum(2) / lengths[:, None]

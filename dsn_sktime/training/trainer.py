@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from dsn_sktime.kernels import AdamSettings
 from dsn_sktime.panel import Panel
+from dsn_sktime.runtime import default_switches
 from dsn_sktime.training.adam import Adam
 from dsn_sktime.training.averaging import WeightAverage, update_bn
 from dsn_sktime.training.batches import (
@@ -122,7 +122,7 @@ class Trainer:
         self.graphs: Graphs | None = None
         if self._device.type == "cuda":
             self.graphs = CudaGraphs(self._device)
-        with _training_mode(self._device):
+        with default_switches():
             self.objective = objective.to(self._device)
             settings = AdamSettings(weight_decay=recipe.weight_decay)
             self.optimizer = Adam(network.parameters(), recipe.lr, settings)
@@ -158,7 +158,7 @@ class Trainer:
         FloatingPointError
             If the training loss is no longer finite.
         """
-        with _training_mode(self._device):
+        with default_switches():
             data = _without_inference(Batch(panel.values, panel.lengths, target, sample_weight))
             for callback in self.callbacks:
                 callback.on_train_begin(self)
@@ -274,17 +274,6 @@ class Trainer:
         self.n_resumed = len(self.history)
         self.best_epoch = state["best_epoch"]
         self.best_state = state["best_state"]
-
-
-@contextmanager
-def _training_mode(device: torch.device) -> Iterator[None]:
-    """Enable gradients and full precision, whatever the caller's context is."""
-    with (
-        torch.inference_mode(False),
-        torch.enable_grad(),
-        torch.autocast(device.type, enabled=False),
-    ):
-        yield
 
 
 def _without_inference(data: Batch) -> Batch:

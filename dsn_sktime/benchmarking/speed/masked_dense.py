@@ -29,9 +29,9 @@ class MaskedDenseNetwork(nn.Module):
             if layer.bottleneck is not None:
                 block.insert(0, _pointwise(layer.bottleneck.weight))
             self.blocks.append(nn.Sequential(*block))
-        self.classes = _pointwise(network.head.classes.weight)
+        self.classes = _pointwise(network.get_parameter("head.classes.weight"))
         self.norm = nn.BatchNorm1d(self.classes.out_channels)
-        self.n_pool = network.head.n_pool
+        self.n_pool = network.n_pool
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, m, L) to logits (B, c)."""

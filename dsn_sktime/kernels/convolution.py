@@ -1,4 +1,4 @@
-"""The sparse convolution and its gradients on their own, as compiled functions."""
+"""The sparse convolution alone and the gradient w.r.t. its values, as compiled functions."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ import numpy as np
 
 from dsn_sktime.kernels import loops
 from dsn_sktime.kernels.jit import compiled
-from dsn_sktime.kernels.parts import ROWS, n_parts
+from dsn_sktime.kernels.loops import ROWS, n_chunks
 from dsn_sktime.kernels.simd import LANES
-from dsn_sktime.kernels.team import share
+from dsn_sktime.kernels.work_sharing import claim_chunks
 
-__all__ = ["convolve", "gradient_by_values"]
+__all__ = ["convolve", "values_gradient"]
 
 
 @compiled()
-def convolve(x, offsets, values, counts, n_groups, n_steps, kernel_size, out, team):
-    """Convolve a padded matrix, on its own.
+def convolve(x, offsets, values, counts, n_groups, n_steps, kernel_size, out, counters):
+    """Convolve a padded matrix.
 
     Parameters
     ----------
     x : array of shape (C_in, x_pitch)
-        Padded matrix, all of its halo after the steps.
+        Padded matrix, with all of its halo after the time steps.
     offsets, values, counts : arrays
         As in :class:`~dsn_sktime.kernels.layout.Weights`.
     n_groups, n_steps, kernel_size : int
     out : array of shape (C_out, pitch)
-    team : int64 array
-        Counters of one phase.
+    counters : int64
+        Address of the counters of one phase.
     """
     per_group = loops.n_tiles(n_steps)
-    for part in share(team, 0, n_groups * per_group):
-        group, step, end = loops.part_of_group(part, per_group, n_steps)
+    for chunk in claim_chunks(counters, 0, n_groups * per_group):
+        group, step, end = loops.chunk_of_group(chunk, per_group, n_steps)
         loops.convolve_tile(
             x.ctypes.data + 4 * (group * (n_steps + kernel_size - 1) + step) * LANES,
-            # Signed, as what the loop moves them on by: numba would make floats of both.
+            # Signed as their increments: numba would make floats of both.
             np.int64(offsets.ctypes.data),
             np.int64(values.ctypes.data),
             np.int64(counts.ctypes.data),
@@ -46,26 +46,26 @@ def convolve(x, offsets, values, counts, n_groups, n_steps, kernel_size, out, te
 
 
 @compiled()
-def gradient_by_values(x, offsets, starts, dy, n_groups, n_steps, kernel_size, out, team):
-    """Take the gradient by the values of a convolution, on its own.
+def values_gradient(x, offsets, starts, dy, n_groups, n_steps, kernel_size, out, counters):
+    """Compute the gradient w.r.t. the values of a convolution.
 
     Parameters
     ----------
-    x, offsets, n_groups, n_steps, kernel_size, team
+    x, offsets, n_groups, n_steps, kernel_size, counters
         As in :func:`convolve`.
     starts : int64 array of shape (C_out + 1,)
         First weight of each output channel, and the end.
     dy : array of shape (C_out, pitch)
-        Gradient by the output, 0 in columns that no series has.
+        Gradient w.r.t. the output, 0 in columns that no series has.
     out : array of shape (n,)
-        0; what is there is added to.
+        Accumulated into; must be zero-initialised.
     """
     n_rows, columns, stride = len(starts) - 1, n_steps * LANES, (n_steps + kernel_size - 1) * LANES
     n, n_at_once = loops.stretch(columns)
-    for part in share(team, 0, n_parts(n_rows, ROWS)):
+    for chunk in claim_chunks(counters, 0, n_chunks(n_rows, ROWS)):
         for group in range(0, n_groups, n_at_once):
             for column in range(0, columns, n):
-                for row in range(part * ROWS, min((part + 1) * ROWS, n_rows)):
+                for row in range(chunk * ROWS, min((chunk + 1) * ROWS, n_rows)):
                     loops.weight_gradient(
                         x.ctypes.data + 4 * (group * stride + column),
                         offsets.ctypes.data,

@@ -1,9 +1,8 @@
-"""Threads that go through the phases of a compiled function together.
+"""Work sharing: threads claim the chunks of each phase from atomic counters.
 
-All threads of a team run the same function. Its work comes in phases, and a phase in parts
-that do not depend on each other: each thread claims the next part by counting up, and a
-phase is over when all of its parts are done, by whichever thread. Nobody waits for a thread
-that has not come yet, so a late one costs nothing, and one that never comes is not missed.
+All threads run the same compiled function. Its work comes in phases, and a phase in
+independent chunks. Each thread claims the next chunk by an atomic increment; a phase ends
+when all of its chunks are done. A late or missing thread never blocks the others.
 """
 
 from __future__ import annotations
@@ -18,20 +17,20 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["counters", "share"]
+__all__ = ["claim_chunks", "new_counters"]
 
-# Parts claimed and parts done, 128 bytes apart, so that processors do not contend for lines.
+# Chunks claimed and chunks done, 128 bytes apart, so that processors do not contend for lines.
 _DONE, _PER_PHASE = 16, 32
 
-# Looks at a counter before giving way to other threads; some ten microseconds.
+# Reads of a counter before the thread yields its core; some ten microseconds.
 _SPINS = 2000
 
 _INT64 = ir.IntType(64)
 _HAS_PAUSE = platform.machine() in ("x86_64", "AMD64")
 
 
-def counters(n_phases: int) -> np.ndarray:
-    """Return the counters of a team that is about to start."""
+def new_counters(n_phases: int) -> np.ndarray:
+    """Return zeroed counters for a call of so many phases."""
     return np.zeros(n_phases * _PER_PHASE, dtype=np.int64)
 
 
@@ -40,8 +39,8 @@ def _address(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
 
 
 @intrinsic
-def _count_up(typing_context: Any, address: Any) -> Any:
-    """Return the number at an address, and add 1 to it, as one step for all threads."""
+def _fetch_and_increment(typing_context: Any, address: Any) -> Any:
+    """Increment the number at an address atomically; return what it was before."""
 
     def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         place = _address(builder, arguments[0])
@@ -51,8 +50,8 @@ def _count_up(typing_context: Any, address: Any) -> Any:
 
 
 @intrinsic
-def _look_at(typing_context: Any, address: Any) -> Any:
-    """Return the number at an address, and see all that was written before it was."""
+def _load_acquire(typing_context: Any, address: Any) -> Any:
+    """Load the number at an address with acquire ordering."""
 
     def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         return builder.load_atomic(_address(builder, arguments[0]), "acquire", 8)
@@ -62,7 +61,7 @@ def _look_at(typing_context: Any, address: Any) -> Any:
 
 @intrinsic
 def _pause(typing_context: Any) -> Any:
-    """Let the processor know that this thread only waits."""
+    """Hint to the processor that this is a spin-wait loop."""
 
     def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         if _HAS_PAUSE:
@@ -75,8 +74,8 @@ def _pause(typing_context: Any) -> Any:
 
 
 @intrinsic
-def _give_way(typing_context: Any) -> Any:
-    """Let other threads run on this core."""
+def _yield_core(typing_context: Any) -> Any:
+    """Yield the core to other threads."""
 
     def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
@@ -89,27 +88,28 @@ def _give_way(typing_context: Any) -> Any:
 
 # Not kept on disk: numba cannot compile a caller of a generator that it has read from there.
 @njit(nogil=True)
-def share(team, phase, n_parts):
-    """Yield the parts of a phase that this thread is to do; end when all are done.
+def claim_chunks(counters, phase, n_chunks):
+    """Yield the chunks of a phase that this thread claims; return when all are done.
 
     Parameters
     ----------
-    team : int64 array
-        From :func:`counters`, the same for all threads.
+    counters : int64
+        Address of the array from :func:`new_counters`, the same for all threads. No array:
+        numba's generators never release their array arguments.
     phase : int
-    n_parts : int
+    n_chunks : int
     """
-    claimed = team.ctypes.data + 8 * phase * _PER_PHASE
+    claimed = counters + 8 * phase * _PER_PHASE
     done = claimed + 8 * _DONE
-    part = _count_up(claimed)
-    while part < n_parts:
-        yield part
-        _count_up(done)
-        part = _count_up(claimed)
+    chunk = _fetch_and_increment(claimed)
+    while chunk < n_chunks:
+        yield chunk
+        _fetch_and_increment(done)
+        chunk = _fetch_and_increment(claimed)
     n_looks = 0
-    while _look_at(done) < n_parts:
+    while _load_acquire(done) < n_chunks:
         n_looks += 1
         if n_looks < _SPINS:
             _pause()
         else:
-            _give_way()
+            _yield_core()
