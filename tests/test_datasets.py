@@ -115,7 +115,7 @@ def test_a_file_that_is_no_ts_file_is_refused_before_anything_runs(folder, text,
 )
 def test_a_file_that_is_no_text_is_refused(folder, data):
     (folder / "Even" / "Even_TEST.ts").write_bytes(data)
-    with pytest.raises(ValueError, match=r"Even_TEST.ts, line \d is malformed: no UTF-8 text"):
+    with pytest.raises(ValueError, match=r"Even_TEST.ts, line \d is malformed: not UTF-8 text"):
         datasets.find("Even", folder)
 
 

@@ -1,4 +1,4 @@
-"""The core of every estimator here: from series and targets to trained networks and back."""
+"""Base class of all estimators: from series and targets to trained networks and predictions."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _STEPS_PER_BATCH = 2**18
 # Raised when what checkpoints hold changes: old ones are then not found.
 _CHECKPOINT_FORMAT = 3
 
-# Parameters that do not change what is learned.
+# Parameters that do not change the trained networks.
 _NEUTRAL_PARAMETERS = ("backend", "callbacks", "device", "n_jobs", "random_state", "verbose")
 
 
@@ -133,7 +133,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     networks_: list[nn.Module]
 
     def _check_parameters(self) -> None:
-        """Raise if a parameter is out of range, whatever the series are."""
+        """Raise if a parameter is out of range for any series."""
         resolve_device(self.device)
         check_n_jobs(self.n_jobs)
         check_seed(self.random_state)
@@ -142,7 +142,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             # BatchNorm has no variance to divide by in a batch of one.
             check_integer("batch_size", self.batch_size, 2, or_else=" or 'auto'")
         check_number("lr", self.lr, "(0, inf)", lambda lr: 0 < lr < inf)
-        self._recipe(n_series=2)  # checks what it takes
+        self._recipe(n_series=2)  # checks its parameters
         check_choice("backend", self.backend, BACKENDS)
         check_choice("standardize", self.standardize, (True, False))
         check_choice("verbose", self.verbose, (0, 1))
@@ -259,14 +259,14 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         Raises
         ------
         ValueError, TypeError
-            If a parameter, ``X`` or ``y`` is not as it should be.
+            If a parameter, ``X`` or ``y`` is invalid.
         FloatingPointError
             If the training loss is no longer finite.
 
         Notes
         -----
-        Whatever is raised, an estimator that was fitted before is still fitted as before.
-        Only Ctrl-C leaves it unfitted.
+        If an exception is raised, an earlier fit is kept. Only Ctrl-C leaves the estimator
+        unfitted.
         """
         self._check_parameters()
         raw = self._read_training_series(X)
@@ -293,7 +293,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If there is no such parameter. The estimator is then as before.
+            If there is no such parameter. The estimator is then unchanged.
         """
         with self._restored_on_error():
             return super().set_params(**params)
@@ -324,7 +324,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         Raises
         ------
         ValueError, TypeError
-            If ``X`` is not as it should be.
+            If ``X`` is invalid.
         NotFittedError
             If the estimator is not fitted.
         """
@@ -422,7 +422,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         run_id: str,
         n_kernel_threads: int,
     ) -> _Trained:
-        """Train one network; runs in a process of its own where ``n_jobs`` says so."""
+        """Train one network, in a separate process if ``n_jobs`` asks for several."""
         device = resolve_device(self.device)
         shape = (data.panel.n_variates, data.panel.values.shape[2], n_outputs)
         progress = [ProgressBar()] if self.verbose else []

@@ -58,8 +58,8 @@ class OSCNNClassifier(NetworkClassifier):
         Weights of the first layer per variate, and of the second layer. Each kernel size
         has as many filters as fit in; the third layer follows from the first.
     standardize : bool, default=True
-        Whether each variate is brought to mean 0 and standard deviation 1, both taken over all
-        time steps of all training series. Else series should be on a common scale of about 1.
+        Standardize each variate to mean 0 and standard deviation 1, both computed over all time
+        steps of all training series. If False, series should be on a common scale of about 1.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class in the loss: by label, or ``n / (c * n_class)``. A label
         left out of a dict has weight 1.
@@ -78,7 +78,7 @@ class OSCNNClassifier(NetworkClassifier):
         at the first prediction and can be exported. It is an attribute of each network in
         ``networks_``, which may be changed after the fit.
     callbacks : list of Callback or None, default=None
-        See :mod:`dsn_sktime.training`: early stopping, checkpoints and one's own.
+        Early stopping, checkpoints or your own; see :mod:`dsn_sktime.training`.
     verbose : {0, 1}, default=0
         1 shows a progress bar with loss, accuracy and time left.
     random_state : int, numpy RandomState or None, default=None
@@ -102,7 +102,7 @@ class OSCNNClassifier(NetworkClassifier):
         Their names, where the training series were in frames. Later frames must have
         the same, in any order.
     mean_, scale_ : float64 arrays of shape (m,)
-        What was subtracted from each variate, and what it was divided by then.
+        Mean subtracted from each variate, and scale that it is divided by.
     classes_ : array of shape (c,)
         Sorted class labels.
     n_classes_ : int

@@ -95,7 +95,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
     Parameters
     ----------
     device : str or torch.device
-        "auto" is CUDA if there is a GPU, else the CPU; else what torch understands.
+        "auto" is CUDA if there is a GPU and the CPU otherwise; or any torch device.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
         ) from error
     if resolved.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
-            f"device={device!r} asks for CUDA, but torch sees no CUDA device here. Use "
+            f"device={device!r} needs CUDA, but torch finds no CUDA device here. Use "
             "device='auto' or 'cpu', or install a CUDA build of torch."
         )
     try:

@@ -117,7 +117,7 @@ def _read_wide(X: pd.DataFrame, variate_names: tuple[Hashable, ...] | None) -> R
 
 
 def _check_columns(X: pd.DataFrame, long: bool = False) -> None:
-    """Raise if columns are no numbers or, where ``long``, look like ids, times or labels."""
+    """Raise if columns are not numeric or, if ``long``, look like ids, times or labels."""
     wrong = [name for name, dtype in X.dtypes.items() if not is_numeric_dtype(dtype)]
     if long:
         wrong += [name for name in X.columns if name not in wrong and _is_key(name)]

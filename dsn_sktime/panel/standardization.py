@@ -34,7 +34,7 @@ class Standardization(NamedTuple):
 
     @classmethod
     def identity(cls, n_variates: int) -> Self:
-        """Return what leaves all values as they are."""
+        """Return a standardization that changes no value."""
         return cls(np.zeros(n_variates), np.ones(n_variates))
 
     @classmethod

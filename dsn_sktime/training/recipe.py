@@ -1,4 +1,4 @@
-"""How a network is trained: the numbers, and the schedules that follow from them."""
+"""Settings of training, and the schedules that follow from them."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class SparseRecipe(Recipe):
-    """Recipe of dynamic sparse training: that of :class:`Recipe` and topology updates.
+    """Recipe of dynamic sparse training: :class:`Recipe` with topology updates.
 
     Parameters
     ----------

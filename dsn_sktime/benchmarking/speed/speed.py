@@ -1,4 +1,4 @@
-"""Speed of the sparse engine beside masked dense convolutions, in one run.
+"""Speed of the sparse engine compared with masked dense convolutions, in one run.
 
 Timings are interleaved and medians compared. What bounds the engine and how it grows is
 measured the same way: see :func:`figures`.
@@ -41,15 +41,17 @@ _STEPS_IN_A_ROW = 5
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the command to those of ``python -m dsn_sktime.benchmarking``."""
-    command = commands.add_parser("speed", help="the sparse engine beside masked dense torch")
+    """Add the command to ``python -m dsn_sktime.benchmarking``."""
+    command = commands.add_parser(
+        "speed", help="speedup of the sparse engine over masked dense torch"
+    )
     option, path = command.add_argument, "write the results to this file as well"
     option("--repeats", type=int, default=15, help="timed turns of each (15)")
-    rocket = "compare predictions with sktime's ROCKETs as well"
+    rocket = "also compare predictions with sktime's ROCKETs"
     option("--rocket", action="store_true", help=rocket)
-    limits = "measure start-up and the memory of large panels as well, which takes minutes"
+    limits = "also measure start-up time and the memory of large panels (takes minutes)"
     option("--limits", action="store_true", help=limits)
-    device = "cuda: the captured training step beside the eager masked dense one (cpu)"
+    device = "cuda: the captured training step against the eager masked dense one (cpu)"
     option("--device", choices=("cpu", "cuda"), default="cpu", help=device)
     option("--json", type=Path, help=path)
     command.set_defaults(run=_run)

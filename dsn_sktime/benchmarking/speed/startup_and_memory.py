@@ -1,4 +1,4 @@
-"""Start-up time of a first fit, and memory of large panels, each in a process of its own."""
+"""Start-up time of a first fit, and memory of large panels, each in a separate process."""
 
 import json
 import subprocess
