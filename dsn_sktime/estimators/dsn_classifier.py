@@ -1,4 +1,4 @@
-"""DSNClassifier: the Dynamic Sparse Network behind ``fit`` and ``predict``."""
+"""DSNClassifier: the Dynamic Sparse Network as an estimator."""
 
 from __future__ import annotations
 
@@ -356,7 +356,7 @@ class DSNClassifier(NetworkClassifier):
         channels, width = self.n_filters * self.n_kernel_groups, self._width
         first = width if n_variates > 1 else 1
         n_more = self.n_layers - 1
-        # Half of the kernels' positions at the least lie in an exploration region.
+        # At least half of the kernels' positions lie in an exploration region.
         positions = channels * self.kernel_size * (first + n_more * width) / 2
         from_series = n_variates * width if n_variates > 1 else 0
         return Sizes(

@@ -20,7 +20,7 @@ from dsn_sktime.training import CrossEntropy
 __all__ = ["NetworkClassifier"]
 
 _LEAST_WEIGHT = 1e-30
-# More numbers that are not whole are labels only where each is common.
+# With more distinct values, fractions are labels only if each occurs often.
 _MOST_FRACTIONS = 20
 
 
@@ -219,7 +219,7 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
 
 
 def _folds(cv: Any, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the rows to train on and to test on; raise unless each is tested once."""
+    """Return training and test rows of each fold; raise unless each row is tested once."""
     try:
         splits = check_cv(cv, y, classifier=True).split(np.zeros(len(y)), y)
         folds = [(np.asarray(train), np.asarray(test)) for train, test in splits]
@@ -241,7 +241,7 @@ def _folds(cv: Any, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def _check_discrete(y: np.ndarray) -> None:
-    """Raise ValueError where numbers are a regression's target rather than labels."""
+    """Raise ValueError if ``y`` looks like the target of a regression."""
     if y.dtype.kind != "f":
         return
     values = np.unique(y)

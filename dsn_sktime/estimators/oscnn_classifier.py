@@ -1,4 +1,4 @@
-"""OSCNNClassifier: the Omni-Scale CNN behind ``fit`` and ``predict``."""
+"""OSCNNClassifier: the Omni-Scale CNN as an estimator."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class OSCNNClassifier(NetworkClassifier):
     prime sizes up to a quarter of the series' length, side by side, and whose third has
     kernels of sizes 1 and 2: sums of these sizes are all integers, so the network has a
     receptive field of every size up to half the length and none needs to be chosen. The
-    defaults are the authors'; on the default 2,000 epochs a fit takes minutes to hours,
-    so set ``n_epochs`` to try.
+    defaults are the authors', except ``keep``, ``update_bn`` and ``standardize``. With the
+    default 2,000 epochs a fit takes minutes to hours; try fewer ``n_epochs`` first.
 
     Parameters
     ----------
@@ -38,10 +38,9 @@ class OSCNNClassifier(NetworkClassifier):
     lr_min : float, default=1e-4
         Lower bound of the learning rate.
     lr_factor : float in (0, 1), default=0.5
-        What the learning rate is multiplied with when the training loss has stopped
-        falling.
+        Factor that reduces the learning rate when the training loss has stopped falling.
     patience : int, default=50
-        Epochs without a new lowest training loss (by 0.01 % at least) that are let pass;
+        Epochs without a new lowest training loss (by at least 0.01 %) that are tolerated;
         one more reduces the learning rate.
     keep : {"best", "last", "average"}, default="best"
         Weights of the trained network: those at the end of the epoch with the lowest mean

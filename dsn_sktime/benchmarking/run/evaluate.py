@@ -133,7 +133,7 @@ def _warm_up(estimator: str, n_variates: int) -> None:
     """Fit and predict four short series, so that no job's time includes a compilation."""
     classifier = make(estimator, seed=0, n_epochs=1)
     X = np.random.default_rng(0).normal(size=(4, n_variates, 32))
-    with suppress(Exception):  # the job itself will raise where it matters
+    with suppress(Exception):  # the job itself raises if it matters
         classifier.fit(X, np.array(["0", "0", "1", "1"])).predict_proba(X)
 
 
