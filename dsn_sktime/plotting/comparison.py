@@ -50,7 +50,7 @@ def plot_critical_difference(
         A new figure's if None.
     published : collection of str, default=()
         Classifiers whose scores were not measured but taken from publications; they are
-        drawn grey and slanted.
+        drawn gray and slanted.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def plot_pairwise(
         A new figure's if None.
     published : collection of str, default=()
         Classifiers whose scores were not measured but taken from publications. If either
-        is, the points are hollow and grey.
+        is, the points are hollow and gray.
 
     Returns
     -------

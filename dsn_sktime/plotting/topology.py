@@ -22,9 +22,9 @@ def plot_activated_weights(
 ) -> Axes:
     """Plot which taps of a layer's kernels are activated.
 
-    A row is an output channel, a column a tap; the colour says in what share of the
-    input channels the tap is activated. Lines bound the exploration regions. Of an
-    ensemble the first network is drawn.
+    Each row is an output channel, each column a tap; the color is the share of input channels
+    for which the tap is activated. Lines mark the exploration regions of the kernel groups.
+    For an ensemble, the first network is plotted.
 
     Parameters
     ----------
