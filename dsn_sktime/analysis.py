@@ -1,4 +1,4 @@
-"""What a network costs and what it has learned to see (paper, sections 4.2 and 4.5)."""
+"""Cost and receptive fields of networks (paper, sections 4.2 and 4.5)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Count", "count_flops", "count_parameters", "enrf", "receptive_fields
 class Count(NamedTuple):
     """A count for the network, and for the same network with dense kernels.
 
-    Those of an OS-CNN are dense when all kernels of a layer have its largest size.
+    In the dense version of an OS-CNN, all kernels of a layer have its largest size.
     """
 
     activated: int
@@ -29,7 +29,7 @@ class Count(NamedTuple):
 def count_parameters(network: DSNNetwork | OSCNNNetwork) -> Count:
     """Count trainable parameters: weights of the convolutions, biases, BatchNorm, head.
 
-    Of a sparse convolution the activated weights count.
+    In sparse convolutions only activated weights count.
 
     Parameters
     ----------

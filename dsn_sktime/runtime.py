@@ -23,7 +23,7 @@ _n_threads_outside = 1
 
 
 def n_threads(n_jobs: int | None) -> int:
-    """Return how many threads ``n_jobs`` stands for: torch's number for None."""
+    """Return the number of threads for ``n_jobs``; None is torch's number."""
     return torch.get_num_threads() if n_jobs is None else effective_n_jobs(n_jobs)
 
 
@@ -31,8 +31,8 @@ def n_threads(n_jobs: int | None) -> int:
 def compute_threads(n: int) -> Iterator[None]:
     """Run the sparse kernels on ``n`` threads inside, and torch on one.
 
-    The kernels' results do not depend on their threads. torch's do, and its thread pool
-    would wait busily beside theirs; it has little to do here.
+    Results of the sparse kernels do not depend on the number of threads. torch's do, and its
+    thread pool would spin while the kernels run.
     """
     with _single_torch_thread(), kernel_threads(n):
         yield
@@ -70,7 +70,7 @@ def _single_torch_thread() -> Iterator[None]:
 
 
 def _forget_other_threads() -> None:
-    """Start afresh in a forked process: another thread may have held the lock."""
+    """Reset in a forked process: another thread may have held the lock."""
     global _lock, _n_inside
     _lock = threading.Lock()
     _n_inside = int(getattr(_here, "inside", False))
@@ -82,7 +82,7 @@ if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
 
 @contextmanager
 def default_switches() -> Iterator[None]:
-    """Compute inside as in a new process, whatever the caller has set in torch and numpy.
+    """Compute inside as in a new process, ignoring what the caller has set in torch and numpy.
 
     Gradients, inference mode, autocast, default device and numpy's floating point errors
     belong to a thread and are restored afterwards. torch's default dtype belongs to the

@@ -76,7 +76,7 @@ def assert_refused(path, folder, words="", **changes):
     log = []
     trainer = run(folder, [Logger("a", log)], **changes)
     before = clone_state(trainer.network)
-    message = f"^the checkpoint {re.escape(repr(str(path)))} cannot be .*{words}.*train anew\\.$"
+    message = f"^the checkpoint {re.escape(repr(str(path)))} cannot be .*{words}.*start again\\.$"
     with pytest.raises(ValueError, match=message) as caught:
         trainer.fit(*tiny_panel())
     assert "weights_only" not in str(caught.value)
@@ -114,13 +114,13 @@ def test_flipped_bits_and_truncation_are_refused_wherever_they_are(tmp_path):
 def test_foreign_files_are_refused(tmp_path, content):
     path = tmp_path / "dsn-run.ckpt"
     path.write_bytes(content)
-    assert_refused(path, tmp_path, "no checkpoint of this version")
+    assert_refused(path, tmp_path, "not a checkpoint of this version")
 
 
 def test_a_file_that_torch_saved_is_refused(tmp_path):
     path = tmp_path / "dsn-run.ckpt"
     torch.save(tiny_network().state_dict(), path)
-    assert_refused(path, tmp_path, "no checkpoint of this version")
+    assert_refused(path, tmp_path, "not a checkpoint of this version")
 
 
 class Evil:
@@ -136,7 +136,7 @@ class Evil:
 def test_objects_are_not_unpickled(tmp_path):
     path = tmp_path / "dsn-run.ckpt"
     write(path, {"run_id": "run", "evil": Evil(tmp_path / "touched")})
-    assert_refused(path, tmp_path, "other than tensors, numbers and strings")
+    assert_refused(path, tmp_path, "objects other than tensors, numbers and strings")
     assert not (tmp_path / "touched").exists()
 
 
@@ -241,7 +241,7 @@ def test_forged_states_are_refused_before_anything_is_changed(tmp_path, forgery)
     state = read_checkpoint(path)
     forgery(state)
     write(path, {**state, "run_id": "run"})
-    assert_refused(path, tmp_path, "cannot be those of this training run, found")
+    assert_refused(path, tmp_path, "does not match this training run, found")
 
 
 @pytest.mark.parametrize("state", [[], 3, None, torch.zeros(2), "state"], ids=repr)
@@ -404,7 +404,7 @@ def test_a_classifier_stays_as_fitted_when_its_checkpoint_is_refused(tmp_path):
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:-1])
     again = tiny_classifier(callbacks=[Checkpoint(tmp_path)])
-    with pytest.raises(ValueError, match=r"damaged.*Delete it to train anew"):
+    with pytest.raises(ValueError, match=r"damaged.*Delete it to start again"):
         again.fit(X, y)
     path.unlink()
     assert np.array_equal(again.fit(X, y).predict_proba(X), expected)

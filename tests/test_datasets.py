@@ -64,15 +64,15 @@ def test_what_is_not_at_hand_is_fetched_by_sktime(tmp_path, monkeypatch):
     assert datasets.find("Far", tmp_path).n_train == 8
 
 
-def test_what_cannot_be_fetched_is_told_with_the_nearest_name(folder, monkeypatch):
+def test_a_failed_download_suggests_the_nearest_name(folder, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("no\nnetwork")
 
     monkeypatch.setattr(datasets, "load_UCR_UEA_dataset", fail)
-    with pytest.raises(ValueError, match=r"'Evn' is not in .*RuntimeError: no network\)") as told:
+    with pytest.raises(ValueError, match=r"'Evn' is not in .*RuntimeError: no network\)") as found:
         datasets.find("Evn", folder)
-    assert "Did you mean 'Even'?" in str(told.value)
-    with pytest.raises(ValueError, match=r"to be fetched .* Did you mean 'GunPoint'"):
+    assert "Did you mean 'Even'?" in str(found.value)
+    with pytest.raises(ValueError, match=r"could not be downloaded .* Did you mean 'GunPoint'"):
         datasets.find("GunPiont")
 
 
@@ -115,7 +115,7 @@ def test_a_file_that_is_no_ts_file_is_refused_before_anything_runs(folder, text,
 )
 def test_a_file_that_is_no_text_is_refused(folder, data):
     (folder / "Even" / "Even_TEST.ts").write_bytes(data)
-    with pytest.raises(ValueError, match=r"Even_TEST.ts, line \d is malformed: no UTF-8 text"):
+    with pytest.raises(ValueError, match=r"Even_TEST.ts, line \d is malformed: not UTF-8 text"):
         datasets.find("Even", folder)
 
 

@@ -273,7 +273,7 @@ def test_a_damaged_checkpoint_says_what_to_do(tmp_path: Path) -> None:
     resumed(tmp_path, random_state=0)
     (path,) = tmp_path.iterdir()
     path.write_bytes(b"abc")
-    with pytest.raises(ValueError, match=r"cannot be continued.*Delete it to train anew"):
+    with pytest.raises(ValueError, match=r"cannot be resumed.*Delete it to start again"):
         resumed(tmp_path, random_state=0)
 
 

@@ -252,7 +252,7 @@ def test_published_means_are_listed_but_not_compared(measured, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no table of published accuracies"),
+        ("", "not a table of published accuracies"),
         ("name,a\nBeef,0.5\n", "must start with the column 'dataset'"),
         ("dataset,a\nBeef,83.1\n", "accuracies in 0..1, found 83.1 of 'a' on 'Beef'"),
         ("dataset,a\nBeef,high\n", "found 'high' of 'a' on 'Beef'"),

@@ -253,7 +253,7 @@ def test_bad_input_ends_in_one_sentence(folder, tmp_path, monkeypatch, capsys, a
 
 
 def _no_network(name, folder, places):
-    raise ValueError(f"data set {name!r} is not in {folder} and not to be fetched.")
+    raise ValueError(f"data set {name!r} is not in {folder} and could not be downloaded.")
 
 
 def test_a_results_file_with_other_columns_is_left_alone(folder, path, capsys):

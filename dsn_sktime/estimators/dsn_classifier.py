@@ -1,4 +1,4 @@
-"""DSNClassifier: the Dynamic Sparse Network behind ``fit`` and ``predict``."""
+"""DSNClassifier: the Dynamic Sparse Network as an estimator."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ _AT_LEAST_ONE = (
 class DSNClassifier(NetworkClassifier):
     """Dynamic Sparse Network for time series classification.
 
-    A convolutional network [1]_ whose large kernels are almost empty, and which learns while
-    it is trained *which* of their taps to keep: every few epochs the smallest activated
-    weights are dropped and as many are grown elsewhere. Small, middle and large
-    receptive fields are covered without tuning. The defaults are the paper's; on the
-    default 1,000 epochs a fit takes minutes to hours, so set ``n_epochs`` to try.
+    A convolutional network [1]_ with large kernels of which few taps are activated. It learns
+    *which* taps to keep: every few epochs the smallest activated weights are dropped and the
+    same number is grown elsewhere. Small, medium and large receptive fields are covered
+    without tuning. The defaults are the paper's, except ``standardize`` and ``update_bn``.
+    With the default 1,000 epochs a fit takes minutes to hours; try fewer ``n_epochs`` first.
 
     Parameters
     ----------
@@ -126,16 +126,16 @@ class DSNClassifier(NetworkClassifier):
         From pooled features to logits: the paper's 1x1 convolution of each bin, BatchNorm
         over the classes and average; or a linear layer on the average over time.
     standardize : bool, default=True
-        Whether each variate is brought to mean 0 and standard deviation 1, both taken over all
-        time steps of all training series. Else series should be on a common scale of about 1.
+        Standardize each variate to mean 0 and standard deviation 1, both computed over all time
+        steps of all training series. If False, series should be on a common scale of about 1.
     class_weight : None, "balanced" or dict of label to float, default=None
         Weight of each class in the loss, as in scikit-learn.
     n_estimators : int, default=1
         Networks, trained with different seeds, whose probabilities are averaged.
     n_jobs : int or None, default=None
-        Cores to use, -1 for all. An ensemble's networks are trained in as many processes;
-        what cores are left, and all of a single network's, are threads. None is one
-        process with torch's number of threads. Results do not depend on it.
+        Cores to use, -1 for all. The networks of an ensemble are trained in as many
+        processes; remaining cores are used as threads. None is one process with torch's
+        number of threads. Results do not depend on it.
     device : str, default="auto"
         Torch device; "auto" is CUDA where there is a GPU and the CPU elsewhere.
     backend : {"auto", "sparse", "dense"}, default="auto"
@@ -144,7 +144,7 @@ class DSNClassifier(NetworkClassifier):
         at the first prediction and can be exported. It is an attribute of each network in
         ``networks_``, which may be changed after the fit.
     callbacks : list of Callback or None, default=None
-        See :mod:`dsn_sktime.training`: early stopping, checkpoints and one's own.
+        Early stopping, checkpoints or your own; see :mod:`dsn_sktime.training`.
     verbose : {0, 1}, default=0
         1 shows a progress bar with loss, accuracy and time left.
     random_state : int, numpy RandomState or None, default=None
@@ -170,7 +170,7 @@ class DSNClassifier(NetworkClassifier):
         Their names, where the training series were in frames. Later frames must have
         the same, in any order.
     mean_, scale_ : float64 arrays of shape (m,)
-        What was subtracted from each variate, and what it was divided by then.
+        Mean subtracted from each variate, and scale that it is divided by.
     classes_ : array of shape (c,)
         Sorted class labels.
     n_classes_ : int
@@ -178,13 +178,13 @@ class DSNClassifier(NetworkClassifier):
     See Also
     --------
     dsn_sktime.analysis : Parameters, multiply-adds and receptive fields.
-    dsn_sktime.plotting : Pictures of what a network learned.
+    dsn_sktime.plotting : Plots of what a network learned.
 
     Notes
     -----
     Series may differ in length, within a panel and between ``fit`` and ``predict``:
     pooling is over each series' own length. Missing values are set to the mean of their
-    variate, or to 0, as by the authors, with ``standardize=False``.
+    variate, or to 0 with ``standardize=False``, as in the authors' code.
 
     If ``y`` has a single class nothing is trained and that class is predicted always,
     which is sktime's convention; the attributes of the network are then not set.
@@ -288,12 +288,12 @@ class DSNClassifier(NetworkClassifier):
 
     @classmethod
     def paper(cls, **overrides: Any) -> DSNClassifier:
-        """Return a classifier with the recipe of the paper, whatever the defaults are.
+        """Return a classifier with the recipe of the paper, independent of the defaults.
 
         Parameters
         ----------
         **overrides
-            Constructor arguments that replace those of the recipe or come on top.
+            Constructor arguments; they replace those of the recipe.
 
         Returns
         -------
@@ -337,8 +337,8 @@ class DSNClassifier(NetworkClassifier):
         check_choice("head", self.head, HEADS)
 
     def _check_shape(self, n_variates: int, n_steps: int, n_outputs: int) -> None:
-        # Kernel groups know their own limits. The first layer reads univariate series as
-        # they are, every other one what a 1x1 convolution leaves.
+        # Kernel groups check their own limits. The first layer reads univariate series
+        # directly, every other layer the output of a 1x1 convolution.
         for in_channels in (self._width, 1 if n_variates == 1 else self._width):
             KernelGroups(
                 in_channels,
@@ -356,7 +356,7 @@ class DSNClassifier(NetworkClassifier):
         channels, width = self.n_filters * self.n_kernel_groups, self._width
         first = width if n_variates > 1 else 1
         n_more = self.n_layers - 1
-        # Half of the kernels' positions at the least lie in an exploration region.
+        # At least half of the kernels' positions lie in an exploration region.
         positions = channels * self.kernel_size * (first + n_more * width) / 2
         from_series = n_variates * width if n_variates > 1 else 0
         return Sizes(

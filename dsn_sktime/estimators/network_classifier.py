@@ -1,4 +1,4 @@
-"""What a classifier adds to the core: class labels, class weights and probabilities."""
+"""Base class of classifiers: class labels, class weights and probabilities."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dsn_sktime.training import CrossEntropy
 __all__ = ["NetworkClassifier"]
 
 _LEAST_WEIGHT = 1e-30
-# More numbers that are not whole are labels only where each is common.
+# With more distinct values, fractions are labels only if each occurs often.
 _MOST_FRACTIONS = 20
 
 
@@ -52,7 +52,7 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         if y is not None and len(np.unique(y)) == 1:
             warnings.warn(
                 f"only single label seen in y passed to fit of {type(self).__name__}: nothing is "
-                "trained, and this label is predicted always.",
+                "trained, and this label is always predicted.",
                 UserWarning,
                 stacklevel=5,
             )
@@ -134,7 +134,7 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         Parameters
         ----------
         X, y, sample_weight
-            As in :meth:`fit`; the weights are those of the mean.
+            As in :meth:`fit`; the accuracy is the mean weighted by ``sample_weight``.
 
         Returns
         -------
@@ -161,7 +161,7 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
             If given, each series is predicted by a classifier fitted without it. An int
             is the number of stratified folds. The test folds must hold each series once.
         change_state : bool, default=True
-            Whether this instance is left fitted to all of ``X``.
+            Leave this instance fitted to all of ``X``.
 
         Returns
         -------
@@ -170,7 +170,7 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         Raises
         ------
         ValueError
-            As :meth:`fit`, or if the test folds are no partition.
+            As :meth:`fit`, or if the test folds are not a partition of the series.
         """
         if cv is None:
             return (self if change_state else self.clone()).fit(X, y).predict(X)
@@ -219,7 +219,7 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
 
 
 def _folds(cv: Any, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the rows to train on and to test on; raise unless each is tested once."""
+    """Return training and test rows of each fold; raise unless each row is tested once."""
     try:
         splits = check_cv(cv, y, classifier=True).split(np.zeros(len(y)), y)
         folds = [(np.asarray(train), np.asarray(test)) for train, test in splits]
@@ -241,7 +241,7 @@ def _folds(cv: Any, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def _check_discrete(y: np.ndarray) -> None:
-    """Raise ValueError where numbers are a regression's target rather than labels."""
+    """Raise ValueError if ``y`` looks like the target of a regression."""
     if y.dtype.kind != "f":
         return
     values = np.unique(y)

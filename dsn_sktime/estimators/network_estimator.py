@@ -1,4 +1,4 @@
-"""The core of every estimator here: from series and targets to trained networks and back."""
+"""Base class of all estimators: from series and targets to trained networks and predictions."""
 
 from __future__ import annotations
 
@@ -48,20 +48,20 @@ from dsn_sktime.training import Callback, Checkpoint, Objective, ProgressBar, Re
 
 __all__ = ["NetworkEstimator"]
 
-# Batches of a prediction: as many series as the sparse kernels do best, but no more time
-# steps than keep its memory small.
+# Batches of a prediction: as many series as suit the sparse kernels best, but few enough time
+# steps to keep memory small.
 _SERIES_PER_BATCH = 16
 _STEPS_PER_BATCH = 2**18
 
-# Raised when what checkpoints hold changes: old ones are then not found.
+# Increased when the content of checkpoints changes: old ones are then not found.
 _CHECKPOINT_FORMAT = 3
 
-# Parameters that do not change what is learned.
+# Parameters that do not change the trained networks.
 _NEUTRAL_PARAMETERS = ("backend", "callbacks", "device", "n_jobs", "random_state", "verbose")
 
 
-# Bytes at the least: of an activated weight its value and int64 position, and in training
-# the best epoch's, a gradient, two moments and a step count; dense weights lack positions.
+# Minimum bytes: an activated weight has a value and an int64 position, and in training the
+# best epoch's copy, a gradient, two moments and a step count; dense weights have no position.
 # A layer's modules, tensors and their optimizer states are Python objects.
 _KEPT_BYTES = {"sparse_weights": 12, "dense_weights": 4, "layers": 2**13}
 _TRAINED_BYTES = {"sparse_weights": 40, "dense_weights": 24, "layers": 2**15}
@@ -73,7 +73,7 @@ class Sizes(NamedTuple):
     layers: int
     sparse_weights: float
     dense_weights: int
-    # Values of one series that one training step holds at a time, at the least.
+    # Minimum number of values of one series that a training step holds at a time.
     activations: int
 
 
@@ -101,8 +101,8 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     """
 
     _tags = {
-        # The first is what all but 3-D arrays are converted to: the only one of the two
-        # that can hold series of unequal length.
+        # sktime converts to the first, the only one of the two that can hold series of unequal
+        # length.
         "X_inner_mtype": ["df-list", "numpy3D"],
         "y_inner_mtype": "numpy1D",
         "capability:multithreading": True,
@@ -133,7 +133,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     networks_: list[nn.Module]
 
     def _check_parameters(self) -> None:
-        """Raise if a parameter is out of range, whatever the series are."""
+        """Raise if a parameter is out of range for any series."""
         resolve_device(self.device)
         check_n_jobs(self.n_jobs)
         check_seed(self.random_state)
@@ -142,7 +142,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             # BatchNorm has no variance to divide by in a batch of one.
             check_integer("batch_size", self.batch_size, 2, or_else=" or 'auto'")
         check_number("lr", self.lr, "(0, inf)", lambda lr: 0 < lr < inf)
-        self._recipe(n_series=2)  # checks what it takes
+        self._recipe(n_series=2)  # checks its parameters
         check_choice("backend", self.backend, BACKENDS)
         check_choice("standardize", self.standardize, (True, False))
         check_choice("verbose", self.verbose, (0, 1))
@@ -169,7 +169,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         available, needed = memory_size(resolve_device(self.device)), self._bytes(n_series, *shape)
         if needed <= available:
             return
-        # The parameter to name is the one whose default would save most.
+        # Name the parameter whose default would save most.
         given = self.get_params(deep=False)
         saving = {
             name: needed - type(self)(**{**given, name: default})._bytes(n_series, *shape)
@@ -182,7 +182,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             what = ", ".join(f"{name}={size}" for name, size in sizes.items())
             remedy = "Use fewer variates, time steps or classes."
         raise ValueError(
-            f"{what} takes {needed / 2**30:,.0f} GiB of memory at the least, found "
+            f"{what} needs at least {needed / 2**30:,.0f} GiB of memory, found "
             f"{available / 2**30:,.0f} GiB here. {remedy}"
         )
 
@@ -259,14 +259,14 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         Raises
         ------
         ValueError, TypeError
-            If a parameter, ``X`` or ``y`` is not as it should be.
+            If a parameter, ``X`` or ``y`` is invalid.
         FloatingPointError
             If the training loss is no longer finite.
 
         Notes
         -----
-        Whatever is raised, an estimator that was fitted before is still fitted as before.
-        Only Ctrl-C leaves it unfitted.
+        If an exception is raised, an earlier fit is kept. Only Ctrl-C leaves the estimator
+        unfitted.
         """
         self._check_parameters()
         raw = self._read_training_series(X)
@@ -293,7 +293,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If there is no such parameter. The estimator is then as before.
+            If there is no such parameter. The estimator is then unchanged.
         """
         with self._restored_on_error():
             return super().set_params(**params)
@@ -324,7 +324,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         Raises
         ------
         ValueError, TypeError
-            If ``X`` is not as it should be.
+            If ``X`` is invalid.
         NotFittedError
             If the estimator is not fitted.
         """
@@ -338,8 +338,8 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         warn_about_axes(raw)
         return raw
 
-    # Series are read once and by one function: what sktime would check and convert, in fit
-    # and in predict, is a RawPanel.
+    # Series are read once, by one function: sktime gets a RawPanel, in fit and in predict, and
+    # must not check or convert it.
 
     def _internal_convert(self, X: RawPanel, y: Any = None) -> Any:
         return X if y is None else (X, y)
@@ -350,7 +350,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             "n_instances": len(X),
             "is_univariate": X.n_variates == 1,
             "is_equal_length": len(set(X.lengths)) == 1,
-            "has_nans": True,  # or not: both are allowed.
+            "has_nans": True,  # True or not: both are allowed.
             "feature_kind": [DtypeKind.FLOAT] * X.n_variates,
         }
 
@@ -366,7 +366,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
 
     @staticmethod
     def _with_weight(raw: RawPanel, y: np.ndarray) -> tuple[RawPanel, np.ndarray]:
-        """Leave out the series of weight 0, and the weights if all others are the same."""
+        """Remove series of weight 0, and the weights if all others are equal."""
         if raw.sample_weight is None:
             return raw, y
         rows = np.flatnonzero(raw.sample_weight)
@@ -422,7 +422,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         run_id: str,
         n_kernel_threads: int,
     ) -> _Trained:
-        """Train one network; runs in a process of its own where ``n_jobs`` says so."""
+        """Train one network, in a separate process if ``n_jobs`` asks for several."""
         device = resolve_device(self.device)
         shape = (data.panel.n_variates, data.panel.values.shape[2], n_outputs)
         progress = [ProgressBar()] if self.verbose else []
@@ -476,9 +476,9 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         return torch.stack(outputs).cpu().double()
 
     def _settings(self) -> dict[str, Any]:
-        """Return the parameters, with Python's numbers for all others.
+        """Return the parameters, with all numbers as Python numbers.
 
-        Grids are often numpy arrays; checkpoints hold Python's numbers only.
+        Grids are often numpy arrays; checkpoints hold Python numbers only.
         """
         return {name: _as_python(value) for name, value in self.get_params(deep=False).items()}
 
@@ -494,7 +494,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         return self._settings()["batch_size"]
 
     def _run_id(self, data: _TrainingData) -> str:
-        """Return a digest of the data and of every setting that shapes the result."""
+        """Return a digest of the data and of every setting that changes the result."""
         settings = self._settings()
         shaping = {name: settings[name] for name in settings if name not in _NEUTRAL_PARAMETERS}
         seed = settings["random_state"] if isinstance(self.random_state, Integral) else None
@@ -533,7 +533,7 @@ def _as_python(value: Any) -> Any:
 
 
 def _draw_seeds(random_state: Any, n: int) -> np.ndarray:
-    # None stands for fresh entropy: numpy's global generator is not ours to advance.
+    # None means fresh entropy: numpy's global generator must not be advanced.
     rng = np.random.RandomState() if random_state is None else random_state
     return check_random_state(rng).randint(2**31 - 1, size=n)
 

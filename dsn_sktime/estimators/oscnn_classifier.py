@@ -1,4 +1,4 @@
-"""OSCNNClassifier: the Omni-Scale CNN behind ``fit`` and ``predict``."""
+"""OSCNNClassifier: the Omni-Scale CNN as an estimator."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class OSCNNClassifier(NetworkClassifier):
     prime sizes up to a quarter of the series' length, side by side, and whose third has
     kernels of sizes 1 and 2: sums of these sizes are all integers, so the network has a
     receptive field of every size up to half the length and none needs to be chosen. The
-    defaults are the authors'; on the default 2,000 epochs a fit takes minutes to hours,
-    so set ``n_epochs`` to try.
+    defaults are the authors', except ``keep``, ``update_bn`` and ``standardize``. With the
+    default 2,000 epochs a fit takes minutes to hours; try fewer ``n_epochs`` first.
 
     Parameters
     ----------
@@ -38,10 +38,9 @@ class OSCNNClassifier(NetworkClassifier):
     lr_min : float, default=1e-4
         Lower bound of the learning rate.
     lr_factor : float in (0, 1), default=0.5
-        What the learning rate is multiplied with when the training loss has stopped
-        falling.
+        Factor that reduces the learning rate when the training loss has stopped falling.
     patience : int, default=50
-        Epochs without a new lowest training loss (by 0.01 % at least) that are let pass;
+        Epochs without a new lowest training loss (by at least 0.01 %) that are tolerated;
         one more reduces the learning rate.
     keep : {"best", "last", "average"}, default="best"
         Weights of the trained network: those at the end of the epoch with the lowest mean
@@ -58,8 +57,8 @@ class OSCNNClassifier(NetworkClassifier):
         Weights of the first layer per variate, and of the second layer. Each kernel size
         has as many filters as fit in; the third layer follows from the first.
     standardize : bool, default=True
-        Whether each variate is brought to mean 0 and standard deviation 1, both taken over all
-        time steps of all training series. Else series should be on a common scale of about 1.
+        Standardize each variate to mean 0 and standard deviation 1, both computed over all time
+        steps of all training series. If False, series should be on a common scale of about 1.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class in the loss: by label, or ``n / (c * n_class)``. A label
         left out of a dict has weight 1.
@@ -78,7 +77,7 @@ class OSCNNClassifier(NetworkClassifier):
         at the first prediction and can be exported. It is an attribute of each network in
         ``networks_``, which may be changed after the fit.
     callbacks : list of Callback or None, default=None
-        See :mod:`dsn_sktime.training`: early stopping, checkpoints and one's own.
+        Early stopping, checkpoints or your own; see :mod:`dsn_sktime.training`.
     verbose : {0, 1}, default=0
         1 shows a progress bar with loss, accuracy and time left.
     random_state : int, numpy RandomState or None, default=None
@@ -102,7 +101,7 @@ class OSCNNClassifier(NetworkClassifier):
         Their names, where the training series were in frames. Later frames must have
         the same, in any order.
     mean_, scale_ : float64 arrays of shape (m,)
-        What was subtracted from each variate, and what it was divided by then.
+        Mean subtracted from each variate, and scale that it is divided by.
     classes_ : array of shape (c,)
         Sorted class labels.
     n_classes_ : int

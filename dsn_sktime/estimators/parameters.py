@@ -35,7 +35,7 @@ def check_class_weight(class_weight: object) -> None:
     """Raise unless ``class_weight`` is None, "balanced" or a dict of positive weights."""
     if isinstance(class_weight, dict):
         for label, weight in class_weight.items():
-            # Not 0: a batch of such series only would have no mean loss.
+            # Not 0: a batch with only such series would have no mean loss.
             name = f"class_weight[{label!r}]"
             check_number(name, weight, "(0, inf)", lambda weight: 0 < weight < inf)
     elif class_weight is not None and not is_text(class_weight, "balanced"):
@@ -46,7 +46,7 @@ def check_class_weight(class_weight: object) -> None:
 
 
 def check_callbacks(callbacks: object, random_state: object) -> None:
-    """Raise unless ``callbacks`` are callbacks, and the seed such that they can work."""
+    """Raise unless ``callbacks`` is a list of callbacks that work with the seed."""
     if callbacks is None:
         return
     if not isinstance(callbacks, list | tuple):
@@ -79,7 +79,7 @@ def check_n_jobs(n_jobs: object) -> None:
 
 
 def check_seed(random_state: Any) -> None:
-    """Raise unless ``random_state`` is what scikit-learn takes."""
+    """Raise unless ``random_state`` is one that scikit-learn accepts."""
     try:
         check_random_state(random_state)
     except (TypeError, ValueError) as error:
@@ -95,7 +95,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
     Parameters
     ----------
     device : str or torch.device
-        "auto" is CUDA if there is a GPU, else the CPU; else what torch understands.
+        "auto" is CUDA if there is a GPU and the CPU otherwise; or any torch device.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
         ) from error
     if resolved.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
-            f"device={device!r} asks for CUDA, but torch sees no CUDA device here. Use "
+            f"device={device!r} needs CUDA, but torch finds no CUDA device here. Use "
             "device='auto' or 'cpu', or install a CUDA build of torch."
         )
     try:

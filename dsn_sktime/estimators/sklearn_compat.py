@@ -1,4 +1,4 @@
-"""What scikit-learn asks of an estimator and sktime 1.2 does not provide yet."""
+"""Parts of scikit-learn's estimator interface that sktime 1.2 does not provide yet."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _SKLEARN_ATTRIBUTES = (
 
 
 class NotFittedError(sktime_exceptions.NotFittedError, sklearn_exceptions.NotFittedError):
-    """The estimator is not fitted, for those who catch sktime's or scikit-learn's error."""
+    """The estimator is not fitted; caught as sktime's or as scikit-learn's error."""
 
 
 class SklearnCompatMixin(_MetadataRequester):
     """Make an sktime estimator acceptable to scikit-learn's meta-estimators.
 
-    Must come before sktime's class among the bases. ``__sklearn_tags__`` gives way to
-    sktime's own where it has one (sktime issue 10725).
+    Must come before sktime's class among the bases. ``__sklearn_tags__`` defers to
+    sktime's own if there is one (sktime issue 10725).
     """
 
     random_state: Any

@@ -1,4 +1,4 @@
-"""From what users hold to what networks read: containers, labels, standardization, Panel.
+"""From users' containers to the networks' input: labels, standardization, Panel.
 
 ``read_panel`` turns any container into a RawPanel of plain arrays, ``read_labels`` puts the
 labels into its order, ``Standardization.fit`` takes mean and deviation of each variate, and

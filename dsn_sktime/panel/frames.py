@@ -30,7 +30,7 @@ _LABEL_NAME = re.compile(r"(.*[ _])?(labels?|class|target)", re.I)
 
 
 def read_frame(X: pd.DataFrame, variate_names: tuple[Hashable, ...] | None) -> RawPanel:
-    """Read a frame by what its index and its cells are; see :func:`read_panel`."""
+    """Read a frame according to its index and cells; see :func:`read_panel`."""
     if X.index.nlevels > 2 or X.columns.nlevels > 1:
         raise ValueError(
             "X must have an index of two levels (series, time) and one of columns (variates), "
@@ -117,7 +117,7 @@ def _read_wide(X: pd.DataFrame, variate_names: tuple[Hashable, ...] | None) -> R
 
 
 def _check_columns(X: pd.DataFrame, long: bool = False) -> None:
-    """Raise if columns are no numbers or, where ``long``, look like ids, times or labels."""
+    """Raise if columns are not numeric or, if ``long``, look like ids, times or labels."""
     wrong = [name for name, dtype in X.dtypes.items() if not is_numeric_dtype(dtype)]
     if long:
         wrong += [name for name in X.columns if name not in wrong and _is_key(name)]
@@ -176,7 +176,7 @@ def _keys_by_value(X: pd.DataFrame) -> list:
             continue
         same = np.diff(ids) == 0
         n_blocks = 1 + np.count_nonzero(~same)
-        # Eight increases or more do not happen by chance.
+        # Eight or more increases are unlikely by chance.
         if not 1 < n_blocks <= len(X) - 8 or n_blocks != len(np.unique(ids)):
             continue
         for j, times in enumerate(first):

@@ -85,7 +85,7 @@ def _as_labels(y: Any) -> np.ndarray | pd.Series | pd.DataFrame:
 def _check_sortable(y: np.ndarray) -> None:
     try:
         if y.dtype == object:
-            set(y.flat)  # Lists can be sorted, but are no labels.
+            set(y.flat)  # Lists can be sorted, but are not labels.
         np.unique(y)
     except TypeError as error:
         types = " and ".join(sorted({type(label).__name__ for label in y}))
@@ -122,7 +122,7 @@ def read_sample_weight(sample_weight: Any, raw: RawPanel) -> np.ndarray | None:
     Raises
     ------
     TypeError
-        If they are no real numbers.
+        If they are not real numbers.
     ValueError
         If they are more or fewer than the series, missing, infinite, negative or all 0.
     """

@@ -34,7 +34,7 @@ class Standardization(NamedTuple):
 
     @classmethod
     def identity(cls, n_variates: int) -> Self:
-        """Return what leaves all values as they are."""
+        """Return a standardization that changes no value."""
         return cls(np.zeros(n_variates), np.ones(n_variates))
 
     @classmethod
@@ -69,8 +69,8 @@ class Standardization(NamedTuple):
         if len(absent):
             warnings.warn(
                 f"{len(absent)} of {raw.n_variates} variates of X are missing in all series, the "
-                f"first is number {absent[0]} (counted from 0). Nothing is learned of them: remove "
-                "them.",
+                f"first is number {absent[0]} (counted from 0). They hold no information: "
+                "remove them.",
                 UserWarning,
                 stacklevel=7,
             )
@@ -120,7 +120,7 @@ class Standardization(NamedTuple):
         remedy = "Mark fill values as missing (NaN), or take the logarithm of such a variate."
         if ratios[worst] > _HIDES:
             raise ValueError(
-                "X must have values that single precision resolves beside the largest, found "
+                "X must have values that single precision can resolve next to the largest, found "
                 f"{found}. {remedy}"
             )
         n_dwarfed = int((ratios > _DWARFS).sum())

@@ -1,4 +1,4 @@
-"""Variates of later series, put into the order of those of the training series."""
+"""Matching of the variates of new series with those of the training series."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def warn_about_axes(raw: RawPanel) -> None:
     if raw.n_padded:
         warnings.warn(
             f"{raw.n_padded} of {len(raw)} series end in steps that are missing in every variate. "
-            "They are taken for padding: these series are shorter. Fill such steps if they are "
+            "They are treated as padding, which shortens these series. Fill such steps if they are "
             "part of a series.",
             UserWarning,
             stacklevel=5,

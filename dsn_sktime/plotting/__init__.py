@@ -1,4 +1,4 @@
-"""Pictures of what a classifier learned and of how classifiers compare.
+"""Plots of what a classifier learned and of how classifiers compare.
 
 Needs the extra ``plots``: ``pip install dsn-sktime[plots]``.
 """

@@ -1,4 +1,4 @@
-"""Colours and axes that the plots share."""
+"""Colors and axes shared by the plots."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COLOURS", "axes_or_new", "check_trained", "open_frame"]
 
-# Okabe and Ito's palette, told apart with any colour vision; black last.
+# Okabe and Ito's palette, which suits all kinds of color vision; black last.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 
 
@@ -27,7 +27,7 @@ def axes_or_new(ax: Axes | None) -> Axes:
 
 
 def open_frame(ax: Axes) -> None:
-    """Take away the frame's upper and right side."""
+    """Hide the upper and right spines."""
     ax.spines[["top", "right"]].set_visible(False)
 
 

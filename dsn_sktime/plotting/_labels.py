@@ -1,4 +1,4 @@
-"""Names beside points, where they cover nothing."""
+"""Labels of points, placed without overlap."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def label_points(
     size: float = 8,
     avoid: np.ndarray | None = None,
 ) -> None:
-    """Write each name beside its point, at the nearest place that is free.
+    """Write each name next to its point, at the nearest free place.
 
     Call it last: limits and scales of the axes must be final. A name that has to stand
     away from its point is joined to it by a line. ``avoid`` holds all points that a name
@@ -70,7 +70,7 @@ def _label(
                 _join(ax, point, offset)
             return box
         text.remove()
-    # No place is free: better a name over another than none.
+    # No place is free: overlapping names are better than none.
     text = ax.annotate(name, (point[0], point[1]), fontsize=size)
     return np.asarray(text.get_window_extent().extents)
 

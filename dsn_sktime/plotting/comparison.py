@@ -28,7 +28,7 @@ _PUBLISHED_COLOUR = "#767676"
 _FEW_DECADES = 1e3
 # Characters of a line below a tick.
 _TICK_WIDTH = 16
-# Above it a line per data set is no longer told apart by its colour.
+# With more data sets, lines can no longer be distinguished by color.
 _MOST_COLOURED_LINES = 7
 
 
@@ -37,8 +37,9 @@ def plot_critical_difference(
 ) -> Axes:
     """Draw the critical-difference diagram of classifiers compared on data sets.
 
-    Classifiers stand at their mean rank, 1 being best; a bar joins those that the
-    Wilcoxon signed-rank test with Holm's correction does not tell apart at 5 %.
+    Classifiers are placed at their average rank, 1 being best. A bar joins classifiers
+    without a significant difference at 5 % in the Wilcoxon signed-rank test with Holm's
+    correction.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ def plot_critical_difference(
         A new figure's if None.
     published : collection of str, default=()
         Classifiers whose scores were not measured but taken from publications; they are
-        drawn grey and slanted.
+        drawn gray and slanted.
 
     Returns
     -------
@@ -97,7 +98,7 @@ def plot_pairwise(
     ax: Axes | None = None,
     published: Collection[str] = (),
 ) -> Axes:
-    """Draw the accuracies of one classifier against those of another.
+    """Plot the accuracies of one classifier against another's.
 
     A point is a data set; above the diagonal the classifier of the vertical axis is the
     better one. The title counts its wins, ties and losses, and the data sets of the
@@ -113,7 +114,7 @@ def plot_pairwise(
         A new figure's if None.
     published : collection of str, default=()
         Classifiers whose scores were not measured but taken from publications. If either
-        is, the points are hollow and grey.
+        is, the points are hollow and gray.
 
     Returns
     -------
@@ -160,7 +161,7 @@ def plot_pairwise(
 
 
 def plot_accuracy_cost(table: pd.DataFrame, cost: str, ax: Axes | None = None) -> Axes:
-    """Draw accuracy against what it costs, one point per classifier.
+    """Plot accuracy against cost, one point per classifier.
 
     Parameters
     ----------

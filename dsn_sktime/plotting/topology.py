@@ -1,4 +1,4 @@
-"""The activated weights of a layer and the receptive fields they add up to."""
+"""Plots of a layer's activated weights and of receptive fields."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["plot_activated_weights", "plot_receptive_fields"]
 def plot_activated_weights(
     estimator: DSNClassifier, ax: Axes | None = None, layer: int = 1
 ) -> Axes:
-    """Draw which taps of a layer's kernels are activated, group by group.
+    """Plot which taps of a layer's kernels are activated.
 
-    A row is an output channel, a column a tap; the colour says in what share of the
-    input channels the tap is activated. Lines bound the exploration regions. Of an
-    ensemble the first network is drawn.
+    Each row is an output channel, each column a tap; the color is the share of input channels
+    for which the tap is activated. Lines mark the exploration regions of the kernel groups.
+    For an ensemble, the first network is plotted.
 
     Parameters
     ----------
@@ -80,9 +80,9 @@ def plot_activated_weights(
 
 
 def plot_receptive_fields(estimator: DSNClassifier, ax: Axes | None = None) -> Axes:
-    """Draw the distribution of receptive fields, after each layer.
+    """Plot the distribution of receptive fields after each layer.
 
-    Of an ensemble the networks' mean is drawn.
+    For an ensemble, the mean over the networks is plotted.
 
     Parameters
     ----------

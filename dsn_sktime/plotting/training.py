@@ -1,4 +1,4 @@
-"""The course of training."""
+"""Plots of the training history."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["plot_history"]
 
 
 def plot_history(estimator: DSNClassifier, ax: Axes | None = None) -> Axes:
-    """Draw training loss and accuracy by epoch, and mark the epoch of the model.
+    """Plot training loss and accuracy by epoch, and mark the epoch whose weights are kept.
 
-    Of an ensemble each network has a line.
+    For an ensemble, each network has a line.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def plot_history(estimator: DSNClassifier, ax: Axes | None = None) -> Axes:
     Returns
     -------
     Axes
-        That of the loss.
+        The axes of the loss.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def plot_history(estimator: DSNClassifier, ax: Axes | None = None) -> Axes:
         model = history.iloc[best_epochs[number]]
         ax.plot(model["epoch"], model["loss"], "o", color=COLOURS[6])
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set(xlabel="epoch", title="Training (dot: the model, least loss)", ylim=(0, None))
+    ax.set(xlabel="epoch", title="Training history (dot: kept epoch)", ylim=(0, None))
     ax.set_ylabel("training loss (solid)", color=COLOURS[0])
     right.set_ylabel("training accuracy (dashed)", color=COLOURS[1])
     right.set_ylim(0, 1.02)

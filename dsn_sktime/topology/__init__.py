@@ -1,4 +1,4 @@
-"""Which taps of the kernels are activated, and how that set changes.
+"""Activated taps of the kernels, and their updates.
 
 Integer arrays in, integer arrays out; no weights kept. Updates, which weights on a GPU need
 too, are computed on torch's tensors.

@@ -1,4 +1,4 @@
-"""The topology that training starts from."""
+"""The initial topology."""
 
 from __future__ import annotations
 

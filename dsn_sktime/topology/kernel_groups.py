@@ -43,7 +43,7 @@ class KernelGroups:
     ValueError
         If an argument is out of its range, or a group's budget would be zero weights.
     TypeError
-        If a number of channels, taps or groups is no integer.
+        If a number of channels, taps or groups is not an integer.
     """
 
     in_channels: int
@@ -61,8 +61,8 @@ class KernelGroups:
                 raise ValueError(f"{name} must be at least 1, found {value}.")
         if self.kernel_size < self.n_kernel_groups:
             raise ValueError(
-                "kernel_size must be at least n_kernel_groups, so that each group has a "
-                f"tap of its own, found kernel_size={self.kernel_size} and "
+                "kernel_size must be at least n_kernel_groups, so that each group has its "
+                f"own tap, found kernel_size={self.kernel_size} and "
                 f"n_kernel_groups={self.n_kernel_groups}. Enlarge kernel_size or use fewer groups."
             )
         if self.out_channels % self.n_kernel_groups:

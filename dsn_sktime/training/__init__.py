@@ -1,8 +1,8 @@
 """Training of one network; with topology updates, the paper's Algorithm 1.
 
-``trainer`` holds the loop. What varies stands beside it: ``objective`` (loss and metric),
-``batches`` (shuffling, augmentation, random streams), ``schedule`` (learning rates), ``adam``,
-``averaging`` (of weights), ``cuda_graph`` and the callbacks; ``recipe`` holds the settings.
+``trainer`` holds the loop and ``recipe`` its settings. The loop uses ``objective`` (loss and
+metric), ``batches`` (shuffling, augmentation, random streams), ``schedule`` (learning rates),
+``adam``, ``averaging`` (of weights), ``cuda_graph`` and the callbacks.
 """
 
 from dsn_sktime.training.callbacks import EarlyStopping, ProgressBar

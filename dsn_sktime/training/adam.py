@@ -23,16 +23,16 @@ class Adam(WeightState):
     step count start at zero: fresh moments under an old count would make its first hundred
     optimizer steps 3 to 6 times too large.
 
-    It is no ``torch.optim.Optimizer``: to make one imports torch's compiler, which takes
-    longer than all else that a first fit waits for.
+    It is not a ``torch.optim.Optimizer``: constructing one imports torch's compiler, which
+    takes longer than the rest of the start-up of a first fit.
 
     Parameters
     ----------
     params : iterable of Parameter
         Of one dtype and on one device.
     lr : float or tensor of shape ()
-        Learning rate, which may be set anew before each optimizer step; a CUDA graph reads
-        the tensor at each replay.
+        Learning rate; can be set before each optimizer step. A CUDA graph reads the tensor
+        at each replay.
     settings : AdamSettings
 
     Attributes

@@ -16,8 +16,8 @@ __all__ = ["WeightAverage", "update_bn"]
 class WeightAverage(WeightState):
     """Mean of the parameters over optimizer steps (stochastic weight averaging [1]_).
 
-    It counts the steps of each weight by itself: a weight that a topology update grows
-    starts anew, and its mean is that over the steps since.
+    Steps are counted for each weight separately: the mean of a weight that a topology update
+    grows is over the steps since then.
 
     Parameters
     ----------

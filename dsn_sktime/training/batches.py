@@ -27,7 +27,7 @@ class Use(IntEnum):
 def random_stream(seed: int, use: Use, epoch: int) -> np.random.Generator:
     """Return the generator of one use in one epoch.
 
-    Each has a stream of its own, so a resumed run draws what an uninterrupted one would.
+    Each has its own stream, so a resumed run draws the same numbers as an uninterrupted one.
     """
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(int(use), epoch)))
 
@@ -65,7 +65,7 @@ def shuffled_rows(
 ) -> Iterator[Tensor]:
     """Yield the shuffled row numbers of each batch; none has a single row.
 
-    BatchNorm has no variance to speak of in a batch of one, so a last single row joins the
+    BatchNorm needs more than one series for a variance, so a last single row is added to the
     batch before it.
 
     Parameters

@@ -16,8 +16,8 @@ __all__ = ["EarlyStopping", "ProgressBar"]
 class EarlyStopping(Callback):
     """Stop training when a metric of the history has not improved for a while.
 
-    The metrics are those of the training data: the paper's protocol has no validation
-    set. The recipe decides what is kept, as without an early stop.
+    Metrics are computed on the training data: the paper's protocol has no validation set.
+    The recipe selects the kept weights, as without early stopping.
 
     Parameters
     ----------
@@ -26,15 +26,15 @@ class EarlyStopping(Callback):
     patience : int, default=100
         Epochs without improvement after which training stops.
     min_delta : float, default=0.0
-        A change up to this much is no improvement.
+        Minimum change that counts as an improvement.
 
     Raises
     ------
     ValueError
-        If ``monitor`` is none of the two, ``patience`` is below 1 or ``min_delta`` is
+        If ``monitor`` is neither of the two, ``patience`` is below 1 or ``min_delta`` is
         negative or not finite.
     TypeError
-        If ``patience`` is no integer or ``min_delta`` no number.
+        If ``patience`` is not an integer or ``min_delta`` not a number.
     """
 
     def __init__(self, monitor: str = "loss", patience: int = 100, min_delta: float = 0.0) -> None:

@@ -29,7 +29,7 @@ _DIGEST_SIZE = hashlib.sha256().digest_size
 
 
 class Checkpoint(Callback):
-    """Save the training run to a file, and continue it where it was interrupted.
+    """Save the training run to a file, and resume it after an interruption.
 
     The file's name is derived from the data, all settings that shape the result and the
     version of this package, so one folder serves a whole grid search. A ``fit`` that finds
@@ -52,9 +52,9 @@ class Checkpoint(Callback):
     ------
     ValueError
         If ``every`` is below 1 or ``folder`` is a file. By ``fit``: if the file is damaged or
-        not that of this run.
+        belongs to another run.
     TypeError
-        If ``every`` is no integer or ``folder`` no path.
+        If ``every`` is not an integer or ``folder`` not a path.
     OSError
         By ``fit``: if the file cannot be read or written.
     """
@@ -121,7 +121,7 @@ class Checkpoint(Callback):
 
 
 def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Return the state in a checkpoint: that of the trainer, and "run_id".
+    """Return the state in a checkpoint: the trainer's state, and "run_id".
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     Raises
     ------
     ValueError
-        If the file is no checkpoint, or damaged.
+        If the file is not a checkpoint, or damaged.
     OSError
         If it cannot be read.
     """
@@ -142,11 +142,11 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         reason = error.strerror or str(error)
         raise OSError(
             f"the checkpoint {str(path)!r} cannot be read: {reason}. Make it readable, or delete "
-            "it to train anew."
+            "it to start again."
         ) from error
     start = len(_FIRST_LINE) + _DIGEST_SIZE
     if not content.startswith(_FIRST_LINE):
-        raise _refusal(path, "it is no checkpoint of this version of dsn_sktime")
+        raise _refusal(path, "it is not a checkpoint of this version of dsn_sktime")
     payload = content[start:]
     if hashlib.sha256(payload).digest() != content[len(_FIRST_LINE) : start]:
         raise _refusal(path, "it is damaged, since its content does not match its digest")
@@ -154,7 +154,7 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         state = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
     except Exception:
         # Without torch's words, which advise to load it unsafely.
-        raise _refusal(path, "it holds other than tensors, numbers and strings") from None
+        raise _refusal(path, "it holds objects other than tensors, numbers and strings") from None
     if not isinstance(state, dict):
         raise _refusal(path, "it holds no training run")
     return state
@@ -162,7 +162,7 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
 
 def _refusal(path: Path, reason: str) -> ValueError:
     return ValueError(
-        f"the checkpoint {str(path)!r} cannot be continued: {reason}. Delete it to train anew."
+        f"the checkpoint {str(path)!r} cannot be resumed: {reason}. Delete it to start again."
     )
 
 
@@ -180,12 +180,12 @@ def _writing(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _draft(path: Path) -> Iterator[tuple[BinaryIO, str]]:
-    """Open a new file beside a path, locked while it is written and deleted unless renamed."""
+    """Open a new file next to a path, locked while written and deleted unless renamed."""
     while True:
         descriptor, draft = tempfile.mkstemp(".tmp", path.name, path.parent)
         with contextlib.suppress(OSError):  # Not every file system has locks.
             _lock(descriptor, wait=True)
-        if os.fstat(descriptor).st_nlink:  # Else another process took it for a leftover.
+        if os.fstat(descriptor).st_nlink:  # Otherwise another process deleted it as a leftover.
             break
         os.close(descriptor)
     try:

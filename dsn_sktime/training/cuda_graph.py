@@ -20,7 +20,7 @@ from dsn_sktime.training.batches import Batch
 
 __all__ = ["CapturedStep", "CudaGraphs", "Graphs"]
 
-# torch initialises its libraries when first used, which cannot be captured.
+# torch initializes its libraries when first used, which cannot be captured.
 _N_WARM_UP = 3
 
 
@@ -31,7 +31,7 @@ class Graphs(Protocol):
         """Call a function as it will be captured later, and return its result."""
 
     def capture(self, function: Callable[[], Tensor]) -> Callable[[], Tensor]:
-        """Capture a function without computing it, and return what replays it."""
+        """Capture a function without computing it, and return a function that replays it."""
 
 
 class CapturedStep:
@@ -106,7 +106,7 @@ class CudaGraphs:
         return result
 
     def capture(self, function: Callable[[], Tensor]) -> Callable[[], Tensor]:
-        """Capture what a function launches, and return what launches it again."""
+        """Capture the kernels that a function launches, and return a function that replays them."""
         graph = torch.cuda.CUDAGraph()
         # Thread-local: other threads may use the device meanwhile.
         with (

@@ -14,7 +14,7 @@ __all__ = ["CrossEntropy", "Objective"]
 
 
 class Objective(Protocol):
-    """What a trainer asks of an objective; it knows outputs and targets by it only."""
+    """Interface of objectives, the only way in which a trainer uses outputs and targets."""
 
     metric: str
     """Name of the metric in the history."""
@@ -26,7 +26,7 @@ class Objective(Protocol):
         """Return the mean loss of a batch, of shape ()."""
 
     def n_correct(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """Return the sum over a batch of what the metric is the mean of, of shape ()."""
+        """Return the metric summed over the series of a batch, of shape ()."""
 
 
 class CrossEntropy:
@@ -62,8 +62,8 @@ class CrossEntropy:
         target : int64 tensor of shape (B,)
             Class indices.
         sample_weight : float tensor of shape (B,), optional
-            Weight of each series, which multiplies that of its class. If all are 0, so is
-            the loss.
+            Weight of each series, multiplied by the weight of its class. If all are 0, the
+            loss is 0.
         """
         smoothing = self.label_smoothing
         if sample_weight is None:
@@ -78,5 +78,5 @@ class CrossEntropy:
         return (losses * sample_weight).sum() / weight.sum().clamp(min=tiny)
 
     def n_correct(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """Count the series whose largest logit is that of their class."""
+        """Count the series that are classified correctly."""
         return (outputs.argmax(1) == target).sum()

@@ -1,4 +1,4 @@
-"""How a network is trained: the numbers, and the schedules that follow from them."""
+"""Settings of training, and the schedules that follow from them."""
 
 from __future__ import annotations
 
@@ -46,19 +46,18 @@ class Recipe:
     lr_factor : float in (0, 1), default=0.5
         For "plateau".
     patience : int, default=50
-        For "plateau": epochs without a new lowest mean training loss that are let pass; it
-        is the next one that reduces the learning rate.
+        For "plateau": epochs without a new lowest mean training loss that are tolerated; one
+        more reduces the learning rate.
     weight_decay : float, default=0.0
         Decoupled, of all parameters, as in ``torch.optim.AdamW``.
     keep : {"best", "last", "average"}, default="best"
         The trained model: "best" is the state at the end of the epoch with the lowest mean
         training loss, the later one of a tie, "last" that of the last epoch, "average" the
-        mean of the weights over the last quarter of the optimizer steps, each weight's over
-        those since it was grown.
+        mean of the weights over the last quarter of the optimizer steps, for each weight
+        over those since it was grown.
     update_bn : bool, default=False
-        Recompute the running statistics of the BatchNorm layers for what is kept, in one
-        pass over the training series. Always done for an average, none of whose steps had
-        its statistics.
+        Recompute the running statistics of the BatchNorm layers for the kept weights, in one
+        pass over the training series. Always done for an average.
 
     Raises
     ------
@@ -118,7 +117,7 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class SparseRecipe(Recipe):
-    """Recipe of dynamic sparse training: that of :class:`Recipe` and topology updates.
+    """Recipe of dynamic sparse training: :class:`Recipe` with topology updates.
 
     Parameters
     ----------

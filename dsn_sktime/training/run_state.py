@@ -1,4 +1,4 @@
-"""Checks of a saved training run, made before anything of it is used."""
+"""Checks of a saved training run, made before any of it is used."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def check_run_state(
 
 def _require(holds: bool, entry: str, found: str) -> None:
     if not holds:
-        raise ValueError(f"its {entry} cannot be those of this training run, found {found}")
+        raise ValueError(f"its {entry} does not match this training run, found {found}")
 
 
 def _is_integer(value: object) -> bool:
@@ -112,7 +112,7 @@ def _check_tensors(name: str, found: Any, expected: dict[str, Tensor]) -> None:
 
 
 def _check_topology(network: nn.Module, *states: dict[str, Tensor]) -> None:
-    """Load into a copy: a layer refuses an index that is no topology of its kernel groups."""
+    """Load into a copy: a layer refuses an index that is not a topology of its kernel groups."""
     trial = copy.deepcopy(network)
     for state in filter(None, states):
         try:

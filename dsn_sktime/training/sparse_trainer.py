@@ -22,7 +22,7 @@ __all__ = ["SparseTrainer", "update_layer"]
 class SparseTrainer(Trainer):
     """Dynamic sparse training of one network.
 
-    What is kept at the end of an epoch is kept before the topology update of that epoch.
+    The state of an epoch is kept before the topology update at its end.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class SparseTrainer(Trainer):
     ) -> Tensor:
         if not (is_last and self._grows_by_gradient(epoch)):
             return step(batch)
-        # Not replayed: the dense gradient is kept by Python code.
+        # Not replayed from a CUDA graph: Python code stores the dense gradient.
         self._keep_dense_gradients(True)
         try:
             return self._step(batch)
@@ -78,7 +78,7 @@ def update_layer(
     drop_fraction: float,
     rng: np.random.Generator,
 ) -> int:
-    """Drop and grow weights of one layer, and move what is kept for each weight.
+    """Drop and grow weights of one layer, and move the state of each weight.
 
     Survivors keep value, moments, average and step counts; grown weights start at 0 and
     without.

@@ -1,4 +1,4 @@
-"""The training loop: epochs, batches, optimizer steps, and what is kept."""
+"""The training loop: epochs, batches, optimizer steps, and the kept state."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Callback:
     A callback may set ``trainer.should_stop = True`` to end training after the current
     epoch. With ``n_estimators > 1`` each network calls it in turn, or a copy of it in
     another process if ``n_jobs`` asks for several. A checkpoint is identified by the
-    ``repr`` of the callbacks among others: mention there what changes the result.
+    ``repr`` of the callbacks, among others: include every setting that changes the result.
     """
 
     def __repr__(self) -> str:
@@ -82,9 +82,9 @@ class Trainer:
         One record per epoch: "epoch" (from 0), "loss" and the objective's metric (means over
         the training series), "lr" (of the first optimizer step), "seconds".
     best_epoch : int
-        Epoch of what is kept, -1 before the first.
+        Epoch of the kept state, -1 before the first.
     best_state : dict of str to Tensor
-        What is kept: the network's state at the end of that epoch.
+        Kept state: the network's at the end of that epoch.
     n_resumed : int
         Epochs of the history that were loaded.
     optimizer : Adam
@@ -135,7 +135,7 @@ class Trainer:
 
     @property
     def is_finished(self) -> bool:
-        """Whether all epochs are done, or a callback stopped training."""
+        """True if all epochs are done, or a callback stopped training."""
         return self.should_stop or len(self.history) >= self.recipe.n_epochs
 
     def fit(self, panel: Panel, target: Tensor, sample_weight: Tensor | None = None) -> None:
@@ -205,7 +205,7 @@ class Trainer:
     def _take_step(
         self, step: Callable[[Batch], Tensor], batch: Batch, epoch: int, is_last: bool
     ) -> Tensor:
-        """Take an optimizer step, which a kind of training may surround by its own."""
+        """Take an optimizer step; subclasses may override it."""
         return step(batch)
 
     def _step(self, batch: Batch) -> Tensor:
@@ -219,7 +219,7 @@ class Trainer:
         return torch.stack([(loss.detach() * len(batch.target)).double(), n_correct.double()])
 
     def _end_epoch(self, epoch: int) -> dict[str, Any]:
-        """Do what a kind of training does after each epoch, and return its records."""
+        """Run after each epoch, for subclasses; return entries for the epoch's record."""
         return {}
 
     def _rows(self, data: Batch, use: Use, epoch: int) -> Iterator[Tensor]:
@@ -262,7 +262,7 @@ class Trainer:
         Raises
         ------
         ValueError
-            If the state is not that of such a run. Nothing is changed then.
+            If the state does not match this run. Nothing is then changed.
         """
         check_run_state(state, self.state_dict(), self.network, self.recipe, self.objective.metric)
         self.network.load_state_dict(state["network"])

@@ -48,7 +48,7 @@ class WeightState:
 
     @torch.no_grad()
     def replace_weights(self, parameter: nn.Parameter, source: Tensor) -> None:
-        """Move the entries with their weights; those of grown weights start at zero.
+        """Move the entries with their weights; entries of grown weights start at zero.
 
         Parameters
         ----------

@@ -26,16 +26,16 @@ The exit status is 0, 1 if a job failed, 2 if nothing could be run.
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the command to those of ``python -m dsn_sktime.benchmarking``."""
+    """Add the command to ``python -m dsn_sktime.benchmarking``."""
     command = commands.add_parser(
         "run",
-        help="fit and score classifiers on data sets of the archives",
-        description="Fit and score estimators x data sets x seeds, and keep a result per job.",
+        help="fit and evaluate classifiers on data sets of the archives",
+        description="Fit and evaluate estimators x data sets x seeds; each job has one result.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     arguments.add_datasets(command)
-    names, results = "short names, see below", "results file that is added to (results.csv)"
+    names, results = "short names, see below", "results file to add to (results.csv)"
     option, path = command.add_argument, Path("results.csv")
     option("-e", "--estimators", nargs="+", required=True, metavar="NAME", help=names)
     option("-r", "--results", type=Path, default=path, metavar="FILE", help=results)

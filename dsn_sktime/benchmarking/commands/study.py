@@ -17,12 +17,12 @@ _SHOWN = ["mean_accuracy", "average_rank", "n_datasets", "n_parameters", "multip
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the command to those of ``python -m dsn_sktime.benchmarking``."""
+    """Add the command to ``python -m dsn_sktime.benchmarking``."""
     listed = [f"  {key:<9} {one.title}: {', '.join(one.settings)}" for key, one in STUDIES.items()]
     names, n_epochs, n_seeds = _SMALL
     text = ("Run one of the paper's studies and write its table and plots:", "\n".join(listed))
     size = f"{', '.join(names)}, {n_epochs} epochs, {n_seeds} seeds"
-    again = f"Small by default: {size}. Started again, it continues where it was stopped."
+    again = f"Small by default: {size}. An interrupted study resumes when it is started again."
     command = commands.add_parser(
         "study",
         help=f"one of the paper's studies: {', '.join(STUDIES)}",

@@ -17,13 +17,13 @@ _SHAPE = ["n_variates", "series_length", "n_classes"]
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the command to those of ``python -m dsn_sktime.benchmarking``."""
+    """Add the command to ``python -m dsn_sktime.benchmarking``."""
     command = commands.add_parser(
         "tables",
         help="parameters and multiply-adds of networks on data sets, without training",
         description="Parameters (thousands) and multiply-adds (millions per series) of networks, "
         "as in tables 1 to 3 of the DSN paper: counted from the shapes of the data, nothing is "
-        "trained. Of sparse layers the activated weights count.",
+        "trained. In sparse layers only activated weights count.",
     )
     arguments.add_datasets(command)
     option = command.add_argument

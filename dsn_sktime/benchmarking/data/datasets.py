@@ -126,7 +126,7 @@ def _fetch(name: str, folder: Path | None, places: list[Path]) -> None:
         nearest = get_close_matches(name, present, n=1)
         hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
         raise ValueError(
-            f"data set {name!r} is {missing}not to be fetched ({reason}).{hint}"
+            f"data set {name!r} is {missing}could not be downloaded ({reason}).{hint}"
         ) from error
 
 

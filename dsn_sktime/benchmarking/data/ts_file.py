@@ -1,4 +1,4 @@
-"""Reader of the archives' ``.ts`` files that names file and line of whatever is wrong.
+"""Reader of the archives' ``.ts`` files whose errors name file and line.
 
 sktime's loader (1.2) lower-cases labels, so that those that differ by case only become one,
 and fails on byte order marks and on comments among the data without saying where.
@@ -104,7 +104,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
             for number, line in enumerate(map(str.strip, file), start=1):
                 if not line.isascii() and _NO_UTF8.search(line):
-                    raise _error(path, number, "no UTF-8 text: save the file as UTF-8")
+                    raise _error(path, number, "not UTF-8 text: save the file as UTF-8")
                 if line and not line.startswith(("#", "%")):
                     yield number, line
     except OSError as error:

@@ -97,7 +97,7 @@ class Page(NamedTuple):
     def _marked(
         self, table: Table, published: str, best: str, text: str
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return for each column and each cell the marks of what it is."""
+        """Return the HTML attributes of each column and each cell."""
         cells = table.cells
         rows, columns = cells.iloc[:, 0].isin(self.published), cells.columns.isin(self.published)
         is_published = rows.to_numpy()[:, None] | columns

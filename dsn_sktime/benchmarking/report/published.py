@@ -20,12 +20,12 @@ def read_published(path: Path) -> Published:
     Either its first column is "dataset" and the others are classifiers, with notes such as
     "(mean 10)", "(5-ens)" or "(fold 0)" in their names; or it has the column "classifier" and
     others that start with "mean", over data sets it does not list. Raise ValueError if the file
-    has other columns, or entries that are no accuracies in 0..1.
+    has other columns, or entries that are not accuracies in 0..1.
     """
     try:
         table = pd.read_csv(path, encoding="utf-8-sig")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no table of published accuracies: {error}.") from error
+        raise ValueError(f"{path} is not a table of published accuracies: {error}.") from error
     if "classifier" in table and any(name.startswith("mean") for name in table):
         return Published(pd.DataFrame(), table)
     if len(table.columns) < 2 or table.columns[0] != "dataset":

@@ -1,4 +1,4 @@
-"""The tables of a report: cells of text, with captions that say what they are over."""
+"""The tables of a report: cells of text, with captions that state the data sets."""
 
 import json
 

@@ -1,1 +1,1 @@
-"""Jobs: what they are, how they are run, and where their results are kept."""
+"""Benchmark jobs, their execution and their results."""

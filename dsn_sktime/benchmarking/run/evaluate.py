@@ -38,14 +38,14 @@ def run_job(job: Job) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             _fill(record, job)
-    except Exception as error:  # whatever a classifier may raise: the other jobs go on
+    except Exception as error:  # of any kind: the other jobs continue
         message = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_ERROR]
         record |= {"status": "failed", "error": message}
     return record
 
 
 def failure(job: Job, message: str) -> dict[str, Any]:
-    """Return the record of a job that failed without a record of its own."""
+    """Return the record of a job that failed before it returned one."""
     return _identity(job) | {"status": "failed", "error": message}
 
 
@@ -76,7 +76,7 @@ def metrics(
 
 
 def _identity(job: Job) -> dict[str, Any]:
-    """Return a record of what is known before a job runs."""
+    """Return the entries of a record that are known before the job runs."""
     parameters = json.loads(job.parameters)
     record = dict.fromkeys(COLUMNS) | _environment()
     record |= {"dataset": job.dataset.name, "estimator": job.estimator, "job": job.digest}
@@ -133,7 +133,7 @@ def _warm_up(estimator: str, n_variates: int) -> None:
     """Fit and predict four short series, so that no job's time includes a compilation."""
     classifier = make(estimator, seed=0, n_epochs=1)
     X = np.random.default_rng(0).normal(size=(4, n_variates, 32))
-    with suppress(Exception):  # the job itself will raise where it matters
+    with suppress(Exception):  # the job itself raises if it matters
         classifier.fit(X, np.array(["0", "0", "1", "1"])).predict_proba(X)
 
 

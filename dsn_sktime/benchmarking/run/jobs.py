@@ -15,7 +15,7 @@ from dsn_sktime.benchmarking.estimators.registry import make, n_epochs_of, param
 
 @dataclass(frozen=True)
 class Job:
-    """What is run, and what identifies it.
+    """One benchmark run; its digest identifies it.
 
     ``estimator`` is a short name or ``module:factory``. ``fold`` of ``n_folds``, counted from 1,
     is 0 of 0 for the archive's split; ``n_epochs`` None for the network's own number.

@@ -62,7 +62,7 @@ class Runner:
                 self._bar = stack.enter_context(tqdm(total=len(jobs), unit="job", smoothing=0))
                 stack.callback(self._release_all)
                 executor = self._executor(stack)
-                # Whoever ran a job at first may have ended, or died, by the end.
+                # Processes that ran the other jobs may have finished, or died, by now.
                 elsewhere = self._run(executor, self._run(executor, jobs))
                 self.counts["elsewhere"] = len(elsewhere)
                 self._bar.update(len(elsewhere))
@@ -86,7 +86,7 @@ class Runner:
     def _executor(self, stack: ExitStack) -> Callable[[], tuple[Executor, int]]:
         """Return a function that returns an executor and its slots.
 
-        To be called anew: a pool whose process died is replaced, a cluster grows and shrinks.
+        Call it in each round: a pool with a dead process is replaced, a cluster grows or shrinks.
         """
         if self.scheduler is None and self.n_workers == 1:
             here = _Here()
@@ -111,7 +111,7 @@ class Runner:
     def _run(self, executor: Callable[[], tuple[Executor, int]], jobs: Sequence[Job]) -> list[Job]:
         """Run jobs and return those that another process is running.
 
-        A job is claimed when it is handed out: not before, so that others may have it.
+        A job is claimed when it is submitted, not before, so that other processes can take it.
         """
         waiting, elsewhere = deque(jobs), list[Job]()
         while True:
@@ -127,7 +127,7 @@ class Runner:
                     job, lock = self._running.pop(future)
                     _release(lock)
                     self._suspects.append(job)
-        # Each of those that were running when a process died, by itself: one killed it.
+        # One of the jobs that were running killed the process: run each of them separately.
         while self._suspects:
             self._start(executor()[0], job := self._suspects.pop(), elsewhere)
             for future in list(self._running):
@@ -149,7 +149,7 @@ class Runner:
             elsewhere.append(job)
             return
         try:
-            # Again: who had the claim before has written its record by now.
+            # Checked again: the process that held the claim has written its record by now.
             if self._is_settled(job):
                 _release(lock)
             else:
@@ -198,7 +198,7 @@ class _Here(Executor):
 
 
 def _release(lock: FileLock) -> None:
-    # Removed while it is held: who waits for it finds that it has gone and makes its own.
+    # Removed while held: a waiting process finds the file gone and creates its own.
     with suppress(OSError):
         Path(lock.lock_file).unlink()
     lock.release()

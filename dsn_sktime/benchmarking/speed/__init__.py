@@ -1,1 +1,1 @@
-"""Speed, start-up time and memory of the networks, apart from archive runs."""
+"""Measurements of speed, start-up time and memory."""

@@ -1,4 +1,4 @@
-"""Speed of the captured training step on a GPU beside the eager masked dense network."""
+"""Speed of the captured training step on a GPU against the eager masked dense network."""
 
 import sys
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Speed of the sparse engine beside masked dense convolutions, in one run.
+"""Speed of the sparse engine compared with masked dense convolutions, in one run.
 
 Timings are interleaved and medians compared. What bounds the engine and how it grows is
 measured the same way: see :func:`figures`.
@@ -35,21 +35,23 @@ _Case = tuple[int, int, int]
 # Batch size, variates, time steps.
 CASES = ((16, 1, 96), (16, 1, 500), (16, 9, 128), (3, 1, 250))
 _N_CLASSES = 3
-# Shape that the engine's growth is measured at.
+# Shape at which the engine's scaling is measured.
 _LONG = (16, 1, 500)
 _STEPS_IN_A_ROW = 5
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the command to those of ``python -m dsn_sktime.benchmarking``."""
-    command = commands.add_parser("speed", help="the sparse engine beside masked dense torch")
+    """Add the command to ``python -m dsn_sktime.benchmarking``."""
+    command = commands.add_parser(
+        "speed", help="speedup of the sparse engine over masked dense torch"
+    )
     option, path = command.add_argument, "write the results to this file as well"
     option("--repeats", type=int, default=15, help="timed turns of each (15)")
-    rocket = "compare predictions with sktime's ROCKETs as well"
+    rocket = "also compare predictions with sktime's ROCKETs"
     option("--rocket", action="store_true", help=rocket)
-    limits = "measure start-up and the memory of large panels as well, which takes minutes"
+    limits = "also measure start-up time and the memory of large panels (takes minutes)"
     option("--limits", action="store_true", help=limits)
-    device = "cuda: the captured training step beside the eager masked dense one (cpu)"
+    device = "cuda: the captured training step against the eager masked dense one (cpu)"
     option("--device", choices=("cpu", "cuda"), default="cpu", help=device)
     option("--json", type=Path, help=path)
     command.set_defaults(run=_run)
@@ -105,7 +107,7 @@ def measure(n_repeats: int, thread_counts: tuple[int, ...]) -> dict[str, Any]:
 
 
 def figures(n_repeats: int) -> list[dict[str, Any]]:
-    """Measure what the engine's speed and memory depend on, on one thread, by "figure"."""
+    """Measure on one thread what the engine's speed and memory depend on, by "figure"."""
     length, n = _LONG[2], n_repeats
     counted = count_flops(_networks(_LONG)[0], length)
     (predict, dense_predict), (step, _) = _prediction(_LONG), _training(_LONG)
@@ -126,7 +128,7 @@ def figures(n_repeats: int) -> list[dict[str, Any]]:
 
 
 def _convolution_rate(n_repeats: int) -> float:
-    """Return the rate of multiply-adds of a layer's convolution, by a matrix product's."""
+    """Return a convolution's rate of multiply-adds relative to a matrix product's."""
     conv = _networks(_LONG)[0].sparse_convs()[1]
     x = torch.randn(_LONG[0], conv.groups.in_channels, _LONG[2] + conv.groups.kernel_size - 1)
     values, shape = conv.values.detach(), conv.groups.shape
@@ -139,7 +141,7 @@ def _convolution_rate(n_repeats: int) -> float:
 
 
 def _rate(run: _Call, n_each: int, n_repeats: int) -> float:
-    """Return the rate of ``n_each`` multiply-adds per series, by that of a matrix product."""
+    """Return the rate of ``n_each`` multiply-adds per series relative to a matrix product's."""
     n = 512
     left, right = torch.randn(n, n), torch.randn(n, n)
     ratio = _ratio(run, lambda: torch.mm(left, right), n_repeats)
@@ -147,14 +149,14 @@ def _rate(run: _Call, n_each: int, n_repeats: int) -> float:
 
 
 def _ratio(run: _Call, other: _Call, n_repeats: int) -> float:
-    """Return the time of a call by that of another, on one thread."""
+    """Return the time of a call relative to another's, on one thread."""
     with compute_threads(1):
         seconds, other_seconds = median_seconds(run, other, n_repeats, _STEPS_IN_A_ROW)
     return seconds / other_seconds
 
 
 def _state_ratio() -> float:
-    """Return the bytes of parameters, gradients, Adam's state and index by a dense network's."""
+    """Return bytes of parameters, gradients, Adam's state and index relative to dense ones."""
     network = _networks(_LONG)[0]
     optimizer = Adam(network.parameters(), 3e-4)
     kept = [*network.parameters(), *(conv.index for conv in network.sparse_convs())]

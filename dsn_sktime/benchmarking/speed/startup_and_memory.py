@@ -1,4 +1,4 @@
-"""Start-up time of a first fit, and memory of large panels, each in a process of its own."""
+"""Start-up time of a first fit, and memory of large panels, each in a separate process."""
 
 import json
 import subprocess
@@ -55,12 +55,12 @@ def _run(program: str) -> str:
 
 def _print_memory(n_series: int, n_steps: int) -> None:
     """Print the memory that predicting and fitting take, as JSON."""
-    # Slow to import, and needed in a process of its own only.
+    # Slow to import, and needed in a separate process only.
     from dsn_sktime import DSNClassifier
 
     X = np.random.default_rng(0).normal(size=(n_series, 1, n_steps))
     y, few = np.arange(n_series) % 2, max(n_series // 10, 2)
-    # Fitted before: what a first fit loads is not the panel's.
+    # Fitted once before: what a first fit loads does not count as the panel's memory.
     classifier = DSNClassifier(n_epochs=1, random_state=0).fit(X[:20], y[:20])
     with PeakMemory() as predicting:
         classifier.predict(X)
