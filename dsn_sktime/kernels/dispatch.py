@@ -51,7 +51,7 @@ def uses_sparse_kernels(x: Tensor, backend: str = "auto") -> bool:
     """
     if backend == "dense":
         return False
-    can = sparse is not None and x.device.type == "cpu" and x.dtype == torch.float32
+    can = sparse is not None and x.is_cpu and x.dtype == torch.float32
     can = can and not torch.compiler.is_compiling()
     if backend == "sparse" and not can:
         where = "without numba" if sparse is None else f"of {x.dtype} on {x.device}"

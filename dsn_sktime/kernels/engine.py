@@ -217,8 +217,7 @@ class _Call:
         """Return the gradients w.r.t. the parameters of all blocks, as vectors."""
         sizes = self._plan.gradient_sizes
         flat = _empty(sum(sizes))
-        offsets = 4 * np.cumsum([0, *sizes[:-1]])
-        self._numbers[:, _GRADIENTS] = (flat.data_ptr() + offsets).reshape(len(blocks), -1)
+        self._numbers[:, _GRADIENTS] = flat.data_ptr() + self._plan.gradient_offsets
         upstream = self._plan.engine_gradient(features_gradient)
         self._batch["feature_gradient"] = upstream.data_ptr()
         self._run(backward)

@@ -173,9 +173,9 @@ def _best_segments(n_series: int, n_steps: int, halo: int) -> int:
 class Convolution:
     """Shapes of a convolution's padded input, and of its output's gradient.
 
-    The output's gradient has halos too, so that the gradient by the input is a convolution
+    The output's gradient has halos too, so that the gradient w.r.t. the input is a convolution
     as well. Where the input was continued by its last step, suffix sums of the gradient
-    follow in each row, which the gradient by that step is computed from.
+    follow in each row, which the gradient w.r.t. that step is computed from.
 
     Attributes
     ----------

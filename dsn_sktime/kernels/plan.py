@@ -379,6 +379,8 @@ class Plan:
         float32 of a call's memory, without ``scratch_size`` for each thread at its end.
     gradient_sizes : list of int
         Numbers in the gradient w.r.t. each parameter.
+    gradient_offsets : int64 array of shape (n_layers, 4)
+        Bytes from the first gradient to each.
     """
 
     def __init__(
@@ -445,6 +447,8 @@ class Plan:
             for block in blocks
             for tensor in block.tensors[:4]
         ]
+        sizes = [0, *self.gradient_sizes[:-1]]
+        self.gradient_offsets = 4 * np.cumsum(sizes).reshape(len(blocks), -1)
         of_layers = sum(one.shape[0] * one.shape[1] for one in self.indices)
         self.cost = (of_layers + sum(one.n_activated for one in self.indices)) * self.conv.n_columns
 
@@ -551,8 +555,9 @@ class Plan:
 
     def engine_gradient(self, gradient: Tensor) -> Tensor:
         """Return the gradient w.r.t. features (B, n_features, n) in the engine's order."""
-        beyond = self.feature_shape[2] - len(gradient)
-        return torch.nn.functional.pad(gradient.permute(1, 2, 0), (0, beyond)).contiguous()
+        found, beyond = gradient.permute(1, 2, 0), self.feature_shape[2] - len(gradient)
+        # To pad copies, even by nothing.
+        return (torch.nn.functional.pad(found, (0, beyond)) if beyond else found).contiguous()
 
     def _place_features(self, number: int) -> None:
         n_out = self.indices[number].shape[0]

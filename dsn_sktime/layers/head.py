@@ -38,11 +38,7 @@ class ClassHead(nn.Module):
         n_series, n_channels, n_pool = pooled.shape
         # All bins as time steps of one series, in the order of the engine's memory.
         bins = pooled.permute(1, 2, 0).reshape(n_channels, n_pool * n_series)
-        scores = self.classes(bins)
-        if self.training:
-            return self.norm(scores[None]).view(-1, n_pool, n_series).mean(1).T
-        # BatchNorm is affine then: it commutes with the average.
-        return self.norm(scores.view(-1, n_pool, n_series).mean(1).T)
+        return self.norm(self.classes(bins)[None]).view(-1, n_pool, n_series).mean(1).T
 
 
 class LinearHead(nn.Module):
