@@ -134,7 +134,7 @@ def test_a_size_beyond_memory_names_the_parameter_and_the_bytes(
 
 
 def test_of_several_large_sizes_the_one_that_counts_is_named() -> None:
-    with pytest.raises(ValueError, match=r"^n_filters=10000000 takes .* Lower n_filters\.$"):
+    with pytest.raises(ValueError, match=r"^n_filters=10000000 needs .* Lower n_filters\.$"):
         tiny_classifier(n_filters=10**7, n_pool=500, n_layers=5).fit(*panel())
 
 

@@ -322,7 +322,9 @@ def test_padding_is_no_part_of_a_series(tiny: Callable, hold: Callable) -> None:
     frames, y = frames[::9], y[::9]
     X = hold(padded(frames, 40))  # longer than the longest, too
     expected = tiny().fit(frames, y)
-    with pytest.warns(UserWarning, match=r"30 of 30 series end in steps .* shorter") as caught:
+    with pytest.warns(
+        UserWarning, match=r"30 of 30 series end in steps .* treated as padding"
+    ) as caught:
         classifier = tiny().fit(X, y)
     assert len(caught) == 1
     with warnings.catch_warnings():
