@@ -119,9 +119,8 @@ class Trainer:
         self.n_resumed = 0
         self.should_stop = False
         self._device = next(network.parameters()).device
-        self.graphs: Graphs | None = None
-        if self._device.type == "cuda":
-            self.graphs = CudaGraphs(self._device)
+        is_cuda = self._device.type == "cuda"
+        self.graphs: Graphs | None = CudaGraphs(self._device) if is_cuda else None
         with default_switches():
             self.objective = objective.to(self._device)
             settings = AdamSettings(weight_decay=recipe.weight_decay)
