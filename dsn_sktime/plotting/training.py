@@ -18,7 +18,7 @@ __all__ = ["plot_history"]
 
 
 def plot_history(estimator: DSNClassifier, ax: Axes | None = None) -> Axes:
-    """Draw training loss and accuracy by epoch, and mark the epoch of the model.
+    """Draw training loss and accuracy by epoch, and mark the epoch whose weights are kept.
 
     Of an ensemble each network has a line.
 
@@ -48,10 +48,10 @@ def plot_history(estimator: DSNClassifier, ax: Axes | None = None) -> Axes:
     for number, history in pd.DataFrame(estimator.history_).groupby("network"):
         ax.plot(history["epoch"], history["loss"], color=COLOURS[0], lw=1)
         right.plot(history["epoch"], history["accuracy"], color=COLOURS[1], lw=1, ls="--")
-        model = history.iloc[best_epochs[number]]
-        ax.plot(model["epoch"], model["loss"], "o", color=COLOURS[6])
+        kept = history.iloc[best_epochs[number]]
+        ax.plot(kept["epoch"], kept["loss"], "o", color=COLOURS[6])
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set(xlabel="epoch", title="Training (dot: the model, least loss)", ylim=(0, None))
+    ax.set(xlabel="epoch", title="Training (dot: the epoch that is kept)", ylim=(0, None))
     ax.set_ylabel("training loss (solid)", color=COLOURS[0])
     right.set_ylabel("training accuracy (dashed)", color=COLOURS[1])
     right.set_ylim(0, 1.02)
