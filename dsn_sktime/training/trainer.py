@@ -129,13 +129,13 @@ class Trainer:
             # A captured step would take a number for a constant.
             self._lr = torch.zeros((), dtype=torch.float64, device=self._device)
         # All that moves with the weights when a topology update moves them.
-        self.followers: list[WeightState] = [self.optimizer]
-        self.followers += [] if self.average is None else [self.average]
+        averages = [] if self.average is None else [self.average]
+        self.followers: list[WeightState] = [self.optimizer, *averages]
 
     @property
     def is_finished(self) -> bool:
-        """Whether all epochs are done, or a callback stopped training."""
-        return self.should_stop or len(self.history) >= self.recipe.n_epochs
+        """Whether all epochs are done, or a callback stopped training after one or more."""
+        return len(self.history) >= (1 if self.should_stop else self.recipe.n_epochs)
 
     def fit(self, panel: Panel, target: Tensor, sample_weight: Tensor | None = None) -> None:
         """Train until the recipe's last epoch or until a callback stops it.
