@@ -120,12 +120,7 @@ def cliques(p_values: pd.DataFrame, alpha: float = 0.05) -> list[list[str]]:
     """
     import networkx
 
-    graph = networkx.Graph()
-    names = list(p_values.columns)
-    for place, name in enumerate(names):
-        graph.add_edges_from(
-            (name, other) for other in names[place + 1 :] if p_values.loc[name, other] >= alpha
-        )
-    places = {name: place for place, name in enumerate(names)}
-    found = [sorted(clique, key=places.__getitem__) for clique in networkx.find_cliques(graph)]
-    return sorted(found, key=lambda clique: [places[name] for name in clique])
+    place = list(p_values.columns).index
+    largest = networkx.find_cliques(networkx.from_pandas_adjacency(p_values >= alpha))
+    found = [sorted(clique, key=place) for clique in largest if len(clique) > 1]
+    return sorted(found, key=lambda clique: [place(name) for name in clique])

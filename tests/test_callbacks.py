@@ -28,6 +28,17 @@ def test_callback_ends_training_after_the_epoch():
     assert_equal_states(trainer.network.state_dict(), trainer.best_state)
 
 
+def test_a_stop_before_the_first_epoch_ends_training_after_it():
+    class Stopping(Callback):
+        def on_train_begin(self, trainer):
+            trainer.should_stop = True
+
+    trainer = trainer_of([Stopping()])
+    trainer.fit(*tiny_panel())
+    assert [record["epoch"] for record in trainer.history] == [0]
+    assert_equal_states(trainer.network.state_dict(), trainer.best_state)
+
+
 def test_callbacks_learn_of_an_interruption():
     log = []
 

@@ -227,6 +227,8 @@ def test_parameter_sets_of_one_name_are_told_apart():
     # Neither the seed nor the number of jobs makes another estimator.
     threads = [row(parameters=json.dumps({"n_jobs": n, "random_state": n})) for n in (1, 2)]
     assert estimator_labels(pd.DataFrame(threads)).tolist() == ["dsn", "dsn"]
+    backends = [row(parameters=json.dumps({"backend": name})) for name in ("auto", "sparse")]
+    assert estimator_labels(pd.DataFrame(backends)).tolist() == ["dsn", "dsn"]
 
 
 def test_a_repeated_run_counts_once_and_its_last_result():

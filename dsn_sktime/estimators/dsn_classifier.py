@@ -46,14 +46,6 @@ _PAPER: dict[str, Any] = {
     "callbacks": None,
 }
 
-_AT_LEAST_ONE = (
-    "n_layers",
-    "n_filters",
-    "kernel_size",
-    "n_kernel_groups",
-    "n_pool",
-)
-
 
 class DSNClassifier(NetworkClassifier):
     """Dynamic Sparse Network for time series classification.
@@ -309,17 +301,7 @@ class DSNClassifier(NetworkClassifier):
 
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
-        """Return small settings for sktime's contract tests.
-
-        Parameters
-        ----------
-        parameter_set : str, default="default"
-            There is one set only.
-
-        Returns
-        -------
-        list of dict
-        """
+        """Return small settings for sktime's contract tests."""
         tiny = {"n_epochs": 3, "n_layers": 2, "n_filters": 3, "kernel_size": 9, "delta_t": 1}
         gradient = {"growth": "gradient", "topology_init": "random", "padding": "zeros"}
         average = {"schedule": "one_cycle", "keep": "average", "weight_decay": 0.1}
@@ -327,7 +309,7 @@ class DSNClassifier(NetworkClassifier):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        for name in _AT_LEAST_ONE:
+        for name in ("n_layers", "n_filters", "kernel_size", "n_kernel_groups", "n_pool"):
             check_integer(name, getattr(self, name), 1)
         if self.n_bottleneck is not None:
             check_integer("n_bottleneck", self.n_bottleneck, 1)

@@ -279,21 +279,9 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             return super().fit(replace(raw, ids=None), y)
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters; the estimator is then no longer fitted.
+        """Set constructor arguments; the estimator is then no longer fitted.
 
-        Parameters
-        ----------
-        **params
-            Constructor arguments.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If there is no such parameter. The estimator is then unchanged.
+        An unknown name raises ValueError and changes nothing.
         """
         with self._restored_on_error():
             return super().set_params(**params)
@@ -377,23 +365,13 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     def _fit_networks(
         self, raw: RawPanel, targets: Tensor, n_outputs: int, objective: Objective
     ) -> None:
-        """Train the networks and store them.
-
-        Parameters
-        ----------
-        raw : RawPanel
-        targets : tensor of shape (n,)
-            Encoded targets as the loss reads them.
-        n_outputs : int
-        objective : Objective
-            Loss of outputs and targets.
-        """
+        """Train the networks on targets of shape (n,), encoded as the objective reads them."""
+        shape = raw.n_variates, int(raw.lengths.max()), n_outputs
+        self._check_memory(len(raw), *shape)
+        self._check_shape(*shape)
         identity = Standardization.identity(raw.n_variates)
         standardization = Standardization.fit(raw) if self.standardize else identity
         panel = Panel.from_raw(raw, standardization)
-        shape = panel.n_variates, panel.values.shape[2], n_outputs
-        self._check_memory(len(panel), *shape)
-        self._check_shape(*shape)
         weight = raw.sample_weight
         data = _TrainingData(
             panel, targets, None if weight is None else torch.from_numpy(weight.astype(np.float32))
@@ -403,10 +381,10 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         n_each = n_threads(self.n_jobs) // n_processes
         train = delayed(self._train)
         trained = Parallel(n_jobs=n_processes)(
-            train(data, n_outputs, objective, seed, number, run_id, n_each)
+            train(data, shape, objective, seed, number, run_id, n_each)
             for number, seed in enumerate(_draw_seeds(self.random_state, self.n_estimators))
         )
-        self.n_variates_ = panel.n_variates
+        self.n_variates_ = raw.n_variates
         self.variate_names_ = raw.variate_names
         self.mean_, self.scale_ = standardization
         self._remember(trained)
@@ -415,7 +393,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     def _train(
         self,
         data: _TrainingData,
-        n_outputs: int,
+        shape: tuple[int, int, int],
         objective: Objective,
         seed: int,
         number: int,
@@ -424,7 +402,6 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     ) -> _Trained:
         """Train one network, in a separate process if ``n_jobs`` asks for several."""
         device = resolve_device(self.device)
-        shape = (data.panel.n_variates, data.panel.values.shape[2], n_outputs)
         progress = [ProgressBar()] if self.verbose else []
         with compute_threads(n_kernel_threads):
             trainer = self._trainer(
@@ -491,7 +468,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     def _batch_size(self, n_series: int) -> int:
         if self.batch_size == "auto":
             return max(min(n_series // 10, 16), 2)
-        return self._settings()["batch_size"]
+        return int(self.batch_size)
 
     def _run_id(self, data: _TrainingData) -> str:
         """Return a digest of the data and of every setting that changes the result."""

@@ -203,17 +203,7 @@ class OSCNNClassifier(NetworkClassifier):
 
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
-        """Return small settings for sktime's contract tests.
-
-        Parameters
-        ----------
-        parameter_set : str, default="default"
-            There is one set only.
-
-        Returns
-        -------
-        list of dict
-        """
+        """Return small settings for sktime's contract tests."""
         tiny = {"n_epochs": 3, "max_kernel_size": 5, "layer_budgets": (22, 200)}
         plateau = {"lr_factor": 0.1, "patience": 0, "lr_min": 0}
         return [tiny, {**tiny, **plateau, "n_estimators": 2, "max_kernel_size": 3}]

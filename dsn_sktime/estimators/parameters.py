@@ -90,19 +90,8 @@ def check_seed(random_state: Any) -> None:
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """Return the torch device that a ``device`` parameter names.
-
-    Parameters
-    ----------
-    device : str or torch.device
-        "auto" is CUDA if there is a GPU and the CPU otherwise; or any torch device.
-
-    Raises
-    ------
-    ValueError
-        If torch does not know the name, has no such device here, or cannot compute on it.
-    """
-    if isinstance(device, str) and device == "auto":
+    """Return the torch device that a ``device`` parameter names; raise unless it can compute."""
+    if is_text(device, "auto"):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         if not isinstance(device, str | torch.device):

@@ -53,13 +53,7 @@ class SklearnCompatMixin(_MetadataRequester):
         return self.is_fitted
 
     def check_is_fitted(self, method_name: str | None = None) -> None:
-        """Raise NotFittedError, which is sktime's and scikit-learn's, unless fitted.
-
-        Parameters
-        ----------
-        method_name : str, optional
-            Method that needs the fit, for the message.
-        """
+        """Raise NotFittedError, which is sktime's and scikit-learn's, unless fitted."""
         try:
             super().check_is_fitted(method_name)
         except sktime_exceptions.NotFittedError as error:

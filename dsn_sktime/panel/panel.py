@@ -39,17 +39,8 @@ class Panel:
     def from_raw(cls, raw: RawPanel, standardization: Standardization) -> Panel:
         """Copy series to float32, after standardization in float64.
 
-        Missing values become 0, which is the mean of a standardized variate.
-
-        Parameters
-        ----------
-        raw : RawPanel
-        standardization : Standardization
-
-        Raises
-        ------
-        ValueError
-            If values are too large for arithmetic in single precision.
+        Missing values become 0, which is the mean of a standardized variate. Values that are
+        too large for arithmetic in single precision raise ValueError.
         """
         lengths = raw.lengths
         values = np.zeros((len(raw), raw.n_variates, lengths.max()), dtype=np.float32)

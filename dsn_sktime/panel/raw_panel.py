@@ -112,10 +112,7 @@ class RawPanel:
     def without_padding(self) -> RawPanel:
         """Remove the trailing steps of each series that are missing in all variates.
 
-        Raises
-        ------
-        ValueError
-            If a series is missing throughout, as its length is then unknown.
+        Raise ValueError if a series is missing throughout, as its length is then unknown.
         """
         # Most series are ruled out by their last step.
         ends = (

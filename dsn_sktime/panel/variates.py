@@ -17,19 +17,9 @@ def match_variates(
 ) -> RawPanel:
     """Return series with the variates in the order that a network was trained with.
 
-    Parameters
-    ----------
-    raw : RawPanel
-    n_variates : int
-    names : tuple or None
-        Labels of the training series' variates; None leaves the order to the user.
-    fitted : str
-        Name of the estimator, for messages.
-
-    Raises
-    ------
-    ValueError
-        If the number of the variates or their names differ.
+    ``names`` are those of the training series' variates; None leaves the order to the user.
+    ``fitted`` is the name of the estimator, for messages. Another number of variates or other
+    names raise ValueError.
     """
     given = raw.variate_names
     have_names = not (_is_default(names) or _is_default(given))

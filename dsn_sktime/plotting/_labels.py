@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
+    from matplotlib.transforms import Bbox
 
 __all__ = ["label_points"]
 
@@ -37,19 +38,19 @@ def label_points(
     """
     if len(points) == 0:
         return
+    from matplotlib.transforms import Bbox
+
     figure = ax.get_figure(root=True)
     assert figure is not None
     figure.draw_without_rendering()
     radius = _POINT_RADIUS * figure.dpi / 72
     centres = ax.transData.transform(points if avoid is None else avoid)
-    taken = [np.concatenate([centre - radius, centre + radius]) for centre in centres]
+    taken = [Bbox([centre - radius, centre + radius]) for centre in centres]
     for name, point in zip(names, points, strict=True):
         taken.append(_label(ax, point, name, taken, size))
 
 
-def _label(
-    ax: Axes, point: np.ndarray, name: str, taken: list[np.ndarray], size: float
-) -> np.ndarray:
+def _label(ax: Axes, point: np.ndarray, name: str, taken: list[Bbox], size: float) -> Bbox:
     """Write one name and return the box that it takes."""
     for distance, (right, up) in product(_DISTANCES, _SIDES):
         offset = (right * distance, up * distance)
@@ -62,27 +63,17 @@ def _label(
             va=_VERTICAL[up],
             fontsize=size,
         )
-        box = np.asarray(text.get_window_extent().extents)
-        if _lies_within(box, np.asarray(ax.bbox.extents)) and not any(
-            _overlap(box, other) for other in taken
-        ):
+        box = text.get_window_extent()
+        is_inside = ax.bbox.contains(*box.min) and ax.bbox.contains(*box.max)
+        if is_inside and not box.count_overlaps(taken):
             if distance > _DISTANCES[0]:
                 _join(ax, point, offset)
             return box
         text.remove()
     # No place is free: overlapping names are better than none.
-    text = ax.annotate(name, (point[0], point[1]), fontsize=size)
-    return np.asarray(text.get_window_extent().extents)
+    return ax.annotate(name, (point[0], point[1]), fontsize=size).get_window_extent()
 
 
 def _join(ax: Axes, point: np.ndarray, offset: tuple[float, float]) -> None:
     line = {"arrowstyle": "-", "lw": 0.5, "color": "0.5", "shrinkA": 0, "shrinkB": 0}
     ax.annotate("", (point[0], point[1]), offset, textcoords="offset points", arrowprops=line)
-
-
-def _lies_within(box: np.ndarray, outer: np.ndarray) -> bool:
-    return bool((box[:2] >= outer[:2]).all() and (box[2:] <= outer[2:]).all())
-
-
-def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
-    return bool((a[:2] < b[2:]).all() and (b[:2] < a[2:]).all())

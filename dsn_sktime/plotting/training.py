@@ -48,8 +48,8 @@ def plot_history(estimator: DSNClassifier, ax: Axes | None = None) -> Axes:
     for number, history in pd.DataFrame(estimator.history_).groupby("network"):
         ax.plot(history["epoch"], history["loss"], color=COLOURS[0], lw=1)
         right.plot(history["epoch"], history["accuracy"], color=COLOURS[1], lw=1, ls="--")
-        model = history.iloc[best_epochs[number]]
-        ax.plot(model["epoch"], model["loss"], "o", color=COLOURS[6])
+        kept = history.iloc[best_epochs[number]]
+        ax.plot(kept["epoch"], kept["loss"], "o", color=COLOURS[6])
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="epoch", title="Training history (dot: kept epoch)", ylim=(0, None))
     ax.set_ylabel("training loss (solid)", color=COLOURS[0])

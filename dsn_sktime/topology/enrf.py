@@ -10,19 +10,9 @@ __all__ = ["enrf_sizes", "stack_receptive_fields"]
 def enrf_sizes(index: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     """Return the effective neighbour receptive field (eNRF) of each kernel.
 
-    It is the distance between a kernel's first and last activated tap, both counted,
-    and 0 for a kernel without any (paper, section 3.1).
-
-    Parameters
-    ----------
-    index : int array of shape (n_activated,)
-        Sorted positions in the flattened kernels.
-    shape : (C_out, C_in, k)
-
-    Returns
-    -------
-    int64 array of shape (C_out, C_in)
-        In time steps.
+    It is the distance in time steps between a kernel's first and last activated tap, both
+    counted, and 0 for a kernel without any (paper, section 3.1). ``index`` holds the sorted
+    positions in flattened kernels of a shape (C_out, C_in, k); the result is int64 (C_out, C_in).
     """
     kernel, tap = np.divmod(index, shape[2])
     first = np.full(shape[0] * shape[1], shape[2])
@@ -39,17 +29,9 @@ def stack_receptive_fields(fractions: np.ndarray, enrf: np.ndarray) -> np.ndarra
     every other, as the 1x1 convolutions between them are dense. Its receptive field is
     the sum of its eNRFs minus (layers - 1).
 
-    Parameters
-    ----------
-    fractions : float array
-        Entry r is the share of paths so far with a receptive field of r time steps.
-    enrf : int array
-        eNRFs of the layer's kernels.
-
-    Returns
-    -------
-    float array
-        Entry r as in ``fractions``; all zero if no kernel has an activated tap.
+    Entry r of ``fractions``, and of the result, is the share of paths with a receptive field of
+    r time steps; all are 0 if no kernel of the layer has an activated tap. ``enrf`` holds the
+    eNRFs of the layer's kernels.
     """
     counts = np.bincount(enrf[enrf > 0])
     shares = counts / max(counts.sum(), 1)

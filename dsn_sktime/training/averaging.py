@@ -66,11 +66,6 @@ def update_bn(network: nn.Module, batches: Iterable[Batch]) -> None:
 
     As ``torch.optim.swa_utils.update_bn``, but each batch counts by its size. The network
     computes in training mode, without gradients.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-    batches : iterable of Batch
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d)]
     momenta = [norm.momentum for norm in norms]

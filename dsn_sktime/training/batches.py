@@ -63,19 +63,10 @@ def take(data: Batch, rows: Tensor) -> Batch:
 def shuffled_rows(
     n: int, batch_size: int, rng: np.random.Generator, device: torch.device
 ) -> Iterator[Tensor]:
-    """Yield the shuffled row numbers of each batch; none has a single row.
+    """Yield the shuffled row numbers of each batch of ``n`` training series.
 
     BatchNorm needs more than one series for a variance, so a last single row is added to the
     batch before it.
-
-    Parameters
-    ----------
-    n : int
-        Training series.
-    batch_size : int
-    rng : numpy Generator
-    device : torch.device
-        Where the row numbers are needed.
     """
     # Copied to the device once, not batch by batch.
     order = torch.from_numpy(rng.permutation(n)).to(device)

@@ -123,18 +123,7 @@ class Checkpoint(Callback):
 def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Return the state in a checkpoint: the trainer's state, and "run_id".
 
-    Parameters
-    ----------
-    path : Path
-    device : torch.device or str, default="cpu"
-        Where its tensors are placed.
-
-    Raises
-    ------
-    ValueError
-        If the file is not a checkpoint, or damaged.
-    OSError
-        If it cannot be read.
+    Raise ValueError if the file is no checkpoint, or damaged; OSError if it cannot be read.
     """
     try:
         content = path.read_bytes()

@@ -53,18 +53,7 @@ class CapturedStep:
         self._captured: dict[int, tuple[Batch, Callable[[], Tensor]]] = {}
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Take an optimizer step.
-
-        Parameters
-        ----------
-        batch : Batch
-            All batches have series of one length.
-
-        Returns
-        -------
-        tensor
-            What the step returns. The next call overwrites it.
-        """
+        """Take an optimizer step and return what it returns, which the next call overwrites."""
         size = len(batch.values)
         self._n_warm[size] = self._n_warm.get(size, 0) + 1
         if self._n_warm[size] <= _N_WARM_UP:
@@ -84,12 +73,7 @@ _capturing = threading.Lock()
 
 
 class CudaGraphs:
-    """CUDA graphs on one device.
-
-    Parameters
-    ----------
-    device : torch.device
-    """
+    """CUDA graphs on one device."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device

@@ -103,12 +103,7 @@ class Recipe:
     def is_averaged(self, epoch: int, batch: int, n_batches: int) -> bool:
         """Return True if the weights after an optimizer step are part of the average.
 
-        Parameters
-        ----------
-        epoch, batch : int
-            Counted from 0.
-        n_batches : int
-            Optimizer steps of an epoch.
+        ``epoch`` and ``batch`` are counted from 0; an epoch has ``n_batches`` optimizer steps.
         """
         n_steps = self.n_epochs * n_batches
         is_late = epoch * n_batches + batch >= (1 - _AVERAGED_SHARE) * n_steps
@@ -142,10 +137,7 @@ class SparseRecipe(Recipe):
     def drop_fraction(self, progress: float) -> float:
         """Return the share of activated weights that an update drops.
 
-        Parameters
-        ----------
-        progress : float in [0, 1]
-            Share of the training that is done.
+        ``progress``, in [0, 1], is the share of the training that is done.
         """
         annealed = self.alpha * half_cosine(min(progress / _ANNEALED_SHARE, 1.0))
         return max(annealed, _LEAST_DROP_FRACTION)

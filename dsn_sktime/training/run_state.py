@@ -26,17 +26,8 @@ def check_run_state(
 ) -> None:
     """Raise ValueError unless a state is one that a run of this kind can have.
 
-    Parameters
-    ----------
-    found : object
-        The state to check.
-    expected : dict
-        State of a run with the same network and recipe.
-    network : torch.nn.Module
-        Left as it is.
-    recipe : Recipe
-    metric : str
-        Name of the metric in the history.
+    ``expected`` is the state of a run with the same network, which is left as it is, and the
+    same recipe; ``metric`` is the name of the metric in the history.
     """
     _require(isinstance(found, dict) and found.keys() == expected.keys(), "entries", "others")
     seed, finished = found["seed"], found["finished"]

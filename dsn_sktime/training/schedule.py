@@ -25,15 +25,10 @@ def half_cosine(progress: float) -> float:
 
 
 def one_cycle(progress: float) -> float:
-    """Return the share of the peak learning rate of an optimizer step [1]_.
+    """Return the share of the peak learning rate after a share of the optimizer steps [1]_.
 
     It rises along a half cosine from 1/25 to 1, reached at 0.3, and falls along another
     to 0 at the end.
-
-    Parameters
-    ----------
-    progress : float in [0, 1)
-        Optimizer steps done, of all.
 
     References
     ----------
@@ -48,18 +43,11 @@ def one_cycle(progress: float) -> float:
 def plateau(
     history: Sequence[dict[str, Any]], lr: float, lr_min: float, factor: float, patience: int
 ) -> float:
-    """Return the learning rate of the epoch after a history.
+    """Return the learning rate of the epoch after a history of records with "loss".
 
     It is what ``torch.optim.lr_scheduler.ReduceLROnPlateau`` gives: the rate is multiplied
-    with ``factor``, down to ``lr_min``, when the loss has been no new lowest one for more
+    by ``factor``, down to ``lr_min``, when the loss has not reached a new minimum for more
     than ``patience`` epochs.
-
-    Parameters
-    ----------
-    history : sequence of dict
-        Records with the "loss" of each epoch.
-    lr, lr_min, factor : float
-    patience : int
     """
     lowest, n_bad = math.inf, 0
     for record in history:

@@ -46,21 +46,18 @@ class SparseTrainer(Trainer):
     def _take_step(
         self, step: Callable[[Batch], Tensor], batch: Batch, epoch: int, is_last: bool
     ) -> Tensor:
-        if not (is_last and self._grows_by_gradient(epoch)):
+        is_used = self.recipe.growth == "gradient" and self.recipe.is_update_epoch(epoch)
+        if not (is_last and is_used):
             return step(batch)
-        # Not replayed from a CUDA graph: Python code stores the dense gradient.
-        self._keep_dense_gradients(True)
+        layers = self.network.sparse_convs()
+        for layer in layers:
+            layer.keep_dense_gradient = True
         try:
+            # Not replayed from a CUDA graph: Python code stores the dense gradient.
             return self._step(batch)
         finally:
-            self._keep_dense_gradients(False)
-
-    def _grows_by_gradient(self, epoch: int) -> bool:
-        return self.recipe.growth == "gradient" and self.recipe.is_update_epoch(epoch)
-
-    def _keep_dense_gradients(self, keep: bool) -> None:
-        for layer in self.network.sparse_convs():
-            layer.keep_dense_gradient = keep
+            for layer in layers:
+                layer.keep_dense_gradient = False
 
     def _end_epoch(self, epoch: int) -> dict[str, Any]:
         drop_fraction = self.recipe.drop_fraction((epoch + 1) / self.recipe.n_epochs)
@@ -78,34 +75,14 @@ def update_layer(
     drop_fraction: float,
     rng: np.random.Generator,
 ) -> int:
-    """Drop and grow weights of one layer, and move the state of each weight.
+    """Drop and grow weights of one layer, and return how many.
 
     Survivors keep value, moments, average and step counts; grown weights start at 0 and
-    without.
-
-    Parameters
-    ----------
-    layer : SparseConv1d
-        With a ``dense_gradient``, weights grow where it is largest and it is used up;
-        without, they grow at random.
-    followers : sequence of WeightState
-        The optimizer, and the average if there is one.
-    drop_fraction : float
-    rng : numpy Generator
-
-    Returns
-    -------
-    int
-        Number of weights dropped, and of weights grown.
+    without. They grow where the layer's ``dense_gradient`` is largest, which is used up, or at
+    random if it has none.
     """
-    update = update_topology(
-        layer.groups,
-        layer.index,
-        layer.values.detach(),
-        drop_fraction,
-        rng,
-        layer.dense_gradient,
-    )
+    values, gradient = layer.values.detach(), layer.dense_gradient
+    update = update_topology(layer.groups, layer.index, values, drop_fraction, rng, gradient)
     layer.move_weights(update.index, update.source)
     for follower in followers:
         follower.replace_weights(layer.values, update.source)

@@ -119,9 +119,8 @@ class Trainer:
         self.n_resumed = 0
         self.should_stop = False
         self._device = next(network.parameters()).device
-        self.graphs: Graphs | None = None
-        if self._device.type == "cuda":
-            self.graphs = CudaGraphs(self._device)
+        is_cuda = self._device.type == "cuda"
+        self.graphs: Graphs | None = CudaGraphs(self._device) if is_cuda else None
         with default_switches():
             self.objective = objective.to(self._device)
             settings = AdamSettings(weight_decay=recipe.weight_decay)
@@ -130,13 +129,13 @@ class Trainer:
             # A captured step would take a number for a constant.
             self._lr = torch.zeros((), dtype=torch.float64, device=self._device)
         # All that moves with the weights when a topology update moves them.
-        self.followers: list[WeightState] = [self.optimizer]
-        self.followers += [] if self.average is None else [self.average]
+        averages = [] if self.average is None else [self.average]
+        self.followers: list[WeightState] = [self.optimizer, *averages]
 
     @property
     def is_finished(self) -> bool:
-        """True if all epochs are done, or a callback stopped training."""
-        return self.should_stop or len(self.history) >= self.recipe.n_epochs
+        """True if all epochs are done, or a callback stopped training after at least one."""
+        return len(self.history) >= (1 if self.should_stop else self.recipe.n_epochs)
 
     def fit(self, panel: Panel, target: Tensor, sample_weight: Tensor | None = None) -> None:
         """Train until the recipe's last epoch or until a callback stops it.

@@ -50,11 +50,8 @@ class WeightState:
     def replace_weights(self, parameter: nn.Parameter, source: Tensor) -> None:
         """Move the entries with their weights; entries of grown weights start at zero.
 
-        Parameters
-        ----------
-        parameter : Parameter of shape (n,)
-        source : int64 tensor of shape (n,)
-            Former place of each weight, or -1 for a grown one.
+        ``source`` (int64, of the parameter's shape) is the former place of each weight, or -1
+        for a grown one.
         """
         for state in self.state[parameter].values():
             state.copy_(state[source.clamp(min=0)].masked_fill(source < 0, 0))

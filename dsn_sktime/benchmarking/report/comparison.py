@@ -13,7 +13,7 @@ from dsn_sktime.benchmarking.report.published import Published
 RUN = ["dataset", "label", "seed", "split"]
 # Parameters that do not make another estimator: the seed has a column of its own, and
 # results do not depend on the others.
-_NEUTRAL = ("random_state", "n_jobs", "verbose", "device")
+_NEUTRAL = ("random_state", "n_jobs", "verbose", "device", "backend")
 # Published accuracies come with six decimals; finer differences are ties.
 _DECIMALS = 6
 
