@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import estimator_checks_generator
-from tiny import tiny_classifier, tiny_oscnn
+from tiny import panel, tiny_classifier, tiny_oscnn
 
 # What cannot apply to series, and why; the guide lists the same.
 EXPECTED = {
@@ -29,12 +30,20 @@ EXPECTED = {
     "in other batches, where one of weight 2 counts twice",
 }
 
+# Logits differ by 1e-8 with a series' place in its batch; see the last test.
+TO_NINE_DIGITS = "check_methods_sample_order_invariance"
+
 
 def cases() -> list[Any]:
     found = []
     for kind, make in {"DSN": tiny_classifier, "OS-CNN": tiny_oscnn}.items():
         for estimator, check in estimator_checks_generator(make(n_epochs=2)):
             name = getattr(check, "func", check).__name__
+            if name == TO_NINE_DIGITS:
+                continue
+            if name == "check_class_weight_classifiers":
+                # One class in all predictions: long training where BatchNorm is over classes.
+                estimator.set_params(n_epochs=30, lr=0.05)
             found.append(pytest.param(estimator, check, name, id=f"{kind}-{name}"))
     return found
 
@@ -51,5 +60,13 @@ def test_scikit_learns_checks(estimator: Any, check: Callable, name: str) -> Non
 
 def test_the_guide_lists_every_check_that_does_not_apply() -> None:
     page = Path(__file__).parents[1] / "docs/guide/sklearn.rst"
-    for name in EXPECTED:
+    for name in (*EXPECTED, TO_NINE_DIGITS):
         assert f"``{name}``" in page.read_text(), name
+
+
+def test_series_in_another_order_have_the_same_probabilities(tiny: Callable) -> None:
+    X, y = panel()
+    classifier = tiny().fit(X, y)
+    order = np.random.default_rng(0).permutation(len(X))
+    expected = classifier.predict_proba(X)[order]
+    np.testing.assert_allclose(classifier.predict_proba(X[order]), expected, atol=1e-6)

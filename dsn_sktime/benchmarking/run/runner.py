@@ -92,6 +92,8 @@ class Runner:
             here = _Here()
             return lambda: (here, 1)
         if self.scheduler is None:
+            # joblib would take the pool for one of its own kind and fail.
+            stack.callback(lambda: get_reusable_executor().shutdown(kill_workers=True))
             return lambda: (get_reusable_executor(self.n_workers), self.n_workers)
         try:
             from dask.distributed import Client, KilledWorker
