@@ -552,3 +552,58 @@ def test_counts_and_dates_are_fine_names_of_steps() -> None:
     days = pd.DataFrame(X, columns=pd.date_range("2026-01-01", periods=12))
     for held in (months, days, days.rename(index=lambda i: pd.Timestamp(2020 + i, 1, 1))):
         assert read_panel(held).series.shape == (20, 1, 12)
+
+
+def test_masks_within_lists() -> None:
+    X = np.ma.masked_greater(np.random.default_rng(0).normal(size=(4, 2, 9)), 0.5)
+    expected = read_panel(list(X)).series
+    for one, other in zip(read_panel([list(series) for series in X]).series, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_tensors_within_lists_and_of_eight_bits() -> None:
+    X = torch.ones((3, 2, 9), requires_grad=True)
+    nested = read_panel([list(series) for series in X])
+    np.testing.assert_array_equal(nested.series, np.ones((3, 2, 9)))
+    eight_bits = read_panel(X.detach().to(torch.float8_e4m3fn))
+    np.testing.assert_array_equal(eight_bits.series, np.ones((3, 2, 9)))
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [
+        lambda one: [one],
+        lambda one: pd.DataFrame({"a": [one]}),
+        lambda one: pd.DataFrame({"a": [one], "b": [one]}),
+        lambda one: [pd.concat({"id": one.to_frame()})],
+    ],
+)
+def test_a_series_out_of_order_is_put_into_the_order_of_its_index(hold: Callable) -> None:
+    one = pd.Series([2.0, 0.0, 1.0], index=[2, 0, 1])
+    np.testing.assert_array_equal(read_panel(hold(one)).series[0][0], [0, 1, 2])
+
+
+def test_cells_with_times_that_occur_twice() -> None:
+    cell = pd.Series([1.0, 2.0], index=[0, 0])
+    with pytest.raises(ValueError, match=r"occur twice .* series 0 "):
+        read_panel(pd.DataFrame({"a": [cell], "b": [pd.Series([1.0, 2.0])]}))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        range(12),
+        [f"t{step}" for step in range(12)],
+        pd.date_range("2020", periods=12),
+        [0.5 * step for step in range(12)],
+    ],
+)
+def test_columns_of_a_wide_frame_are_put_into_the_order_of_their_numbers(names: Any) -> None:
+    X = pd.DataFrame(np.arange(24.0).reshape(2, 12), columns=names)
+    shuffled = X.sample(frac=1, axis=1, random_state=0)
+    np.testing.assert_array_equal(np.stack(read_panel(shuffled).series)[:, 0], X.to_numpy())
+
+
+def test_columns_of_a_wide_frame_without_numbers_stay() -> None:
+    X = pd.DataFrame([[1.0, 2.0, 3.0]], columns=["jan", "feb", "mar"])
+    np.testing.assert_array_equal(read_panel(X).series[0][0], [1, 2, 3])

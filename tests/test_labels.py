@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,8 @@ import torch
 from sklearn.model_selection import StratifiedKFold, cross_val_score, train_test_split
 from sktime.datatypes import convert_to
 from tiny import panel, tiny_classifier
+
+from dsn_sktime.panel import match_variates, read_panel
 
 N = 80
 IDS = pd.Index([f"T{i}" for i in range(1, N + 1)])
@@ -329,3 +334,68 @@ def test_names_in_folds() -> None:
     found = tiny_classifier().fit_predict_proba(mixed, FOUR_LABELS, cv=FOLDS)
     expected = tiny_classifier().fit_predict_proba(MOTIONS, FOUR_LABELS, cv=FOLDS)
     assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (b"a", b"b"),
+        (0.5, 1.5),
+        (1, 2.5),
+        (date(2020, 1, 1), date(2021, 1, 1)),
+        (pd.Timestamp("2020", tz="UTC"), pd.Timestamp("2021", tz="UTC")),
+        (pd.Period("2020-01"), pd.Period("2021-01")),
+        (Decimal(1), Decimal(2)),
+        (2**70, 2**70 + 1),
+        (2.0**53, 2**53 + 1),
+        ("a", "a\0"),
+        ("", " "),
+    ],
+)
+@pytest.mark.parametrize("hold", [list, partial(pd.Series, dtype=object)])
+def test_labels_of_any_type_are_scored(hold: Callable, first: Any, second: Any) -> None:
+    y = [(first, second)[label] for label in LABELS]
+    classifier = tiny_classifier().fit(SERIES, hold(y))
+    numbered = tiny_classifier().fit(SERIES, LABELS)
+    assert list(classifier.classes_) == [first, second]
+    assert classifier.score(SERIES, hold(y)) == numbered.score(SERIES, LABELS)
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [
+        lambda y: torch.tensor(y).bfloat16(),
+        lambda y: torch.tensor(y * 1.0, requires_grad=True),
+        lambda y: np.asmatrix(y).T,
+    ],
+)
+def test_labels_in_tensors_and_matrices(hold: Callable) -> None:
+    numbered = tiny_classifier().fit(SERIES, LABELS)
+    predicted = tiny_classifier().fit(SERIES, hold(LABELS)).predict(SERIES)
+    np.testing.assert_array_equal(predicted, numbered.predict(SERIES))
+
+
+@pytest.mark.parametrize("y", [torch.tensor(LABELS).to_sparse(), np.zeros(N, dtype="i4,i4")])
+def test_labels_that_are_no_plain_array(y: Any) -> None:
+    with pytest.raises(TypeError, match=r"y must .* Use "):
+        tiny_classifier().fit(SERIES, y)
+
+
+@pytest.mark.parametrize("y", [LABELS.astype(str), pd.Series(LABELS).astype(str), LABELS * 1j])
+def test_labels_of_another_type_are_not_scored(y: Any) -> None:
+    classifier = tiny_classifier().fit(SERIES, LABELS)
+    with pytest.raises(TypeError, match=r"y must hold labels of the type that was fitted, number"):
+        classifier.score(SERIES, y)
+
+
+def test_scores_of_other_columns_of_labels() -> None:
+    with pytest.raises(ValueError, match="y must have 1 columns, as in fit, found 2"):
+        tiny_classifier().fit(SERIES, LABELS).score(SERIES, np.eye(2)[LABELS])
+
+
+def test_names_that_became_text() -> None:
+    names = pd.DataFrame(np.zeros((4, 2)), columns=[0, 1])
+    frames = [names + np.array([1, 2])] * 2
+    read = read_panel([frame[[1, 0]].rename(columns=str) for frame in frames])
+    matched = match_variates(read, 2, (0, 1), "classifier")
+    np.testing.assert_array_equal(matched.series[0][:, 0], [1, 2])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import accuracy_score
 from sklearn.model_selection import check_cv
 from sktime.classification.base import BaseClassifier
 
@@ -139,13 +139,23 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         Returns
         -------
         float
+
+        Raises
+        ------
+        ValueError, TypeError
+            As :meth:`predict`, or if ``y`` has other columns or labels of another type.
         """
         self.check_is_fitted()
         raw = read_panel(X, getattr(self, "variate_names_", None))
         y = self._read_target(y, raw)
         if sample_weight is not None:
             sample_weight = read_sample_weight(sample_weight, raw)
-        return float(accuracy_score(y, self.predict(raw), sample_weight=sample_weight))
+        found = np.asarray(y).reshape(len(raw), -1)
+        predicted = np.asarray(self.predict(raw)).reshape(len(raw), -1)
+        _check_comparable(found, predicted)
+        # Not by scikit-learn, which refuses labels that are bytes, dates, tuples or fractions.
+        is_right = (found == predicted).all(1)
+        return float(np.average(is_right, weights=sample_weight))
 
     def _predict_proba(self, X: RawPanel) -> np.ndarray:
         return self._outputs(X).softmax(2).mean(0).numpy()
@@ -238,6 +248,30 @@ def _folds(cv: Any, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
             f"{np.count_nonzero(n_tests > 1)} in several. Use KFold or StratifiedKFold."
         )
     return folds
+
+
+def _check_comparable(found: np.ndarray, predicted: np.ndarray) -> None:
+    """Raise if labels cannot equal the predicted ones, as "1" is never 1."""
+    if found.shape != predicted.shape:
+        raise ValueError(
+            f"y must have {predicted.shape[1]} columns, as in fit, found {found.shape[1]}."
+        )
+    kinds = _kinds(found), _kinds(predicted)
+    if not kinds[0] & kinds[1]:
+        given, known = (" and ".join(sorted(names)) for names in kinds)
+        raise TypeError(
+            f"y must hold labels of the type that was fitted, {known}, found {given} such as "
+            f"{brief_repr(found.flat[0])}. Convert them, for example with y.astype."
+        )
+
+
+def _kinds(labels: np.ndarray) -> set[str]:
+    if labels.dtype.kind in "mM":
+        return {"datetime" if labels.dtype.kind == "M" else "timedelta"}
+    return {
+        "str" if isinstance(one, str) else "number" if isinstance(one, Real) else type(one).__name__
+        for one in labels.ravel().tolist()
+    }
 
 
 def _check_discrete(y: np.ndarray) -> None:

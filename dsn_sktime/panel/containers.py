@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dsn_sktime.panel.frames import check_time, read_frame, unique_names
+from dsn_sktime.panel.frames import in_time_order, read_frame, unique_names
 from dsn_sktime.panel.raw_panel import RawPanel, listed
 from dsn_sktime.panel.values import as_numbers, holds_values
 from dsn_sktime.panel.variates import matching_order
@@ -111,7 +111,9 @@ def _read_list(items: list | tuple) -> RawPanel:
 def _read_item(item: Any, number: int) -> tuple[np.ndarray, tuple[Hashable, ...] | None]:
     """Return a series of shape (m, length) and the names of its variates."""
     if isinstance(item, pd.DataFrame):
-        return as_numbers(_in_time_order(item, number)).T, unique_names(item)
+        return as_numbers(in_time_order(item, number)).T, unique_names(item)
+    if isinstance(item, pd.Series):
+        item = in_time_order(item, number)
     try:
         values = as_numbers(item)
     except ValueError:  # lists of lists of unequal length
@@ -139,19 +141,6 @@ def _check_variates(series: list[np.ndarray], are_arrays: bool) -> None:
         f"X must have the same number of variates in each series, {n_variates[0]} as in the "
         f"first, found {listed(other)} with another. {remedy}"
     )
-
-
-def _in_time_order(frame: pd.DataFrame, number: int) -> pd.DataFrame:
-    if frame.index.nlevels > 1 or frame.index.is_monotonic_increasing:
-        return frame
-    check_time(frame.index, f"as the index of series {number} (counted from 0)")
-    if not frame.index.is_unique or frame.index.hasnans:
-        raise ValueError(
-            "X must have an increasing time index in each series, found time steps that occur "
-            f"twice or are missing in series {number} (counted from 0). Use reset_index(drop=True) "
-            "if the rows are in order, else drop duplicates."
-        )
-    return frame.sort_index()
 
 
 # Other containers.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 from dsn_sktime.panel.raw_panel import RawPanel
 from dsn_sktime.panel.values import as_numbers, holds_values
 
-__all__ = ["check_time", "read_frame", "unique_names"]
+__all__ = ["in_time_order", "read_frame", "unique_names"]
 
 _CELLS = "A nested frame has one row per series and one column per variate."
 _WIDE = (
@@ -47,7 +48,7 @@ def _read_long(X: pd.DataFrame) -> RawPanel:
     _check_columns(X)
     codes, ids = pd.factorize(X.index.get_level_values(0))
     time = X.index.get_level_values(1)
-    check_time(time, "in the second level of its index")
+    _check_time(time, "in the second level of its index")
     if _matches(_TIME_NAME, X.index.names[0]) and _matches(_ID_NAME, X.index.names[1]):
         raise ValueError(
             f"X must have an index (series, time), found the levels {list(X.index.names)}. Use "
@@ -85,11 +86,16 @@ def _read_nested(X: pd.DataFrame) -> RawPanel:
                 "X must have a univariate series in each cell where it has some, found others in "
                 f"row {number} (counted from 0). Series of several variates are read from a list."
             )
+        cells = [
+            in_time_order(cell, number) if isinstance(cell, pd.Series) else cell for cell in cells
+        ]
         lengths = {len(cell) for cell in cells}
         if len(lengths) > 1 or not _share_index(cells):
             # As in sktime: aligned by time, missing where a variate has no value.
-            aligned = pd.DataFrame({i: pd.Series(cell) for i, cell in enumerate(cells)})
-            series.append(as_numbers(aligned).T)
+            aligned = {i: pd.Series(cell) for i, cell in enumerate(cells)}
+            for cell in aligned.values():
+                _check_unique(cell.index, number)
+            series.append(as_numbers(pd.DataFrame(aligned)).T)
         else:
             series.append(np.stack([as_numbers(cell) for cell in cells]))
     return RawPanel(series, X.index, unique_names(X), _CELLS)
@@ -113,7 +119,17 @@ def _read_wide(X: pd.DataFrame, variate_names: tuple[Hashable, ...] | None) -> R
             "X.set_index([<series id>, <time>])."
         )
     _check_columns(X, long=True)
-    return RawPanel(as_numbers(X)[:, None], X.index, layout=_WIDE)
+    return RawPanel(as_numbers(X.iloc[:, _step_order(X.columns)])[:, None], X.index, layout=_WIDE)
+
+
+def _step_order(columns: pd.Index) -> np.ndarray:
+    """Return the order of columns that are numbered or dated; of others, as they are."""
+    if not _is_time(columns):
+        parts = [re.fullmatch(r"(.*?)(\d+)", str(name), re.S) for name in columns]
+        if len({part and part[1] for part in parts}) > 1 or None in parts:
+            return np.arange(len(columns))
+        columns = pd.Index([int(part[2]) for part in parts if part])
+    return columns.argsort(kind="stable")
 
 
 def _check_columns(X: pd.DataFrame, long: bool = False) -> None:
@@ -195,9 +211,34 @@ def unique_names(frame: pd.DataFrame) -> tuple[Hashable, ...] | None:
     return tuple(frame.columns) if frame.columns.is_unique else None
 
 
-def check_time(index: pd.Index, where: str) -> None:
+def in_time_order(rows: Any, number: int) -> Any:
+    """Return a Series or frame of one series in the order of its index's last level."""
+    time = rows.index.get_level_values(-1)
+    # A Series that was a row of a wide frame is indexed by the names of columns.
+    if time.is_monotonic_increasing or (isinstance(rows, pd.Series) and not _is_time(time)):
+        return rows
+    _check_time(time, f"as the index of series {number} (counted from 0)")
+    _check_unique(time, number)
+    return rows.iloc[time.argsort()]
+
+
+def _is_time(index: pd.Index) -> bool:
+    # The second are time stamps, periods and durations.
+    return is_numeric_dtype(index.dtype) or hasattr(index, "asi8")
+
+
+def _check_unique(time: pd.Index, number: int) -> None:
+    if not time.is_unique or time.hasnans:
+        raise ValueError(
+            "X must have an increasing time index in each series, found time steps that occur "
+            f"twice or are missing in series {number} (counted from 0). Use reset_index(drop=True) "
+            "if the rows are in order, else drop duplicates."
+        )
+
+
+def _check_time(index: pd.Index, where: str) -> None:
     """Raise TypeError unless an index can put time steps in order."""
-    if is_numeric_dtype(index.dtype) or hasattr(index, "asi8"):  # or time stamps, periods, ...
+    if _is_time(index):
         return
     raise TypeError(
         f"X must have numbers or time stamps {where}, to put the steps in order by, found dtype "

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from dsn_sktime.panel.raw_panel import RawPanel
+from dsn_sktime.panel.values import from_torch
 
 __all__ = ["read_labels", "read_sample_weight"]
 
@@ -43,21 +45,19 @@ def read_labels(y: Any, raw: RawPanel) -> Any:
         )
     if isinstance(y, pd.Series | pd.DataFrame):
         # sktime refuses frames whose index does not increase.
-        return _in_order("y", y, raw.ids).reset_index(drop=True)
+        y = _in_order("y", y, raw.ids)
+        return y.to_numpy() if isinstance(y, pd.Series) else y.reset_index(drop=True)
     return y
 
 
 def _as_labels(y: Any) -> np.ndarray | pd.Series | pd.DataFrame:
     """Return labels as an array, or as they are if they have an index."""
     expected = "y must hold one class label per series"
+    if isinstance(y, torch.Tensor):
+        y = from_torch(y, "y")
     if isinstance(y, list | tuple):
-        # Of strings and others together, numpy makes strings, also of missing labels.
-        is_mixed = len({isinstance(label, str) for label in y}) > 1
-        try:
-            y = np.array(y, dtype=object if is_mixed else None)
-        except ValueError:
-            raise ValueError(f"{expected}, found lists of unequal length.") from None
-    elif isinstance(y, range | pd.Categorical | pd.Index) or (
+        y = _listed_labels(y, expected)
+    elif isinstance(y, range | pd.Categorical | pd.Index | np.matrix) or (
         hasattr(y, "__array__") and not isinstance(y, np.ndarray | pd.Series | pd.DataFrame)
     ):
         y = np.asarray(y)
@@ -68,6 +68,8 @@ def _as_labels(y: Any) -> np.ndarray | pd.Series | pd.DataFrame:
         raise ValueError(f"{expected}, found {found}.{remedy}")
     if y.ndim > 2 or (y.ndim == 2 and y.shape[1] == 0):
         raise ValueError(f"{expected}, found shape {y.shape}.")
+    if isinstance(y, np.ndarray) and y.dtype.kind == "V":
+        raise TypeError(f"{expected}, found a structured array. Use one of {y.dtype.names}.")
     if isinstance(y, pd.DataFrame) and not y.columns.is_unique:
         raise ValueError(f"{expected} and column, found columns of the same name. Rename them.")
     is_masked = isinstance(y, np.ma.MaskedArray) and np.ma.is_masked(y)
@@ -80,6 +82,20 @@ def _as_labels(y: Any) -> np.ndarray | pd.Series | pd.DataFrame:
     if y.ndim == 1:
         _check_sortable(np.asarray(y))
     return y.data if isinstance(y, np.ma.MaskedArray) else y
+
+
+def _listed_labels(y: list | tuple, expected: str) -> np.ndarray:
+    # Of strings and others together, numpy makes strings, also of missing labels.
+    is_mixed = len({isinstance(label, str) for label in y}) > 1
+    try:
+        array = np.array(y, dtype=object if is_mixed else None)
+    except ValueError:
+        raise ValueError(f"{expected}, found lists of unequal length.") from None
+    if array.dtype != object and all(isinstance(one, str | bytes | int | float) for one in y):
+        # numpy strips NUL characters, and rounds integers that are beside floats.
+        is_merged = len(set(y)) > len(np.unique(array))
+        return np.array(y, dtype=object) if is_merged else array
+    return array
 
 
 def _check_sortable(y: np.ndarray) -> None:

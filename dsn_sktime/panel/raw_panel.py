@@ -88,7 +88,9 @@ class RawPanel:
             size = max(1, _CHUNK_SIZE // self.series[first].size)
             for start in range(first, end, size):
                 rows = slice(start, min(start + size, end))
-                yield rows, np.array(self.series[rows], dtype=np.float64, order="C")
+                with np.errstate(over="ignore"):  # Infinite values are found later.
+                    chunk = np.array(self.series[rows], dtype=np.float64, order="C")
+                yield rows, chunk
 
     def check_values(self) -> None:
         """Raise ValueError if values are infinite or beyond 1e15."""

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from pandas.api.types import is_numeric_dtype
 
-__all__ = ["as_numbers", "holds_values"]
+__all__ = ["as_numbers", "from_torch", "holds_values"]
 
 
 def holds_values(cell: object) -> bool:
@@ -21,7 +21,12 @@ def holds_values(cell: object) -> bool:
 def as_numbers(values: Any) -> np.ndarray:
     """Return an array of real numbers, NaN where they are masked or missing."""
     if isinstance(values, torch.Tensor):
-        values = _from_torch(values)
+        values = from_torch(values)
+    if isinstance(values, list | tuple) and any(
+        isinstance(one, np.ma.MaskedArray | torch.Tensor) for one in values
+    ):
+        # numpy drops the masks of a list, and reads no tensor that requires a gradient.
+        values = np.stack([as_numbers(one) for one in values])
     if isinstance(values, np.ma.MaskedArray):
         _check_real(values)
         dtype = values.dtype if values.dtype.kind == "f" else np.float64
@@ -38,15 +43,17 @@ def as_numbers(values: Any) -> np.ndarray:
     return array
 
 
-def _from_torch(values: torch.Tensor) -> np.ndarray:
+def from_torch(values: torch.Tensor, name: str = "X") -> np.ndarray:
+    """Return the values of a tensor that holds any; ``name`` is for messages."""
     if values.is_nested or values.layout != torch.strided or values.is_quantized or values.is_meta:
         raise TypeError(
-            "X must be a dense tensor that holds its values, found another kind. Use "
-            "X.unbind() of a nested tensor, X.to_dense() of a sparse one and X.dequantize() of a "
-            "quantized one."
+            f"{name} must be a dense tensor that holds its values, found another kind. Use "
+            f"{name}.unbind() of a nested tensor, {name}.to_dense() of a sparse one and "
+            f"{name}.dequantize() of a quantized one."
         )
     values = values.detach().cpu()
-    values = values.float() if values.dtype == torch.bfloat16 else values
+    if values.is_floating_point() and values.dtype not in (torch.float16, torch.float64):
+        values = values.float()  # numpy has no bfloat16 and no float8.
     return values.resolve_conj().resolve_neg().numpy()
 
 

@@ -41,8 +41,12 @@ def matching_order(
 
     Names that a container gives of itself (0, 1, ... or var_0, var_1, ...) match any.
     """
+    # Numbers become text in a file and back.
+    texts = [str(name) for name in found]
     if set(found) == set(expected):
         return np.array([found.index(name) for name in expected])
+    if len(set(texts)) == len(texts) and set(texts) == set(map(str, expected)):
+        return np.array([texts.index(str(name)) for name in expected])
     if _is_default(found) or _is_default(expected):
         return np.arange(len(found))
     differences = {
