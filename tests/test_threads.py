@@ -138,6 +138,20 @@ def test_a_fork_after_a_fit():
 
 
 @pytest.mark.skipif("not hasattr(__import__('os'), 'fork')")
+def test_predictions_of_many_series_in_a_fork():
+    run(
+        """
+        torch.set_num_threads(4)
+        # More than torch computes on one thread.
+        many = np.tile(X, (500, 1, 1))
+        classifier = tiny_classifier(n_epochs=1).fit(X, y)
+        expected = classifier.predict_proba(many)
+        in_a_fork(lambda: check(classifier.predict_proba(many), expected))
+        """
+    )
+
+
+@pytest.mark.skipif("not hasattr(__import__('os'), 'fork')")
 def test_forks_while_another_thread_fits():
     run(
         """

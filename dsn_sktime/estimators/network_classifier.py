@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import softmax
 from sklearn.model_selection import check_cv
 from sktime.classification.base import BaseClassifier
 
@@ -158,7 +159,7 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         return float(np.average(is_right, weights=sample_weight))
 
     def _predict_proba(self, X: RawPanel) -> np.ndarray:
-        return self._outputs(X).softmax(2).mean(0).numpy()
+        return softmax(self._outputs(X), axis=2).mean(0)
 
     def fit_predict(self, X: Any, y: Any, cv: Any = None, change_state: bool = True) -> np.ndarray:
         """Fit, and predict the labels of the same series.

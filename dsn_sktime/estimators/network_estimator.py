@@ -431,18 +431,20 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             self.network_ = self.networks_[0]
             self.best_epoch_ = best_epochs[0]
 
-    def _outputs(self, raw: RawPanel) -> Tensor:
+    def _outputs(self, raw: RawPanel) -> np.ndarray:
         """Return each network's output for each series: float64 (n_estimators, n, n_outputs)."""
         check_n_jobs(self.n_jobs)
         panel = Panel.from_raw(raw, Standardization(self.mean_, self.scale_))
         size = min(_SERIES_PER_BATCH, max(1, _STEPS_PER_BATCH // panel.values.shape[2]))
         with compute_threads(n_threads(self.n_jobs)), torch.no_grad():
-            outputs = torch.cat([self._batch_outputs(one) for one in panel.chunks(size)], dim=1)
-        overflown = ~outputs.isfinite().all(2).all(0)
+            found = [self._batch_outputs(one).numpy() for one in panel.chunks(size)]
+        # From here on without torch, which waits forever for its threads in a forked process.
+        outputs = np.concatenate(found, axis=1)
+        overflown = ~np.isfinite(outputs).all((0, 2))
         if overflown.any():
             raise FloatingPointError(
                 "X must have values for which the networks' outputs are finite, found others for "
-                f"series {int(overflown.nonzero()[0])} (counted from 0). Rescale it to the scale "
+                f"series {overflown.argmax()} (counted from 0). Rescale it to the scale "
                 "of the training series, or fit again if its values are on that scale."
             )
         return outputs
