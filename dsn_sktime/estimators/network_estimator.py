@@ -29,7 +29,6 @@ from dsn_sktime.estimators.parameters import (
     check_n_jobs,
     check_number,
     check_seed,
-    is_text,
     resolve_device,
 )
 from dsn_sktime.estimators.sklearn_compat import SklearnCompatMixin
@@ -46,12 +45,14 @@ from dsn_sktime.panel import (
 from dsn_sktime.runtime import compute_threads, default_switches, memory_size, n_threads
 from dsn_sktime.training import Callback, Checkpoint, Objective, ProgressBar, Recipe, Trainer
 
-__all__ = ["NetworkEstimator"]
+__all__ = ["NetworkEstimator", "Sizes", "Trained", "TrainingData", "generator"]
 
 # Batches of a prediction: as many series as suit the sparse kernels best, but few enough time
 # steps to keep memory small.
 _SERIES_PER_BATCH = 16
 _STEPS_PER_BATCH = 2**18
+
+_LEAST_BATCH_SIZES = {"auto": 8, "paper": 2}
 
 # Increased when the content of checkpoints changes: old ones are then not found.
 _CHECKPOINT_FORMAT = 3
@@ -77,14 +78,19 @@ class Sizes(NamedTuple):
     activations: int
 
 
-class _TrainingData(NamedTuple):
+class TrainingData(NamedTuple):
+    """What networks are trained on."""
+
     panel: Panel
     targets: Tensor
     sample_weight: Tensor | None
 
 
-class _Trained(NamedTuple):
+class Trained(NamedTuple):
+    """A trained network, and what is remembered of its training."""
+
     network: nn.Module
+    head: nn.Module | None
     history: list[dict[str, Any]]
     best_epoch: int
 
@@ -131,6 +137,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     verbose: int
     random_state: int | np.random.RandomState | None
     networks_: list[nn.Module]
+    heads_: list[nn.Module | None]
 
     def _check_parameters(self) -> None:
         """Raise if a parameter is out of range for any series."""
@@ -138,9 +145,9 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         check_n_jobs(self.n_jobs)
         check_seed(self.random_state)
         check_integer("n_estimators", self.n_estimators, 1)
-        if not is_text(self.batch_size, "auto"):
+        if not (isinstance(self.batch_size, str) and self.batch_size in _LEAST_BATCH_SIZES):
             # BatchNorm has no variance to divide by in a batch of one.
-            check_integer("batch_size", self.batch_size, 2, or_else=" or 'auto'")
+            check_integer("batch_size", self.batch_size, 2, or_else=", 'auto' or 'paper'")
         check_number("lr", self.lr, "(0, inf)", lambda lr: 0 < lr < inf)
         self._recipe(n_series=2)  # checks its parameters
         check_choice("backend", self.backend, BACKENDS)
@@ -231,7 +238,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         self._check_shape(**shape)
         # Of a copy, so that a RandomState is not advanced.
         seed = _draw_seeds(copy.deepcopy(self.random_state), 1)[0]
-        return self._build_network(**shape, generator=_generator(seed))
+        return self._build_network(**shape, generator=generator(seed))
 
     @default_switches()
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -373,7 +380,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         standardization = Standardization.fit(raw) if self.standardize else identity
         panel = Panel.from_raw(raw, standardization)
         weight = raw.sample_weight
-        data = _TrainingData(
+        data = TrainingData(
             panel, targets, None if weight is None else torch.from_numpy(weight.astype(np.float32))
         )
         run_id = self._run_id(data)
@@ -392,20 +399,20 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     @default_switches()  # again, as this may be another thread or process
     def _train(
         self,
-        data: _TrainingData,
+        data: TrainingData,
         shape: tuple[int, int, int],
         objective: Objective,
         seed: int,
         number: int,
         run_id: str,
         n_kernel_threads: int,
-    ) -> _Trained:
+    ) -> Trained:
         """Train one network, in a separate process if ``n_jobs`` asks for several."""
         device = resolve_device(self.device)
         progress = [ProgressBar()] if self.verbose else []
         with compute_threads(n_kernel_threads):
             trainer = self._trainer(
-                self._build_network(*shape, generator=_generator(seed)).to(device),
+                self._build_network(*shape, generator=generator(seed)).to(device),
                 self._recipe(len(data.panel)),
                 objective,
                 seed=int(seed),
@@ -414,18 +421,27 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
                 name=f"{self._network_name} {number + 1}/{self.n_estimators}",
             )
             weight = data.sample_weight
+            panel = data.panel.to(device)
             trainer.fit(
-                data.panel.to(device),
+                panel,
                 data.targets.to(device),
                 None if weight is None else weight.to(device),
             )
+            head = self._fit_head(trainer, data._replace(panel=panel), shape)
         history = [{"network": number, **record} for record in trainer.history]
-        return _Trained(trainer.network, history, trainer.best_epoch)
+        return Trained(trainer.network, head, history, trainer.best_epoch)
 
-    def _remember(self, trained: list[_Trained]) -> None:
-        self.networks_ = [network for network, _, _ in trained]
-        self.history_ = [record for _, history, _ in trained for record in history]
-        best_epochs = [best_epoch for _, _, best_epoch in trained]
+    def _fit_head(
+        self, trainer: Trainer, data: TrainingData, shape: tuple[int, int, int]
+    ) -> nn.Module | None:
+        """Return what maps a trained network and a batch to the outputs, if not the network."""
+        return None
+
+    def _remember(self, trained: list[Trained]) -> None:
+        self.networks_ = [one.network for one in trained]
+        self.heads_ = [one.head for one in trained]
+        self.history_ = [record for one in trained for record in one.history]
+        best_epochs = [one.best_epoch for one in trained]
         self.best_epoch_: int | list[int] = best_epochs
         if self.n_estimators == 1:
             self.network_ = self.networks_[0]
@@ -451,7 +467,11 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
 
     def _batch_outputs(self, batch: Panel) -> Tensor:
         batch = batch.to(next(self.networks_[0].parameters()).device)
-        outputs = [network(batch.values, batch.lengths) for network in self.networks_]
+        series = batch.values, batch.lengths
+        outputs = [
+            network(*series) if head is None else head(network, *series)
+            for network, head in zip(self.networks_, self.heads_, strict=True)
+        ]
         return torch.stack(outputs).cpu().double()
 
     def _settings(self) -> dict[str, Any]:
@@ -468,11 +488,11 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         return {name: settings[name] for name in taken if name in settings}
 
     def _batch_size(self, n_series: int) -> int:
-        if self.batch_size == "auto":
-            return max(min(n_series // 10, 16), 2)
+        if isinstance(self.batch_size, str):
+            return max(min(n_series // 10, 16), _LEAST_BATCH_SIZES[self.batch_size])
         return int(self.batch_size)
 
-    def _run_id(self, data: _TrainingData) -> str:
+    def _run_id(self, data: TrainingData) -> str:
         """Return a digest of the data and of every setting that changes the result."""
         settings = self._settings()
         shaping = {name: settings[name] for name in settings if name not in _NEUTRAL_PARAMETERS}
@@ -493,6 +513,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         state = dict(vars(self))
         if "networks_" in state:
             state["networks_"] = [_on_cpu(network) for network in self.networks_]
+            state["heads_"] = [head and _on_cpu(head) for head in self.heads_]
         if "network_" in state:
             state["network_"] = state["networks_"][0]
         return state
@@ -517,11 +538,12 @@ def _draw_seeds(random_state: Any, n: int) -> np.ndarray:
     return check_random_state(rng).randint(2**31 - 1, size=n)
 
 
-def _generator(seed: int) -> torch.Generator:
+def generator(seed: int) -> torch.Generator:
+    """Return a new torch generator on the CPU."""
     return torch.Generator().manual_seed(int(seed))
 
 
-def _on_cpu(network: nn.Module) -> nn.Module:
-    if next(network.parameters()).device.type == "cpu":
-        return network
-    return copy.deepcopy(network).cpu()
+def _on_cpu(module: nn.Module) -> nn.Module:
+    if next(module.parameters()).device.type == "cpu":
+        return module
+    return copy.deepcopy(module).cpu()

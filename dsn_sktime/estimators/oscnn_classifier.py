@@ -160,7 +160,7 @@ class OSCNNClassifier(NetworkClassifier):
     def __init__(
         self,
         n_epochs: int = 2000,
-        batch_size: int | str = "auto",
+        batch_size: int | str = "paper",
         lr: float = 1e-3,
         *,
         lr_min: float = 1e-4,

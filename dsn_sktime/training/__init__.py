@@ -5,6 +5,8 @@ metric), ``batches`` (shuffling, augmentation, random streams), ``schedule`` (le
 ``adam``, ``averaging`` (of weights), ``cuda_graph`` and the callbacks.
 """
 
+from dsn_sktime.training.averaging import update_bn
+from dsn_sktime.training.batches import Batch, Use, random_stream
 from dsn_sktime.training.callbacks import EarlyStopping, ProgressBar
 from dsn_sktime.training.checkpoint import Checkpoint
 from dsn_sktime.training.objective import CrossEntropy, Objective
@@ -16,6 +18,7 @@ __all__ = [
     "GROWTHS",
     "KEEPS",
     "SCHEDULES",
+    "Batch",
     "Callback",
     "Checkpoint",
     "CrossEntropy",
@@ -26,4 +29,7 @@ __all__ = [
     "SparseRecipe",
     "SparseTrainer",
     "Trainer",
+    "Use",
+    "random_stream",
+    "update_bn",
 ]

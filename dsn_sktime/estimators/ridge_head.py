@@ -1,0 +1,230 @@
+"""Ridge head: a linear classifier on the features of a trained and of an untrained network."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, cast
+
+import numpy as np
+import torch
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+from threadpoolctl import threadpool_limits
+from torch import Tensor, nn
+
+from dsn_sktime.layers import FeatureNetwork
+from dsn_sktime.panel import Panel
+from dsn_sktime.training import Batch, update_bn
+
+__all__ = ["RidgeClassifier", "RidgeHead", "fit_ridge", "fit_ridge_head"]
+
+_ALPHAS = np.logspace(-3, 3, 10)
+_LOG_TEMPERATURES = (-2.0, 5.0)
+_SERIES_PER_BATCH = 16
+# More do not change a linear classifier of some thousand features by much.
+_MOST_SERIES = 10_000
+
+
+class RidgeClassifier(NamedTuple):
+    """Linear classifier of features, fitted by least squares to targets of -1 and 1.
+
+    Attributes
+    ----------
+    coef : float64 array of shape (p, c)
+    intercept : float64 array of shape (c,)
+    held_out : float64 array of shape (n, c)
+        Outputs for each training series of the classifier fitted to all others.
+    """
+
+    coef: np.ndarray
+    intercept: np.ndarray
+    held_out: np.ndarray
+
+
+def fit_ridge(
+    features: np.ndarray, class_indices: np.ndarray, n_classes: int, weight: np.ndarray
+) -> RidgeClassifier:
+    """Fit a ridge classifier on standardized features.
+
+    The penalty is the one of ten from 1e-3 to 1e3 with the least leave-one-out error, as in
+    ``sklearn.linear_model.RidgeCV``, whose leave-one-out predictions are not public.
+
+    Parameters
+    ----------
+    features : float array of shape (n, p)
+    class_indices : int array of shape (n,)
+    n_classes : int
+        Number c of classes; one may be absent.
+    weight : float array of shape (n,)
+        Positive weight of each series.
+
+    Returns
+    -------
+    RidgeClassifier
+        Of features that are not standardized.
+    """
+    x = features.astype(np.float64)
+    share = weight / weight.sum()
+    mean = share @ x
+    x -= mean
+    scale = np.sqrt(share @ x**2)
+    # A feature that is constant but for rounding.
+    scale[scale <= 1e-6 * np.abs(mean)] = 1
+    scale[scale == 0] = 1
+    targets = np.where(class_indices[:, None] == np.arange(n_classes), 1.0, -1.0)
+    target_mean = share @ targets
+    # Weights of mean 1 act like repeated rows, at the same penalty.
+    root = np.sqrt(share * len(x))[:, None]
+    x *= root / scale
+    y = root * (targets - target_mean)
+    with threadpool_limits(1, "blas"):  # The number of threads changes the last digits.
+        left, squared, right = _thin_svd(x)
+        projected = left.T @ y
+        best_error = np.inf
+        for alpha in _ALPHAS:
+            kept = squared / (squared + alpha)
+            # The intercept's leverage is the share of the weight.
+            leverage = (left**2) @ kept + share
+            residual = (y - left @ (kept[:, None] * projected)) / root
+            residual /= np.maximum(1 - leverage, 1e-12)[:, None]
+            error = float((share @ residual**2).sum())
+            if error < best_error:
+                best_error, best_alpha, best_residual = error, alpha, residual
+        factor = np.sqrt(squared) / (squared + best_alpha)
+        coef = right @ (factor[:, None] * projected) / scale[:, None]
+    return RidgeClassifier(coef, target_mean - mean @ coef, targets - best_residual)
+
+
+def _thin_svd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return left vectors, squared singular values and right vectors.
+
+    By the eigenvectors of the smaller Gram matrix, several times faster than an SVD and exact
+    enough for the smallest penalty.
+    """
+    is_wide = len(x) <= x.shape[1]
+    squared, vectors = np.linalg.eigh(x @ x.T if is_wide else x.T @ x)
+    is_kept = squared > 1e-12 * max(squared[-1], 1e-300)
+    squared, vectors = squared[is_kept], vectors[:, is_kept]
+    others = (x.T if is_wide else x) @ vectors / np.sqrt(squared)
+    return (vectors, squared, others) if is_wide else (others, squared, vectors)
+
+
+def _fit_temperature(outputs: np.ndarray, class_indices: np.ndarray, weight: np.ndarray) -> float:
+    """Return the factor that makes ``outputs`` logits of the least log loss [1]_.
+
+    The targets are smoothed as by Platt, so that it stays finite where all are right.
+
+    References
+    ----------
+    .. [1] Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern Neural Networks", ICML
+       2017.
+    """
+    n, n_classes = outputs.shape
+    smoothing = 1 / (n + 2)
+    is_class = class_indices[:, None] == np.arange(n_classes)
+    targets = weight[:, None] * (is_class * (1 - smoothing) + smoothing / n_classes)
+
+    def log_loss(log_factor: float) -> float:
+        return -float((targets * log_softmax(np.exp(log_factor) * outputs, axis=1)).sum())
+
+    found = minimize_scalar(log_loss, bounds=_LOG_TEMPERATURES, method="bounded")
+    return float(np.exp(found.x))
+
+
+class RidgeHead(nn.Module):
+    """Classifier of the pooled features of a trained and of an untrained network.
+
+    The logits are the mean of three: those of the trained network's own head, and those of two
+    ridge classifiers on mean, maximum and share of positive values of all layers' activations,
+    one of the trained network and one of an untrained network. Features of a random network do
+    not know the labels: they help where there are few series, and their classifier's
+    leave-one-out predictions calibrate the logits of both.
+
+    Parameters
+    ----------
+    untrained : FeatureNetwork
+    coef : float64 array of shape (p, c)
+        For the features of the trained network, and then of the untrained one.
+    intercept : float64 array of shape (c,)
+    """
+
+    def __init__(self, untrained: FeatureNetwork, coef: np.ndarray, intercept: np.ndarray) -> None:
+        super().__init__()
+        self.untrained = untrained
+        self.register_buffer("coef", torch.from_numpy(coef))
+        self.register_buffer("intercept", torch.from_numpy(intercept))
+        self.coef: Tensor
+        self.intercept: Tensor
+
+    def forward(self, network: FeatureNetwork, x: Tensor, lengths: Tensor | None) -> Tensor:
+        """Compute the logits.
+
+        Parameters
+        ----------
+        network : FeatureNetwork
+            The trained network, in eval mode.
+        x : float tensor of shape (B, m, L)
+        lengths : int64 tensor of shape (B,) or None
+
+        Returns
+        -------
+        float64 tensor of shape (B, c)
+        """
+        features = network.features(x, lengths, layers="all", pool="stats")
+        more = self.untrained.features(x, lengths, layers="all", pool="stats")
+        # In eval mode the head is linear in the bins, whose average is the mean over time.
+        norm = cast(nn.BatchNorm1d, network.layers[-1].norm)
+        mean = features[:, -norm.num_features :, :1]
+        outputs = torch.cat([features, more], 1).flatten(1).double() @ self.coef + self.intercept
+        return (network.head(mean) + outputs) / 3
+
+
+def fit_ridge_head(
+    trained: FeatureNetwork,
+    untrained: FeatureNetwork,
+    panel: Panel,
+    class_indices: Tensor,
+    n_classes: int,
+    weight: np.ndarray,
+    rng: np.random.Generator,
+) -> RidgeHead:
+    """Fit a ridge head on the training series.
+
+    Parameters
+    ----------
+    trained : FeatureNetwork
+        In eval mode.
+    untrained : FeatureNetwork
+        A random network on the same device; its BatchNorm statistics are set to those of the
+        training series.
+    panel : Panel
+        n training series on the networks' device, of which at most 10,000, drawn at random,
+        are used.
+    class_indices : int64 tensor of shape (n,)
+    n_classes : int
+    weight : float array of shape (n,)
+    rng : numpy.random.Generator
+    """
+    rows = torch.from_numpy(rng.permutation(len(panel))[:_MOST_SERIES])
+    panel = panel.take(rows.to(panel.values.device))
+    class_indices = class_indices.cpu()[rows]
+    # BatchNorm needs more than one series for a variance.
+    chunks = [chunk for chunk in panel.chunks(_SERIES_PER_BATCH) if len(chunk) > 1]
+    update_bn(untrained, (Batch(c.values, c.lengths, c.values[:, 0, 0], None) for c in chunks))
+    untrained.eval()
+    fits = [
+        fit_ridge(_stats(network, panel), class_indices.numpy(), n_classes, weight[rows.numpy()])
+        for network in (trained, untrained)
+    ]
+    factor = _fit_temperature(fits[1].held_out, class_indices.numpy(), weight[rows.numpy()])
+    coef = factor * np.concatenate([fit.coef for fit in fits])
+    head = RidgeHead(untrained, coef, factor * (fits[0].intercept + fits[1].intercept))
+    return head.to(panel.values.device)
+
+
+@torch.no_grad()
+def _stats(network: FeatureNetwork, panel: Panel) -> np.ndarray:
+    found = [
+        network.features(chunk.values, chunk.lengths, layers="all", pool="stats").flatten(1).cpu()
+        for chunk in panel.chunks(_SERIES_PER_BATCH)
+    ]
+    return torch.cat(found).numpy()
