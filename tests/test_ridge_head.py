@@ -1,0 +1,164 @@
+"""The ridge head: its solver against scikit-learn and plain loops, and its logits by hand."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+from sklearn.linear_model import RidgeCV
+
+from dsn_sktime import DSNClassifier
+from dsn_sktime.estimators.ridge_head import fit_ridge, fit_ridge_head
+from dsn_sktime.network import DSNNetwork
+from dsn_sktime.panel import Panel
+
+ALPHAS = np.logspace(-3, 3, 10)
+TINY = {"n_epochs": 2, "n_layers": 2, "n_filters": 3, "kernel_size": 9}
+
+
+def make_problem(n, p, n_classes=3, seed=0):
+    rng = np.random.default_rng(seed)
+    class_indices = np.arange(n) % n_classes
+    features = rng.normal(size=(n, p)) * rng.uniform(0.1, 10, p) + rng.normal(size=p)
+    features[:, 0] += class_indices
+    return features, class_indices, rng.uniform(0.2, 3, n)
+
+
+def standardized(features, share):
+    mean = share @ features
+    scale = np.sqrt(share @ (features - mean) ** 2)
+    return (features - mean) / scale
+
+
+@pytest.mark.parametrize("shape", [(20, 7), (12, 30), (9, 9)])
+def test_solution_is_that_of_scikit_learn(shape):
+    features, class_indices, weight = make_problem(*shape)
+    share = weight / weight.sum()
+    targets = 2.0 * np.eye(3)[class_indices] - 1
+    x = standardized(features, share)
+    oracle = RidgeCV(ALPHAS).fit(x, targets, sample_weight=share * len(x))
+    found = fit_ridge(features, class_indices, 3, weight)
+    outputs = features @ found.coef + found.intercept
+    assert outputs == pytest.approx(oracle.predict(x), abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(20, 7), (12, 30)])
+def test_held_out_outputs_are_those_of_fits_without_the_series(shape):
+    features, class_indices, weight = make_problem(*shape)
+    share = weight / weight.sum()
+    root = np.sqrt(share * len(features))
+    targets = 2.0 * np.eye(3)[class_indices] - 1
+    x = np.column_stack([standardized(features, share), np.ones(len(features))])
+
+    def without(row, alpha):
+        kept = np.arange(len(x)) != row
+        a, b = root[kept, None] * x[kept], root[kept, None] * targets[kept]
+        penalty = alpha * np.diag([1.0] * (x.shape[1] - 1) + [0.0])
+        return x[row] @ np.linalg.solve(a.T @ a + penalty, a.T @ b)
+
+    each = {alpha: np.array([without(row, alpha) for row in range(len(x))]) for alpha in ALPHAS}
+    best = min(ALPHAS, key=lambda alpha: share @ ((each[alpha] - targets) ** 2).sum(1))
+    found = fit_ridge(features, class_indices, 3, weight)
+    assert found.held_out == pytest.approx(each[best], abs=1e-5)
+
+
+def test_only_ratios_of_weights_count():
+    features, class_indices, weight = make_problem(15, 8)
+    one, other = (fit_ridge(features, class_indices, 3, factor * weight) for factor in (1, 1e6))
+    assert one.coef == pytest.approx(other.coef, rel=1e-9)
+
+
+def test_constant_features_and_absent_classes_change_nothing():
+    features, class_indices, weight = make_problem(15, 8)
+    constant = np.full((15, 2), [0.1, 1e7])
+    plain = fit_ridge(features, class_indices, 3, weight)
+    more = fit_ridge(np.hstack([features, constant]), class_indices, 4, weight)
+    assert more.coef[:8, :3] == pytest.approx(plain.coef, rel=1e-6)
+    assert np.abs(more.coef[8:]).max() == 0
+    assert (more.held_out[:, 3] == pytest.approx(-1)) and np.abs(more.coef[:, 3]).max() < 1e-12
+
+
+def random_networks():
+    generator = torch.Generator().manual_seed(0)
+    sizes = {"n_layers": 2, "n_filters": 3, "kernel_size": 9, "generator": generator}
+    return [DSNNetwork(2, 3, **sizes).eval() for _ in range(2)]
+
+
+@pytest.mark.parametrize("lengths", [None, torch.tensor([24, 9, 15, 24, 11, 20, 24, 17, 13])])
+def test_logits_are_the_mean_of_three_classifiers(lengths):
+    trained, untrained = random_networks()
+    values = torch.randn(9, 2, 24, generator=torch.Generator().manual_seed(1))
+    panel, class_indices = Panel(values, lengths), torch.arange(9) % 3
+    rng = np.random.default_rng(0)
+    head = fit_ridge_head(trained, untrained, panel, class_indices, 3, np.ones(9), rng)
+    with torch.no_grad():
+        found = head(trained, values, lengths).numpy()
+        own = trained(values, lengths).double().numpy()
+        stats = [
+            network.features(values, lengths, layers="all", pool="stats").flatten(1).numpy()
+            for network in (trained, untrained)
+        ]
+    first, second = (fit_ridge(one, class_indices.numpy(), 3, np.ones(9)) for one in stats)
+    outputs = sum(
+        one @ fit.coef + fit.intercept for one, fit in zip(stats, (first, second), strict=True)
+    )
+    # Bins of 24 steps in 50 overlap unevenly: the network's own logits differ a little.
+    ridge = 3 * found - own
+    factor = np.vdot(ridge, outputs) / np.vdot(outputs, outputs)
+    assert 0.1 < factor < 200
+    assert np.abs(ridge - factor * outputs).max() < 0.05 * np.abs(ridge).max()
+
+
+def make_panel(n=24, n_steps=30):
+    rng = np.random.default_rng(0)
+    y = np.array(["a", "b"])[np.arange(n) % 2]
+    X = rng.normal(size=(n, 1, n_steps))
+    X[y == "b"] += np.sin(np.arange(n_steps))
+    return X, y
+
+
+def test_probabilities_are_the_softmax_of_the_mean_logits():
+    X, y = make_panel()
+    classifier = DSNClassifier(**TINY, random_state=0).fit(X, y)
+    (network,), (head,) = classifier.networks_, classifier.heads_
+    scaled = (X - classifier.mean_[:, None]) / classifier.scale_[:, None]
+    with torch.no_grad():
+        logits = head(network, torch.from_numpy(scaled.astype(np.float32)), None)
+    assert classifier.predict_proba(X) == pytest.approx(softmax(logits.numpy(), axis=1), abs=1e-6)
+
+
+def test_noise_is_classified_with_little_confidence():
+    rng = np.random.default_rng(1)
+    X, y = rng.normal(size=(40, 1, 30)), np.arange(40) % 2
+    classifier = DSNClassifier(**{**TINY, "n_epochs": 20}, random_state=0).fit(X, y)
+    assert classifier.predict_proba(rng.normal(size=(40, 1, 30))).max(1).mean() < 0.9
+
+
+def test_other_heads_leave_the_logits_to_the_network():
+    X, y = make_panel()
+    for head in ("bins", "linear"):
+        classifier = DSNClassifier(**TINY, head=head, random_state=0).fit(X, y)
+        assert classifier.heads_ == [None]
+
+
+def test_head_does_not_depend_on_threads_and_survives_saving(tmp_path):
+    X, y = make_panel()
+    one = DSNClassifier(**TINY, n_estimators=2, n_jobs=1, random_state=0).fit(X, y)
+    two = DSNClassifier(**TINY, n_estimators=2, n_jobs=2, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(one.predict_proba(X), two.predict_proba(X))
+    one.save(tmp_path / "model")
+    loaded = DSNClassifier.load_from_path(tmp_path / "model.zip")
+    np.testing.assert_array_equal(loaded.predict_proba(X), one.predict_proba(X))
+
+
+def test_weights_reach_the_head():
+    X, y = make_panel()
+    plain = DSNClassifier(**TINY, random_state=0).fit(X, y)
+    weighted = DSNClassifier(**TINY, class_weight={"a": 10.0}, random_state=0).fit(X, y)
+    noise = np.random.default_rng(5).normal(size=(50, 1, 30))
+    assert weighted.predict_proba(noise)[:, 0].mean() > plain.predict_proba(noise)[:, 0].mean()
+
+
+def test_batch_size_rules():
+    assert DSNClassifier(batch_size="auto")._batch_size(30) == 8
+    assert DSNClassifier(batch_size="paper")._batch_size(30) == 3
+    assert DSNClassifier(batch_size="auto")._batch_size(1000) == 16
