@@ -22,6 +22,7 @@ class Use(IntEnum):
     GROWTH = 1
     BATCH_NORM = 2
     AUGMENTATION = 3
+    VALIDATION = 4
 
 
 def random_stream(seed: int, use: Use, epoch: int) -> np.random.Generator:
