@@ -16,6 +16,8 @@ RECIPES = [
     {"keep": "average"},
     {"update_bn": False},
     {"head": "linear"},
+    {"validation_fraction": 0.3},
+    {"max_seconds": 1e9},  # The rate is then annealed from step to step.
 ]
 
 
@@ -55,6 +57,13 @@ def test_the_epoch_with_the_lowest_loss_is_kept() -> None:
         ("weight_decay", float("nan")),
         ("label_smoothing", 1.0),
         ("label_smoothing", "a"),
+        ("validation_fraction", 1.0),
+        ("validation_fraction", -0.1),
+        ("validation_fraction", None),
+        ("max_seconds", 0),
+        ("max_seconds", float("inf")),
+        ("max_seconds", "5"),
+        ("verbose", 3),
     ],
 )
 def test_other_values_are_refused_by_name(parameter: str, value: Any) -> None:
