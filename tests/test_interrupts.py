@@ -178,15 +178,17 @@ class InterruptForward(Callback):
         def press(*arguments: Any) -> None:
             if len(trainer.history) == self.epoch and self.n_presses > 0:
                 self.n_presses -= 1
+                if self.n_presses == 0:
+                    handle.remove()
                 raise KeyboardInterrupt
 
-        trainer.network.register_forward_pre_hook(press)
+        handle = trainer.network.register_forward_pre_hook(press)
 
 
 def interrupt(classifier: Any, *callbacks: Callback) -> Any:
     """Fit to an interruption that is announced, and return what it left without callbacks."""
     classifier.callbacks = list(callbacks)
-    words = r"^training was interrupted after .* is fitted"
+    words = r"^training was interrupted: .* is fitted"
     with pytest.warns(UserWarning, match=words) as found, pytest.raises(KeyboardInterrupt):
         classifier.fit(*panel())
     assert len(found) == 1

@@ -120,10 +120,10 @@ def test_of_an_epoch_cut_short_the_loss_is_that_of_the_previous_for_the_rest(
 @pytest.mark.parametrize("n_validation", [0, 11, 22])
 def test_time_for_the_last_passes_is_set_aside(n_validation: int) -> None:
     """Outputs of three batches take about the time of one optimizer step."""
-    trainer, rates = timed(20, update_bn=True)
+    trainer, _ = timed(20, update_bn=True)
     if n_validation:
-        panel_, target = tiny_panel(n_validation)
-        trainer.validation = Batch(panel_.values, None, target, None)
+        series, target = tiny_panel(n_validation)
+        trainer.validation = Batch(series.values, None, target, None)
     outputs: list[bool] = []
     trainer.network.register_forward_hook(lambda module, *_: outputs.append(module.training))
     trainer.fit(*tiny_panel())

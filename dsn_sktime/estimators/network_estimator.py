@@ -333,9 +333,9 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     def _propagate_interrupt(self) -> None:
         try:
             warnings.warn(
-                f"training was interrupted after {len(self.history_)} epochs in all: this "
-                f"{type(self).__name__} is fitted nevertheless, with {len(self.networks_)} of "
-                f"{self.n_estimators} networks, each in its best state so far.",
+                f"training was interrupted: this {type(self).__name__} is fitted nevertheless, "
+                f"with the best state so far of {len(self.networks_)} of {self.n_estimators} "
+                "networks. history_ has their epochs.",
                 UserWarning,
                 stacklevel=4,
             )
