@@ -70,9 +70,9 @@ class DSNClassifier(NetworkClassifier):
     max_seconds : float or None, default=None
         Seconds that the training of all networks may take. The schedules know it: "cosine"
         and "one_cycle" anneal the rate to its end in this time; with "plateau" training
-        just ends. Networks that are trained one after another share the time equally,
-        those in processes run side by side. It is counted from the end of the first
-        optimizer step of each network, which leaves compilation out. Results then depend
+        just ends. Networks that are trained one after another share the time equally, those
+        in processes run side by side. The first optimizer step of each is not counted if it
+        takes more than half of its time, as where kernels are compiled. Results then depend
         on the speed of the machine.
     lr_min : float, default=1e-4
         Learning rate that "cosine" anneals ``lr`` to.

@@ -39,9 +39,9 @@ class OSCNNClassifier(NetworkClassifier):
         Seconds that the training of all networks may take. The learning rate is not
         annealed to this end: it falls only when the training loss has stopped falling.
         Networks that are trained one after another share the time equally, those in
-        processes run side by side. It is counted from the end of the first optimizer step
-        of each network, which leaves compilation out. Results then depend on the speed of
-        the machine.
+        processes run side by side. The first optimizer step of each is not counted if it
+        takes more than half of its time, as where kernels are compiled. Results then depend
+        on the speed of the machine.
     lr_min : float, default=1e-4
         Lower bound of the learning rate.
     lr_factor : float in (0, 1), default=0.5

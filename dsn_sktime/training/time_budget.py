@@ -10,12 +10,16 @@ __all__ = ["TimeBudget"]
 
 # Computing outputs takes about a third of the time of an optimizer step.
 _FORWARD_SHARE = 1 / 3
+_LARGEST_FIRST_SHARE = 0.5
 # At least this share of the time is for optimizer steps.
 _LEAST_SHARE = 0.5
 
 
 class TimeBudget:
-    """Clock that starts at the end of the first optimizer step, which compiles the kernels.
+    """Share of a training time that is used.
+
+    The first optimizer step, which may have to compile kernels, is not counted if it takes more
+    than half of the time.
 
     Parameters
     ----------
@@ -35,7 +39,8 @@ class TimeBudget:
         self._used = used
         self._n_closing = n_closing
         self._device = device
-        self._started = 0.0
+        self._started = time.perf_counter()
+        self._first_end = 0.0
         self._n_steps = 0
 
     def count_step(self) -> float:
@@ -44,8 +49,11 @@ class TimeBudget:
             torch.cuda.synchronize(self._device)
         now = time.perf_counter()
         if self._n_steps == 0:
-            self._started = now
-        elapsed, n_timed = now - self._started, max(self._n_steps, 1)
+            self._first_end = now
+            if now - self._started > _LARGEST_FIRST_SHARE * self._seconds:
+                self._started = now
+        seconds_per_step = (now - self._first_end) / max(self._n_steps, 1)
         self._n_steps += 1
-        closing = self._n_closing * _FORWARD_SHARE * elapsed / n_timed
-        return self._used + elapsed / max(self._seconds - closing, _LEAST_SHARE * self._seconds)
+        closing = self._n_closing * _FORWARD_SHARE * seconds_per_step
+        available = max(self._seconds - closing, _LEAST_SHARE * self._seconds)
+        return self._used + (now - self._started) / available
