@@ -397,7 +397,7 @@ def test_the_learning_rate_follows_the_losses() -> None:
     recipe = plateau_recipe(12, 0.2, 0.03, 0.5, 0)
     rates = [record["lr"] for record in classifier.history_]
     history = classifier.history_
-    assert rates == [recipe.learning_rates(history[:epoch], 1)[0] for epoch in range(12)]
+    assert rates == [recipe.learning_rate(epoch / 12, history[:epoch]) for epoch in range(12)]
     assert rates[0] == 0.2
     assert rates[-1] < 0.2
 
