@@ -131,9 +131,8 @@ def test_min_delta_is_a_finite_number(value):
 
 @pytest.mark.parametrize("value", ["error", None, 3, np.array(["loss"] * 2), pd.NA], ids=repr)
 def test_early_stopping_watches_loss_or_accuracy(value):
-    with pytest.raises(
-        ValueError, match=r"^monitor must be one of 'loss', 'accuracy', found .*\.$"
-    ):
+    names = "'loss', 'accuracy', 'val_loss', 'val_accuracy'"
+    with pytest.raises(ValueError, match=rf"^monitor must be one of {names}, found .*\.$"):
         EarlyStopping(value)
 
 

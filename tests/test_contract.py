@@ -21,6 +21,7 @@ from dsn_sktime.training import Callback
 # Xiao et al., NeurIPS 2022, section 4.1 and the authors' code.
 PAPER = {
     "n_epochs": 1000,
+    "max_seconds": None,
     "batch_size": "auto",
     "lr": 3e-4,
     "lr_min": 1e-4,
@@ -29,6 +30,7 @@ PAPER = {
     "label_smoothing": 0.0,
     "keep": "best",
     "update_bn": False,
+    "validation_fraction": 0.0,
     "n_layers": 4,
     "n_filters": 47,
     "n_bottleneck": None,

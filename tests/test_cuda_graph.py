@@ -323,6 +323,6 @@ def test_topology_updates_on_a_gpu_are_those_on_the_cpu():
     for device in ("cpu", "cuda"):
         network = tiny_network().double().to(device)
         trainer = SparseTrainer(network, recipe(), CrossEntropy(), 5)
-        trainer._end_epoch(1)
+        trainer._end_epoch(1, 0.5)
         states.append({name: x.cpu() for name, x in network.state_dict().items()})
     assert_equal_states(*states)

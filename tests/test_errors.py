@@ -154,7 +154,7 @@ def test_lr_below_lr_min_names_both(fitted: DSNClassifier) -> None:
         ("topology_init", ["'first'", "'random'"]),
         ("class_weight", ["None", "'balanced'", "dict"]),
         ("device", ["'auto'", "'cpu'", "'cuda'"]),
-        ("verbose", ["0", "1"]),
+        ("verbose", ["0", "1", "2"]),
     ],
 )
 @pytest.mark.parametrize("value", ["nonesuch", 7])

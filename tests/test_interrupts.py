@@ -154,16 +154,130 @@ def test_arguments_of_callbacks_are_checked(make, words: list[str]) -> None:
 # Ctrl-C.
 
 
-def test_ctrl_c_ends_fit_and_leaves_it_unfitted() -> None:
-    X, y = panel()
+class StopTraining(Callback):
+    """End training after an epoch, as a callback should."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_epoch_end(self, trainer: Any, record: dict[str, Any]) -> None:
+        trainer.should_stop = record["epoch"] == self.epoch
+
+
+class InterruptForward(Callback):
+    """Press Ctrl-C when a network computes, ``n_presses`` times from an epoch on."""
+
+    def __init__(self, epoch: int, n_presses: int = 1) -> None:
+        self.epoch = epoch
+        self.n_presses = n_presses
+
+    def __repr__(self) -> str:
+        return "Recorder()"
+
+    def on_train_begin(self, trainer: Any) -> None:
+        def press(*arguments: Any) -> None:
+            if len(trainer.history) == self.epoch and self.n_presses > 0:
+                self.n_presses -= 1
+                if self.n_presses == 0:
+                    handle.remove()
+                raise KeyboardInterrupt
+
+        handle = trainer.network.register_forward_pre_hook(press)
+
+
+def interrupt(classifier: Any, *callbacks: Callback) -> Any:
+    """Fit to an interruption that is announced, and return what it left without callbacks."""
+    classifier.callbacks = list(callbacks)
+    words = r"^training was interrupted: .* is fitted"
+    with pytest.warns(UserWarning, match=words) as found, pytest.raises(KeyboardInterrupt):
+        classifier.fit(*panel())
+    assert len(found) == 1
+    assert "\n" not in str(found[0].message)
+    assert found[0].filename == __file__
+    return classifier
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"update_bn": False, "growth": "gradient"},
+        {"keep": "last"},
+        {"keep": "average", "schedule": "one_cycle", "n_epochs": 8},
+        {"validation_fraction": 0.3},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("press", [StopAfter(2), InterruptForward(3)], ids=["between", "within"])
+def test_ctrl_c_leaves_the_model_of_the_last_complete_epoch(press: Any, parameters: dict) -> None:
     calls: list = []
-    classifier = tiny_classifier().fit(X, y)
-    classifier.callbacks = [Recorder(calls), StopAfter(1)]
+    parameters = {"n_epochs": 5, **parameters}
+    classifier = tiny_classifier(**parameters)
+    interrupt(classifier, Recorder(calls), pickle.loads(pickle.dumps(press)))
+    assert calls[-1] == ("", "end", 3)
+    assert classifier.is_fitted
+    stopped = tiny_classifier(**parameters, callbacks=[StopTraining(2)]).fit(*panel())
+    assert_same_fit(classifier, stopped)
+    loaded = pickle.loads(pickle.dumps(classifier))
+    assert np.array_equal(loaded.predict(panel()[0]), stopped.predict(panel()[0]))
+
+
+@pytest.mark.parametrize("n_presses", [1, 2])
+def test_ctrl_c_without_an_epoch_changes_nothing(n_presses: int) -> None:
+    """A second Ctrl-C breaks off the last pass over the series, so there is no model."""
+    epoch = n_presses - 1
+    classifier = tiny_classifier(callbacks=[InterruptForward(epoch, n_presses)])
     with pytest.raises(KeyboardInterrupt):
-        classifier.fit(X, y)
-    assert calls[-1] == ("", "end", 2)
+        classifier.fit(*panel())
     with pytest.raises(NotFittedError, match="DSNClassifier"):
-        classifier.predict(X)
+        classifier.predict(panel()[0])
+    fitted = tiny_classifier().fit(*panel())
+    fitted.callbacks = [InterruptForward(epoch, n_presses)]
+    with pytest.raises(KeyboardInterrupt):
+        fitted.fit(*panel())
+    assert_same_fit(fitted, tiny_classifier().fit(*panel()))
+
+
+def test_an_interrupted_ensemble_has_the_networks_begun() -> None:
+    class InSecond(Callback):
+        def on_epoch_end(self, trainer: Any, record: dict[str, Any]) -> None:
+            if "2/3" in trainer.name and record["epoch"] == 1:
+                raise KeyboardInterrupt
+
+    classifier = interrupt(tiny_classifier(n_epochs=4, n_estimators=3), InSecond())
+    places = [(record["network"], record["epoch"]) for record in classifier.history_]
+    assert places == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1)]
+    assert len(classifier.networks_) == len(classifier.best_epoch_) == 2
+    assert classifier.predict(panel()[0]).shape == (20,)
+    whole = tiny_classifier(n_epochs=4, n_estimators=3).fit(*panel())
+    state, expected = (one.networks_[0].state_dict() for one in (classifier, whole))
+    assert all(torch.equal(state[name], expected[name]) for name in expected)
+
+
+def test_an_ensemble_without_an_epoch_of_the_second_network_has_the_first() -> None:
+    class AtSecond(Callback):
+        def on_train_begin(self, trainer: Any) -> None:
+            if "2/3" in trainer.name:
+                raise KeyboardInterrupt
+
+    classifier = interrupt(tiny_classifier(n_estimators=3), AtSecond())
+    assert len(classifier.networks_) == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_ctrl_c_propagates_where_warnings_are_errors() -> None:
+    classifier = tiny_classifier(callbacks=[StopAfter(1)])
+    with pytest.raises(KeyboardInterrupt):
+        classifier.fit(*panel())
+    assert len(classifier.history_) == 2
+
+
+def test_an_interrupted_fit_is_resumed_to_the_uninterrupted_one(tmp_path: Path) -> None:
+    classifier = interrupt(tiny_classifier(n_epochs=8), Checkpoint(tmp_path, 2), StopAfter(4))
+    assert len(classifier.history_) == 5
+    callbacks = [Checkpoint(tmp_path, 2), StopAfter(99)]
+    resumed = tiny_classifier(n_epochs=8, callbacks=callbacks).fit(*panel())
+    assert_same_fit(resumed, tiny_classifier(n_epochs=8).fit(*panel()))
 
 
 def test_after_ctrl_c_one_can_fit_again() -> None:

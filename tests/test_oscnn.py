@@ -362,10 +362,10 @@ def test_the_schedule_is_that_of_torch(losses: list[float], patience: int, facto
     recipe = plateau_recipe(50, 1e-3, 1e-4, factor, patience)
     history: list[dict[str, Any]] = []
     for loss in losses:
-        assert recipe.learning_rates(history, 1)[0] == optimizer.param_groups[0]["lr"]
+        assert recipe.learning_rate(0.0, history) == optimizer.param_groups[0]["lr"]
         history.append({"loss": loss})
         torchs.step(loss)
-    assert recipe.learning_rates(history, 1)[0] == optimizer.param_groups[0]["lr"]
+    assert recipe.learning_rate(0.0, history) == optimizer.param_groups[0]["lr"]
 
 
 def test_a_plateau_halves_the_learning_rate_down_to_its_bound() -> None:
@@ -373,7 +373,7 @@ def test_a_plateau_halves_the_learning_rate_down_to_its_bound() -> None:
     flat = [{"loss": 1.0}] * 9
     # The first loss is the lowest; of the others every third is one too many.
     expected = [1e-3] * 4 + [5e-4] * 3 + [3e-4] * 3
-    assert [recipe.learning_rates(flat[:n], 1)[0] for n in range(10)] == pytest.approx(expected)
+    assert [recipe.learning_rate(0.0, flat[:n]) for n in range(10)] == pytest.approx(expected)
 
 
 def test_history_and_trainer_know_nothing_of_topologies() -> None:
@@ -397,7 +397,7 @@ def test_the_learning_rate_follows_the_losses() -> None:
     recipe = plateau_recipe(12, 0.2, 0.03, 0.5, 0)
     rates = [record["lr"] for record in classifier.history_]
     history = classifier.history_
-    assert rates == [recipe.learning_rates(history[:epoch], 1)[0] for epoch in range(12)]
+    assert rates == [recipe.learning_rate(epoch / 12, history[:epoch]) for epoch in range(12)]
     assert rates[0] == 0.2
     assert rates[-1] < 0.2
 

@@ -26,8 +26,8 @@ from dsn_sktime.training import Recipe, SparseRecipe
     ],
 )
 def test_learning_rate_is_annealed_along_a_half_cosine(epoch, expected):
-    found = recipe(n_epochs=4, lr=3e-4, lr_min=1e-4).learning_rates([{}] * epoch, 3)
-    assert found == pytest.approx([expected] * 3, rel=1e-12)
+    found = recipe(n_epochs=4, lr=3e-4, lr_min=1e-4).learning_rate(epoch / 4, [{}] * epoch)
+    assert found == pytest.approx(expected, rel=1e-12)
 
 
 def naive_one_cycle(n_done, n_steps, peak):
@@ -41,8 +41,8 @@ def naive_one_cycle(n_done, n_steps, peak):
 @pytest.mark.parametrize(("n_epochs", "n_batches"), [(1, 1), (1, 7), (5, 3), (10, 1), (4, 10)])
 def test_one_cycle_changes_from_optimizer_step_to_optimizer_step(n_epochs, n_batches):
     plan = recipe(n_epochs=n_epochs, schedule="one_cycle", lr=0.1)
-    rates = [rate for e in range(n_epochs) for rate in plan.learning_rates([{}] * e, n_batches)]
     n_steps = n_epochs * n_batches
+    rates = [plan.learning_rate(n_done / n_steps, []) for n_done in range(n_steps)]
     expected = [naive_one_cycle(n_done, n_steps, 0.1) for n_done in range(n_steps)]
     assert rates == pytest.approx(expected, rel=1e-9)
     assert 0 < min(rates) <= max(rates) <= 0.1
@@ -53,7 +53,8 @@ def test_one_cycle_is_close_to_that_of_torch():
     n = 10000
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, n, cycle_momentum=False)
-    rates = recipe(n_epochs=1, schedule="one_cycle", lr=0.1, lr_min=0).learning_rates([], n)
+    plan = recipe(n_epochs=1, schedule="one_cycle", lr=0.1, lr_min=0)
+    rates = [plan.learning_rate(n_done / n, []) for n_done in range(n)]
     for rate in rates[: n - 1]:
         assert rate == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-4)
         optimizer.step()
@@ -111,6 +112,8 @@ def test_topology_is_due_every_delta_t_epochs_but_not_after_the_last(n_epochs, d
         ({"lr_factor": 1}, r"lr_factor must be a number in \(0, 1\), found 1"),
         ({"patience": -1}, "patience must be an integer of at least 0, found -1"),
         ({"patience": 1.5}, "patience must be an integer of at least 0, found 1.5"),
+        ({"max_seconds": 0}, r"max_seconds must be a number in \(0, inf\), found 0"),
+        ({"max_seconds": math.inf}, r"max_seconds must be a number in \(0, inf\), found inf"),
         ({"weight_decay": -0.1}, r"weight_decay must be a number in \[0, inf\), found -0.1"),
         ({"weight_decay": "0.1"}, r"weight_decay must be a number in \[0, inf\), found '0.1'"),
         ({"weight_decay": np.zeros(2)}, r"weight_decay must be a number in \[0, inf\)"),

@@ -140,7 +140,10 @@ def test_an_ensemble_averages_its_networks(tiny: Callable) -> None:
     classifier = tiny(n_estimators=3, standardize=False).fit(X, y)
     x = torch.tensor(X, dtype=torch.float32)
     with torch.no_grad():
-        each = [network(x).double().softmax(1).numpy() for network in classifier.networks_]
+        each = [
+            (network(x) if head is None else head(network, x, None)).double().softmax(1).numpy()
+            for network, head in zip(classifier.networks_, classifier.heads_, strict=True)
+        ]
     assert not np.allclose(each[0], each[1])
     np.testing.assert_allclose(classifier.predict_proba(X), np.mean(each, axis=0), atol=1e-6)
 
@@ -183,7 +186,8 @@ def test_predicting_runs_on_one_thread_and_gives_the_others_back() -> None:
     X, y = panel()
     counts = []
     classifier = tiny_classifier().fit(X, y)
-    classifier.network_.register_forward_pre_hook(lambda *_: counts.append(torch.get_num_threads()))
+    head = classifier.network_.head
+    head.register_forward_pre_hook(lambda *_: counts.append(torch.get_num_threads()))
     classifier.predict(X)
     assert set(counts) == {1}
     assert torch.get_num_threads() == 2
@@ -196,7 +200,7 @@ def test_threads_are_given_back_after_a_failed_prediction() -> None:
 
     X, y = panel()
     classifier = tiny_classifier().fit(X, y)
-    classifier.network_.register_forward_pre_hook(fail)
+    classifier.network_.head.register_forward_pre_hook(fail)
     with pytest.raises(ZeroDivisionError):
         classifier.predict(X)
     assert torch.get_num_threads() == 2

@@ -74,7 +74,8 @@ def test_constant_features_and_absent_classes_change_nothing():
     more = fit_ridge(np.hstack([features, constant]), class_indices, 4, weight)
     assert more.coef[:8, :3] == pytest.approx(plain.coef, rel=1e-6)
     assert np.abs(more.coef[8:]).max() == 0
-    assert (more.held_out[:, 3] == pytest.approx(-1)) and np.abs(more.coef[:, 3]).max() < 1e-12
+    assert more.held_out[:, 3] == pytest.approx(-1)
+    assert np.abs(more.coef[:, 3]).max() < 1e-12
 
 
 def random_networks():

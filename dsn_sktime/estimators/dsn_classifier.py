@@ -28,6 +28,7 @@ __all__ = ["DSNClassifier"]
 
 _PAPER: dict[str, Any] = {
     "n_epochs": 1000,
+    "max_seconds": None,
     "batch_size": "paper",
     "lr": 3e-4,
     "lr_min": 1e-4,
@@ -36,6 +37,7 @@ _PAPER: dict[str, Any] = {
     "label_smoothing": 0.0,
     "keep": "best",
     "update_bn": False,
+    "validation_fraction": 0.0,
     "n_layers": 4,
     "n_filters": 47,
     "n_bottleneck": None,
@@ -72,12 +74,19 @@ class DSNClassifier(NetworkClassifier):
     Parameters
     ----------
     n_epochs : int, default=50
-        Passes over the training series.
+        Passes over the training series; at most as many with ``max_seconds``.
     batch_size : int, "auto" or "paper", default="auto"
         Series of a training batch, at least 2; "auto" is ``max(min(n // 10, 16), 8)`` for n
         training series, the paper's rule is ``max(min(n // 10, 16), 2)``.
     lr : float, default=3e-3
         Peak of the learning rate of "one_cycle"; of the others, that of the first epoch.
+    max_seconds : float or None, default=None
+        Seconds that the training of all networks may take. The schedules know it: "cosine"
+        and "one_cycle" anneal the rate to its end in this time; with "plateau" training
+        just ends. Networks that are trained one after another share the time equally, those
+        in processes run side by side. The first optimizer step of each is not counted if it
+        takes more than half of its time, as where kernels are compiled. Results then depend
+        on the speed of the machine.
     lr_min : float, default=1e-4
         Learning rate that "cosine" anneals ``lr`` to.
     schedule : {"one_cycle", "cosine", "plateau"}, default="one_cycle"
@@ -96,6 +105,12 @@ class DSNClassifier(NetworkClassifier):
         Recompute the running statistics of the BatchNorm layers for the weights that are
         kept, in one pass over the training series, as ``torch.optim.swa_utils.update_bn``.
         Always done with ``keep="average"``.
+    validation_fraction : float in [0, 1), default=0.0
+        Share of the training series that is held back for validation, drawn evenly from each
+        class. Loss and accuracy on them, or on ``validation_data`` of :meth:`fit`, are computed
+        after each epoch: "val_loss" and "val_accuracy" in ``history_``. ``keep="best"``
+        then follows "val_loss", and :class:`~dsn_sktime.training.EarlyStopping` may follow
+        either. With ``keep="average"`` they are those of the network before averaging.
     n_layers : int, default=4
         Dynamic sparse layers.
     n_filters : int, default=47
@@ -154,8 +169,8 @@ class DSNClassifier(NetworkClassifier):
         ``networks_``, which may be changed after the fit.
     callbacks : list of Callback or None, default=None
         Early stopping, checkpoints or your own; see :mod:`dsn_sktime.training`.
-    verbose : {0, 1}, default=0
-        1 shows a progress bar with loss, accuracy and time left.
+    verbose : {0, 1, 2}, default=0
+        1 shows a progress bar with loss, accuracy and time left, 2 prints a line per epoch.
     random_state : int, numpy RandomState or None, default=None
         Fixes initial weights, order of batches and growth. None draws fresh entropy.
         numpy's and torch's global generators are neither used nor changed.
@@ -170,7 +185,9 @@ class DSNClassifier(NetworkClassifier):
         The ridge head of each network; None where the network's own head is used.
     history_ : list of dict
         One record per network and epoch: "network", "epoch" (both from 0), "loss",
-        "accuracy", "lr", "drop_fraction", "n_dropped", "n_grown", "seconds".
+        "accuracy", "lr", "drop_fraction", "n_dropped", "n_grown", "seconds"; with
+        a validation set also "val_loss" and "val_accuracy", with ``max_seconds`` also
+        "progress", the share of the training that is done.
     best_epoch_ : int, or list of int if ``n_estimators`` is above 1
         Epoch, from 0, whose weights are kept.
     n_activated_ : int
@@ -235,12 +252,14 @@ class DSNClassifier(NetworkClassifier):
         batch_size: int | str = "auto",
         lr: float = 3e-3,
         *,
+        max_seconds: float | None = None,
         lr_min: float = 1e-4,
         schedule: str = "one_cycle",
         weight_decay: float = 0.0,
         label_smoothing: float = 0.0,
         keep: str = "average",
         update_bn: bool = True,
+        validation_fraction: float = 0.0,
         n_layers: int = 4,
         n_filters: int = 47,
         n_bottleneck: int | None = None,
@@ -267,12 +286,14 @@ class DSNClassifier(NetworkClassifier):
         self.n_epochs = n_epochs
         self.batch_size = batch_size
         self.lr = lr
+        self.max_seconds = max_seconds
         self.lr_min = lr_min
         self.schedule = schedule
         self.weight_decay = weight_decay
         self.label_smoothing = label_smoothing
         self.keep = keep
         self.update_bn = update_bn
+        self.validation_fraction = validation_fraction
         self.n_layers = n_layers
         self.n_filters = n_filters
         self.n_bottleneck = n_bottleneck
@@ -387,14 +408,17 @@ class DSNClassifier(NetworkClassifier):
             n_variates, n_classes, **sizes, generator=generator(int(rng.integers(2**31)))
         )
         objective = cast(CrossEntropy, trainer.objective)
-        weight = torch.ones(len(data.targets)) if data.sample_weight is None else data.sample_weight
+        targets = data.targets.cpu()
+        weight = torch.ones(len(targets))
+        if data.sample_weight is not None:
+            weight = data.sample_weight.cpu()
         if objective.class_weight is not None:
-            weight = weight * objective.class_weight.cpu()[data.targets]
+            weight = weight * objective.class_weight.cpu()[targets]
         return fit_ridge_head(
             cast(DSNNetwork, trainer.network),
             untrained.to(data.panel.values.device),
             data.panel,
-            data.targets,
+            targets,
             n_classes,
             weight.double().numpy(),
             rng,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -17,6 +18,7 @@ from dsn_sktime.estimators.parameters import brief_repr, check_class_weight
 from dsn_sktime.panel import RawPanel, read_labels, read_panel, read_sample_weight
 from dsn_sktime.runtime import default_switches
 from dsn_sktime.training import CrossEntropy
+from dsn_sktime.training.batches import Use, random_stream
 
 __all__ = ["NetworkClassifier"]
 
@@ -49,6 +51,17 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         _check_discrete(np.asarray(y))
         return y
 
+    def _read_validation(self, validation_data: Any, raw: RawPanel, y: Any) -> tuple[RawPanel, Any]:
+        found, target = super()._read_validation(validation_data, raw, y)
+        known = np.unique(y).tolist()
+        unknown = [label for label in np.unique(target).tolist() if label not in known]
+        if unknown:
+            raise ValueError(
+                f"validation_data must have labels of y, {brief_repr(known)}, found "
+                f"{brief_repr(unknown)}. Remove their series, or add some to the training series."
+            )
+        return found, target
+
     def _check_input(self, X: RawPanel, y: Any = None, **kwargs: Any) -> dict[str, Any]:
         if y is not None and len(np.unique(y)) == 1:
             warnings.warn(
@@ -61,15 +74,34 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
 
     def _fit(self, X: RawPanel, y: np.ndarray) -> NetworkClassifier:
         raw, y = self._with_weight(X, y)
+        if self.validation_fraction:
+            raw, y = self._split(raw, y)
         class_indices = np.searchsorted(self.classes_, y)
         weights = self._class_weights(class_indices, raw.sample_weight)
         if weights.max() > 1 / _LEAST_WEIGHT or weights.min() < _LEAST_WEIGHT:
             # Only the ratios count, and single precision has no larger ones.
             weights = np.maximum(weights / weights.max(), _LEAST_WEIGHT)
         class_weight = torch.tensor(weights, dtype=torch.float32)
-        targets = torch.from_numpy(class_indices)
-        self._fit_networks(raw, targets, self.n_classes_, self._objective(class_weight))
+        targets, validation_targets = torch.from_numpy(class_indices), None
+        if raw.validation is not None:
+            found = np.searchsorted(self.classes_, raw.validation[1])
+            validation_targets = torch.from_numpy(found)
+        objective = self._objective(class_weight)
+        self._fit_networks(raw, targets, self.n_classes_, objective, validation_targets)
         return self
+
+    def _split(self, raw: RawPanel, y: np.ndarray) -> tuple[RawPanel, np.ndarray]:
+        """Hold back series for validation; return the others, and their labels."""
+        rng = random_stream(self._first_seed(), Use.VALIDATION, epoch=0)
+        held_back = _stratified_rows(y, self.validation_fraction, rng)
+        if len(held_back) == 0:
+            raise ValueError(
+                "validation_fraction must be 0 where no class of y has two series, found "
+                f"{self.validation_fraction} for {len(y)} series. Pass validation_data to fit."
+            )
+        rest = np.setdiff1d(np.arange(len(y)), held_back)
+        validation = raw.take(held_back), y[held_back]
+        return replace(raw.take(rest), validation=validation), y[rest]
 
     def _class_weights(
         self, class_indices: np.ndarray, sample_weight: np.ndarray | None
@@ -249,6 +281,17 @@ def _folds(cv: Any, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
             f"{np.count_nonzero(n_tests > 1)} in several. Use KFold or StratifiedKFold."
         )
     return folds
+
+
+def _stratified_rows(y: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Draw a share of the rows, at least one, evenly over the classes and not all of any."""
+    order = rng.permutation(len(y))
+    order = order[np.argsort(np.unique(y, return_inverse=True)[1][order], kind="stable")]
+    is_first = np.append(True, y[order][1:] != y[order][:-1])
+    candidates = order[~is_first]
+    n = min(max(round(share * len(y)), 1), len(candidates))
+    places = (np.arange(n) + rng.random()) * len(candidates) / max(n, 1)
+    return np.sort(candidates[places.astype(int)])
 
 
 def _check_comparable(found: np.ndarray, predicted: np.ndarray) -> None:

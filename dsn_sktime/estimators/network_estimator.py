@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import hashlib
 import inspect
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from math import inf
+from math import ceil, inf
 from numbers import Integral, Real
 from typing import Any, NamedTuple, Self
 
@@ -43,7 +44,16 @@ from dsn_sktime.panel import (
     warn_about_axes,
 )
 from dsn_sktime.runtime import compute_threads, default_switches, memory_size, n_threads
-from dsn_sktime.training import Callback, Checkpoint, Objective, ProgressBar, Recipe, Trainer
+from dsn_sktime.training import (
+    Batch,
+    Callback,
+    Checkpoint,
+    EpochLog,
+    Objective,
+    ProgressBar,
+    Recipe,
+    Trainer,
+)
 
 __all__ = ["NetworkEstimator", "Sizes", "Trained", "TrainingData", "generator"]
 
@@ -60,6 +70,9 @@ _CHECKPOINT_FORMAT = 3
 # Parameters that do not change the trained networks.
 _NEUTRAL_PARAMETERS = ("backend", "callbacks", "device", "n_jobs", "random_state", "verbose")
 
+
+# By verbose.
+_PROGRESS: dict[int, tuple[type[Callback], ...]] = {0: (), 1: (ProgressBar,), 2: (EpochLog,)}
 
 # Minimum bytes: an activated weight has a value and an int64 position, and in training the
 # best epoch's copy, a gradient, two moments and a step count; dense weights have no position.
@@ -85,14 +98,34 @@ class TrainingData(NamedTuple):
     targets: Tensor
     sample_weight: Tensor | None
 
+    @classmethod
+    def from_raw(
+        cls, raw: RawPanel, targets: Tensor, standardization: Standardization
+    ) -> TrainingData:
+        """Standardize series, and convert what belongs to them."""
+        weight = raw.sample_weight
+        weights = None if weight is None else torch.from_numpy(weight.astype(np.float32))
+        return cls(Panel.from_raw(raw, standardization), targets, weights)
+
+    def to(self, device: torch.device) -> TrainingData:
+        """Return the data on a device."""
+        weight = self.sample_weight
+        return TrainingData(
+            self.panel.to(device),
+            self.targets.to(device),
+            None if weight is None else weight.to(device),
+        )
+
 
 class Trained(NamedTuple):
     """A trained network, and what is remembered of its training."""
 
+    number: int
     network: nn.Module
     head: nn.Module | None
     history: list[dict[str, Any]]
     best_epoch: int
+    is_interrupted: bool
 
 
 class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
@@ -128,6 +161,8 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     batch_size: int | str
     lr: float
     lr_min: float
+    max_seconds: float | None
+    validation_fraction: float
     standardize: bool
     n_estimators: int
     n_jobs: int | None
@@ -152,7 +187,9 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         self._recipe(n_series=2)  # checks its parameters
         check_choice("backend", self.backend, BACKENDS)
         check_choice("standardize", self.standardize, (True, False))
-        check_choice("verbose", self.verbose, (0, 1))
+        share = self.validation_fraction
+        check_number("validation_fraction", share, "[0, 1)", lambda share: 0 <= share < 1)
+        check_choice("verbose", self.verbose, tuple(_PROGRESS))
         check_callbacks(self.callbacks, self.random_state)
 
     def _check_shape(self, n_variates: int, n_steps: int, n_outputs: int) -> None:
@@ -236,12 +273,14 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             check_integer(name, size, 1)
         self._check_memory(1, *shape.values())
         self._check_shape(**shape)
+        return self._build_network(**shape, generator=generator(self._first_seed()))
+
+    def _first_seed(self) -> int:
         # Of a copy, so that a RandomState is not advanced.
-        seed = _draw_seeds(copy.deepcopy(self.random_state), 1)[0]
-        return self._build_network(**shape, generator=generator(seed))
+        return int(_draw_seeds(copy.deepcopy(self.random_state), 1)[0])
 
     @default_switches()
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, validation_data: Any = None) -> Self:
         """Fit the estimator.
 
         Parameters
@@ -258,6 +297,10 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         sample_weight : array-like of shape (n,) or None, default=None
             Weight of each series in the loss, of which only the ratios count. A series of
             weight 0 is left out. None gives all the same weight.
+        validation_data : (X_val, y_val) or None, default=None
+            Series and targets, in containers as ``X`` and ``y``, that loss and accuracy are
+            computed on after each epoch; see ``validation_fraction``, which must then be 0.
+            The networks are not trained on them.
 
         Returns
         -------
@@ -266,24 +309,71 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         Raises
         ------
         ValueError, TypeError
-            If a parameter, ``X`` or ``y`` is invalid.
+            If a parameter, ``X``, ``y`` or ``validation_data`` is invalid.
         FloatingPointError
-            If the training loss is no longer finite.
+            If the training loss or the validation loss is no longer finite.
+        KeyboardInterrupt
+            By Ctrl-C.
 
         Notes
         -----
-        If an exception is raised, an earlier fit is kept. Only Ctrl-C leaves the estimator
-        unfitted.
+        If an exception is raised, an earlier fit is kept. Ctrl-C after the first epoch leaves
+        the estimator fitted, with a warning that says so: as if a callback had stopped training
+        after the last complete epoch, without the networks that were not begun. Of networks
+        that other processes train, those that are complete are kept. Predictions are possible
+        once a last pass over the training series is done; a second Ctrl-C skips it, and the
+        earlier fit is kept.
         """
         self._check_parameters()
         raw = self._read_training_series(X)
         if sample_weight is not None:
             raw = replace(raw, sample_weight=read_sample_weight(sample_weight, raw))
         y = self._read_target(y, raw)
+        if validation_data is not None:
+            raw = replace(raw, validation=self._read_validation(validation_data, raw, y))
         with self._restored_on_error():
             # sktime's fit resets the instance first and checks X and y afterwards. It fits
             # one estimator per column of y, to labels that are in order by now.
-            return super().fit(replace(raw, ids=None), y)
+            super().fit(replace(raw, ids=None), y)
+        if self.__dict__.pop("_is_interrupted", False):
+            self._propagate_interrupt()
+        return self
+
+    def _propagate_interrupt(self) -> None:
+        try:
+            warnings.warn(
+                f"training was interrupted: this {type(self).__name__} is fitted nevertheless, "
+                f"with the best state so far of {len(self.networks_)} of {self.n_estimators} "
+                "networks. history_ has their epochs.",
+                UserWarning,
+                stacklevel=4,
+            )
+        finally:  # Also where warnings are errors.
+            raise KeyboardInterrupt
+
+    def _read_validation(self, validation_data: Any, raw: RawPanel, y: Any) -> tuple[RawPanel, Any]:
+        """Return the validation series and their targets; raise unless ``raw`` and ``y`` match."""
+        if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
+            raise ValueError(
+                "validation_data must be a pair (X_val, y_val) or None, found "
+                f"{brief_repr(validation_data)}."
+            )
+        if self.validation_fraction:
+            raise ValueError(
+                "validation_data must be None where validation_fraction is above 0, found both "
+                f"and validation_fraction={self.validation_fraction}. Set validation_fraction=0."
+            )
+        with _naming("validation_data"):
+            found = read_panel(validation_data[0], raw.variate_names)
+            whose = "of the training series"
+            found = match_variates(found, raw.n_variates, raw.variate_names, whose)
+            target = self._read_target(validation_data[1], found)
+        if np.ndim(y) > 1 or np.ndim(target) > 1:
+            raise ValueError(
+                "validation_data must be None unless y is 1-D, found shapes "
+                f"{np.shape(y)} of y and {np.shape(target)} of y_val. Fit once per column."
+            )
+        return found, target
 
     def set_params(self, **params: Any) -> Self:
         """Set constructor arguments; the estimator is then no longer fitted.
@@ -298,7 +388,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         before = dict(vars(self))
         try:
             yield
-        except Exception:
+        except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
@@ -357,7 +447,8 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         raw = read_panel(X, names)
         if not hasattr(self, "n_variates_"):  # A single class needs no network.
             return raw
-        return match_variates(raw, self.n_variates_, names, type(self).__name__)
+        whose = f"that this {type(self).__name__} was fitted with"
+        return match_variates(raw, self.n_variates_, names, whose)
 
     @staticmethod
     def _with_weight(raw: RawPanel, y: np.ndarray) -> tuple[RawPanel, np.ndarray]:
@@ -370,37 +461,75 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         return replace(taken, sample_weight=None) if is_same else taken, y[rows]
 
     def _fit_networks(
-        self, raw: RawPanel, targets: Tensor, n_outputs: int, objective: Objective
+        self,
+        raw: RawPanel,
+        targets: Tensor,
+        n_outputs: int,
+        objective: Objective,
+        validation_targets: Tensor | None = None,
     ) -> None:
-        """Train the networks on targets of shape (n,), encoded as the objective reads them."""
+        """Train the networks on targets of shape (n,), encoded as the objective reads them.
+
+        ``validation_targets`` are those of the series in ``raw.validation``.
+        """
         shape = raw.n_variates, int(raw.lengths.max()), n_outputs
         self._check_memory(len(raw), *shape)
         self._check_shape(*shape)
         identity = Standardization.identity(raw.n_variates)
         standardization = Standardization.fit(raw) if self.standardize else identity
-        panel = Panel.from_raw(raw, standardization)
-        weight = raw.sample_weight
-        data = TrainingData(
-            panel, targets, None if weight is None else torch.from_numpy(weight.astype(np.float32))
-        )
-        run_id = self._run_id(data)
-        n_processes = 1 if self.n_jobs is None else min(self.n_estimators, n_threads(self.n_jobs))
-        n_each = n_threads(self.n_jobs) // n_processes
-        train = delayed(self._train)
-        trained = Parallel(n_jobs=n_processes)(
-            train(data, shape, objective, seed, number, run_id, n_each)
-            for number, seed in enumerate(_draw_seeds(self.random_state, self.n_estimators))
+        data, validation = TrainingData.from_raw(raw, targets, standardization), None
+        if raw.validation is not None and validation_targets is not None:
+            with _naming("validation_data"):
+                validation = TrainingData.from_raw(
+                    raw.validation[0], validation_targets, standardization
+                )
+        trained = self._train_all(data, validation, shape, objective)
+        self._is_interrupted = len(trained) < self.n_estimators or any(
+            one.is_interrupted for one in trained
         )
         self.n_variates_ = raw.n_variates
         self.variate_names_ = raw.variate_names
         self.mean_, self.scale_ = standardization
         self._remember(trained)
 
+    def _train_all(
+        self,
+        data: TrainingData,
+        validation: TrainingData | None,
+        shape: tuple[int, int, int],
+        objective: Objective,
+    ) -> list[Trained]:
+        """Train the networks, or after Ctrl-C those that have an epoch."""
+        run_id = self._run_id(data, validation)
+        n_processes = 1 if self.n_jobs is None else min(self.n_estimators, n_threads(self.n_jobs))
+        n_each = n_threads(self.n_jobs) // n_processes
+        recipe = self._recipe(len(data.panel))
+        if recipe.max_seconds is not None:  # Shared by the networks that a process trains.
+            n_in_turn = ceil(self.n_estimators / n_processes)
+            recipe = replace(recipe, max_seconds=recipe.max_seconds / n_in_turn)
+        train, trained = delayed(self._train), []
+        # One by one, so that Ctrl-C loses none that is complete.
+        networks = Parallel(n_jobs=n_processes, return_as="generator_unordered")(
+            train(data, validation, shape, recipe, objective, seed, number, run_id, n_each)
+            for number, seed in enumerate(_draw_seeds(self.random_state, self.n_estimators))
+        )
+        try:
+            for one in networks:
+                trained.append(one)
+                if one.is_interrupted:
+                    break
+        except KeyboardInterrupt:
+            if not trained:
+                raise
+        return sorted(trained, key=lambda one: one.number)
+
     @default_switches()  # again, as this may be another thread or process
     def _train(
         self,
         data: TrainingData,
+        validation: TrainingData | None,
         shape: tuple[int, int, int],
+        recipe: Recipe,
         objective: Objective,
         seed: int,
         number: int,
@@ -409,27 +538,31 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     ) -> Trained:
         """Train one network, in a separate process if ``n_jobs`` asks for several."""
         device = resolve_device(self.device)
-        progress = [ProgressBar()] if self.verbose else []
+        progress = [make() for make in _PROGRESS[int(self.verbose)]]
+        data = data.to(device)
+        watched = None
+        if validation is not None:
+            panel, targets, weight = validation.to(device)
+            watched = Batch(panel.values, panel.lengths, targets, weight)
         with compute_threads(n_kernel_threads):
             trainer = self._trainer(
                 self._build_network(*shape, generator=generator(seed)).to(device),
-                self._recipe(len(data.panel)),
+                recipe,
                 objective,
                 seed=int(seed),
                 callbacks=[*(self.callbacks or ()), *progress],
                 run_id=f"{run_id}-{number}",
                 name=f"{self._network_name} {number + 1}/{self.n_estimators}",
+                validation=watched,
             )
-            weight = data.sample_weight
-            panel = data.panel.to(device)
-            trainer.fit(
-                panel,
-                data.targets.to(device),
-                None if weight is None else weight.to(device),
-            )
-            head = self._fit_head(trainer, data._replace(panel=panel), shape)
-        history = [{"network": number, **record} for record in trainer.history]
-        return Trained(trainer.network, head, history, trainer.best_epoch)
+            try:
+                trainer.fit(*data)
+            except KeyboardInterrupt:
+                if not trainer.is_interrupted:
+                    raise
+            head = self._fit_head(trainer, data, shape)
+        history, best_epoch = trainer.history, trainer.best_epoch
+        return Trained(number, trainer.network, head, history, best_epoch, trainer.is_interrupted)
 
     def _fit_head(
         self, trainer: Trainer, data: TrainingData, shape: tuple[int, int, int]
@@ -440,7 +573,11 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     def _remember(self, trained: list[Trained]) -> None:
         self.networks_ = [one.network for one in trained]
         self.heads_ = [one.head for one in trained]
-        self.history_ = [record for one in trained for record in one.history]
+        self.history_ = [
+            {"network": place, **record}
+            for place, one in enumerate(trained)
+            for record in one.history
+        ]
         best_epochs = [one.best_epoch for one in trained]
         self.best_epoch_: int | list[int] = best_epochs
         if self.n_estimators == 1:
@@ -492,7 +629,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             return max(min(n_series // 10, 16), _LEAST_BATCH_SIZES[self.batch_size])
         return int(self.batch_size)
 
-    def _run_id(self, data: TrainingData) -> str:
+    def _run_id(self, data: TrainingData, validation: TrainingData | None) -> str:
         """Return a digest of the data and of every setting that changes the result."""
         settings = self._settings()
         shaping = {name: settings[name] for name in settings if name not in _NEUTRAL_PARAMETERS}
@@ -500,12 +637,12 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         made_by = type(self).__name__, __version__, _CHECKPOINT_FORMAT
         callbacks = [repr(c) for c in self.callbacks or () if not isinstance(c, Checkpoint)]
         digest = hashlib.sha256(repr((made_by, shaping, seed, callbacks)).encode())
-        panel = data.panel
-        digest.update(repr((panel.values.shape, data.targets.tolist())).encode())
-        digest.update(panel.values.numpy().reshape(-1).data)
-        for more in (panel.lengths, data.sample_weight):
-            if more is not None:
-                digest.update(more.numpy().data)
+        for panel, targets, weight in filter(None, (data, validation)):
+            digest.update(repr((panel.values.shape, targets.tolist())).encode())
+            digest.update(panel.values.numpy().reshape(-1).data)
+            for more in (panel.lengths, weight):
+                if more is not None:
+                    digest.update(more.numpy().data)
         return digest.hexdigest()[:16]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -517,6 +654,16 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         if "network_" in state:
             state["network_"] = state["networks_"][0]
         return state
+
+
+@contextmanager
+def _naming(parameter: str) -> Iterator[None]:
+    """Name the parameter in errors about what it holds."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{parameter}: {error}") from None
 
 
 def _as_python(value: Any) -> Any:

@@ -29,12 +29,19 @@ class OSCNNClassifier(NetworkClassifier):
     Parameters
     ----------
     n_epochs : int, default=2000
-        Passes over the training series.
+        Passes over the training series; at most as many with ``max_seconds``.
     batch_size : int or "auto", default="auto"
         Series of a training batch, at least 2; "auto" is the authors'
         ``max(min(n // 10, 16), 2)`` for n training series.
     lr : float, default=1e-3
         Adam's learning rate at the start.
+    max_seconds : float or None, default=None
+        Seconds that the training of all networks may take. The learning rate is not
+        annealed to this end: it falls only when the training loss has stopped falling.
+        Networks that are trained one after another share the time equally, those in
+        processes run side by side. The first optimizer step of each is not counted if it
+        takes more than half of its time, as where kernels are compiled. Results then depend
+        on the speed of the machine.
     lr_min : float, default=1e-4
         Lower bound of the learning rate.
     lr_factor : float in (0, 1), default=0.5
@@ -50,6 +57,12 @@ class OSCNNClassifier(NetworkClassifier):
         Recompute the running statistics of the BatchNorm layers for the weights that are
         kept, in one pass over the training series, as ``torch.optim.swa_utils.update_bn``.
         Always done with ``keep="average"``.
+    validation_fraction : float in [0, 1), default=0.0
+        Share of the training series that is held back for validation, drawn evenly from each
+        class. Loss and accuracy on them, or on ``validation_data`` of :meth:`fit`, are computed
+        after each epoch: "val_loss" and "val_accuracy" in ``history_``. ``keep="best"``
+        then follows "val_loss", and :class:`~dsn_sktime.training.EarlyStopping` may follow
+        either. With ``keep="average"`` they are those of the network before averaging.
     max_kernel_size : int, default=89
         Upper bound of the kernel sizes, which go up to ``L // 4`` for training series of at
         most L time steps.
@@ -78,8 +91,8 @@ class OSCNNClassifier(NetworkClassifier):
         ``networks_``, which may be changed after the fit.
     callbacks : list of Callback or None, default=None
         Early stopping, checkpoints or your own; see :mod:`dsn_sktime.training`.
-    verbose : {0, 1}, default=0
-        1 shows a progress bar with loss, accuracy and time left.
+    verbose : {0, 1, 2}, default=0
+        1 shows a progress bar with loss, accuracy and time left, 2 prints a line per epoch.
     random_state : int, numpy RandomState or None, default=None
         Fixes initial weights and order of batches. None draws fresh entropy. numpy's and
         torch's global generators are neither used nor changed.
@@ -92,7 +105,9 @@ class OSCNNClassifier(NetworkClassifier):
         The trained networks.
     history_ : list of dict
         One record per network and epoch: "network", "epoch" (both from 0), "loss",
-        "accuracy", "lr", "seconds".
+        "accuracy", "lr", "seconds"; with a validation set also "val_loss" and
+        "val_accuracy", with ``max_seconds`` also "progress", the share of the training that
+        is done.
     best_epoch_ : int, or list of int if ``n_estimators`` is above 1
         Epoch, from 0, whose weights are kept.
     n_variates_ : int
@@ -163,11 +178,13 @@ class OSCNNClassifier(NetworkClassifier):
         batch_size: int | str = "paper",
         lr: float = 1e-3,
         *,
+        max_seconds: float | None = None,
         lr_min: float = 1e-4,
         lr_factor: float = 0.5,
         patience: int = 50,
         keep: str = "best",
         update_bn: bool = True,
+        validation_fraction: float = 0.0,
         max_kernel_size: int = 89,
         layer_budgets: tuple[int, int] = (1024, 229376),
         standardize: bool = True,
@@ -183,11 +200,13 @@ class OSCNNClassifier(NetworkClassifier):
         self.n_epochs = n_epochs
         self.batch_size = batch_size
         self.lr = lr
+        self.max_seconds = max_seconds
         self.lr_min = lr_min
         self.lr_factor = lr_factor
         self.patience = patience
         self.keep = keep
         self.update_bn = update_bn
+        self.validation_fraction = validation_fraction
         self.max_kernel_size = max_kernel_size
         self.layer_budgets = layer_budgets
         self.standardize = standardize

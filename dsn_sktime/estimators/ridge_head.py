@@ -200,13 +200,14 @@ def fit_ridge_head(
         n training series on the networks' device, of which at most 10,000, drawn at random,
         are used.
     class_indices : int64 tensor of shape (n,)
+        On the CPU.
     n_classes : int
     weight : float array of shape (n,)
     rng : numpy.random.Generator
     """
     rows = torch.from_numpy(rng.permutation(len(panel))[:_MOST_SERIES])
     panel = panel.take(rows.to(panel.values.device))
-    class_indices = class_indices.cpu()[rows]
+    class_indices = class_indices[rows]
     # BatchNorm needs more than one series for a variance.
     chunks = [chunk for chunk in panel.chunks(_SERIES_PER_BATCH) if len(chunk) > 1]
     update_bn(untrained, (Batch(c.values, c.lengths, c.values[:, 0, 0], None) for c in chunks))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,6 +37,8 @@ class RawPanel:
         Series whose trailing missing steps were removed.
     sample_weight : float64 array of shape (n,) or None
         Weights of the series in training.
+    validation : (RawPanel, array of shape (n_val,)) or None
+        Series that a training on these is validated on, and their targets.
     """
 
     series: np.ndarray | list[np.ndarray]
@@ -44,6 +47,7 @@ class RawPanel:
     layout: str = ""
     n_padded: int = 0
     sample_weight: np.ndarray | None = None
+    validation: tuple[RawPanel, Any] | None = None
 
     def __len__(self) -> int:
         return len(self.series)

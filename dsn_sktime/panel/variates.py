@@ -13,24 +13,23 @@ __all__ = ["match_variates", "matching_order", "warn_about_axes"]
 
 
 def match_variates(
-    raw: RawPanel, n_variates: int, names: tuple[Hashable, ...] | None, fitted: str
+    raw: RawPanel, n_variates: int, names: tuple[Hashable, ...] | None, whose: str
 ) -> RawPanel:
     """Return series with the variates in the order that a network was trained with.
 
     ``names`` are those of the training series' variates; None leaves the order to the user.
-    ``fitted`` is the name of the estimator, for messages. Another number of variates or other
+    ``whose`` says which variates these are, for messages. Another number of variates or other
     names raise ValueError.
     """
     given = raw.variate_names
     have_names = not (_is_default(names) or _is_default(given))
     if raw.n_variates != n_variates and not have_names:
         raise ValueError(
-            f"X must have the {n_variates} variates that this {fitted} was fitted with, found "
-            f"{raw.n_variates}. {raw.layout}"
+            f"X must have the {n_variates} variates {whose}, found {raw.n_variates}. {raw.layout}"
         )
     if names is None or given is None or given == names:
         return raw
-    order = matching_order(given, names, f"that this {fitted} was fitted with")
+    order = matching_order(given, names, whose)
     return raw.take_variates(order)
 
 

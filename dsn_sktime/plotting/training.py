@@ -18,9 +18,9 @@ __all__ = ["plot_history"]
 
 
 def plot_history(estimator: DSNClassifier, ax: Axes | None = None) -> Axes:
-    """Plot training loss and accuracy by epoch, and mark the epoch whose weights are kept.
+    """Plot loss and accuracy by epoch, and mark the epoch whose weights are kept.
 
-    For an ensemble, each network has a line.
+    Those of a validation set are thick lines. For an ensemble, each network has a line.
 
     Parameters
     ----------
@@ -45,14 +45,22 @@ def plot_history(estimator: DSNClassifier, ax: Axes | None = None) -> Axes:
     ax = axes_or_new(ax)
     right = ax.twinx()
     best_epochs = np.atleast_1d(estimator.best_epoch_)
-    for number, history in pd.DataFrame(estimator.history_).groupby("network"):
-        ax.plot(history["epoch"], history["loss"], color=COLOURS[0], lw=1)
-        right.plot(history["epoch"], history["accuracy"], color=COLOURS[1], lw=1, ls="--")
+    records = pd.DataFrame(estimator.history_)
+    is_validated = "val_loss" in records
+    widths = {"": 1, "val_": 2.5} if is_validated else {"": 1}
+    for number, history in records.groupby("network"):
+        for of, width in widths.items():
+            ax.plot(history["epoch"], history[f"{of}loss"], color=COLOURS[0], lw=width)
+            accuracy = history[f"{of}accuracy"]
+            right.plot(history["epoch"], accuracy, color=COLOURS[1], lw=width, ls="--")
         kept = history.iloc[best_epochs[number]]
-        ax.plot(kept["epoch"], kept["loss"], "o", color=COLOURS[6])
+        followed = "val_loss" if is_validated else "loss"
+        ax.plot(kept["epoch"], kept[followed], "o", color=COLOURS[6])
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="epoch", title="Training history (dot: kept epoch)", ylim=(0, None))
-    ax.set_ylabel("training loss (solid)", color=COLOURS[0])
-    right.set_ylabel("training accuracy (dashed)", color=COLOURS[1])
+    of = "" if is_validated else "training "
+    thick = "; validation: thick" if is_validated else ""
+    ax.set_ylabel(f"{of}loss (solid{thick})", color=COLOURS[0])
+    right.set_ylabel(f"{of}accuracy (dashed{thick})", color=COLOURS[1])
     right.set_ylim(0, 1.02)
     return ax

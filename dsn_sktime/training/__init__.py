@@ -2,12 +2,12 @@
 
 ``trainer`` holds the loop and ``recipe`` its settings. The loop uses ``objective`` (loss and
 metric), ``batches`` (shuffling, augmentation, random streams), ``schedule`` (learning rates),
-``adam``, ``averaging`` (of weights), ``cuda_graph`` and the callbacks.
+``adam``, ``averaging`` (of weights), ``time_budget``, ``cuda_graph`` and the callbacks.
 """
 
 from dsn_sktime.training.averaging import update_bn
 from dsn_sktime.training.batches import Batch, Use, random_stream
-from dsn_sktime.training.callbacks import EarlyStopping, ProgressBar
+from dsn_sktime.training.callbacks import EarlyStopping, EpochLog, ProgressBar
 from dsn_sktime.training.checkpoint import Checkpoint
 from dsn_sktime.training.objective import CrossEntropy, Objective
 from dsn_sktime.training.recipe import GROWTHS, KEEPS, SCHEDULES, Recipe, SparseRecipe
@@ -23,6 +23,7 @@ __all__ = [
     "Checkpoint",
     "CrossEntropy",
     "EarlyStopping",
+    "EpochLog",
     "Objective",
     "ProgressBar",
     "Recipe",

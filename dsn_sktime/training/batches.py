@@ -22,7 +22,8 @@ class Use(IntEnum):
     GROWTH = 1
     BATCH_NORM = 2
     AUGMENTATION = 3
-    RIDGE_HEAD = 4
+    VALIDATION = 4
+    RIDGE_HEAD = 5
 
 
 def random_stream(seed: int, use: Use, epoch: int) -> np.random.Generator:

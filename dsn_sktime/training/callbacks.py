@@ -10,19 +10,22 @@ from tqdm.auto import tqdm
 from dsn_sktime.training.checks import check_choice, check_integer, check_number
 from dsn_sktime.training.trainer import Callback, Trainer
 
-__all__ = ["EarlyStopping", "ProgressBar"]
+__all__ = ["EarlyStopping", "EpochLog", "ProgressBar"]
+
+
+_MONITORS = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
 class EarlyStopping(Callback):
     """Stop training when a metric of the history has not improved for a while.
 
-    Metrics are computed on the training data: the paper's protocol has no validation set.
     The recipe selects the kept weights, as without early stopping.
 
     Parameters
     ----------
-    monitor : {"loss", "accuracy"}, default="loss"
-        Metric to watch; loss should fall, accuracy rise.
+    monitor : {"loss", "accuracy", "val_loss", "val_accuracy"}, default="loss"
+        Metric to watch, of the training series or of the validation set; a loss should fall,
+        an accuracy rise.
     patience : int, default=100
         Epochs without improvement after which training stops.
     min_delta : float, default=0.0
@@ -31,14 +34,15 @@ class EarlyStopping(Callback):
     Raises
     ------
     ValueError
-        If ``monitor`` is neither of the two, ``patience`` is below 1 or ``min_delta`` is
-        negative or not finite.
+        If ``monitor`` is none of these, ``patience`` is below 1 or ``min_delta`` is negative
+        or not finite. By ``fit``, before the first epoch: if ``monitor`` is of a validation set
+        and there is none.
     TypeError
         If ``patience`` is not an integer or ``min_delta`` not a number.
     """
 
     def __init__(self, monitor: str = "loss", patience: int = 100, min_delta: float = 0.0) -> None:
-        check_choice("monitor", monitor, ("loss", "accuracy"))
+        check_choice("monitor", monitor, _MONITORS)
         check_integer("patience", patience, 1)
         check_number("min_delta", min_delta, "[0, inf)", lambda delta: 0 <= delta < inf)
         self.monitor = monitor
@@ -51,6 +55,11 @@ class EarlyStopping(Callback):
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Stop if the history that was loaded says so."""
+        if self.monitor.startswith("val_") and trainer.validation is None:
+            raise ValueError(
+                f"monitor={self.monitor!r} needs a validation set, found none. Set "
+                "validation_fraction or pass validation_data to fit."
+            )
         self._stop_if_due(trainer)
 
     def on_epoch_end(self, trainer: Trainer, record: dict[str, Any]) -> None:
@@ -58,7 +67,7 @@ class EarlyStopping(Callback):
         self._stop_if_due(trainer)
 
     def _stop_if_due(self, trainer: Trainer) -> None:
-        sign = 1 if self.monitor == "loss" else -1
+        sign = 1 if self.monitor.endswith("loss") else -1
         best, best_epoch = inf, 0
         # Read off the history, not remembered: right after resuming, and when reused.
         for record in trainer.history:
@@ -68,13 +77,35 @@ class EarlyStopping(Callback):
             trainer.should_stop = True
 
 
+def _figures(trainer: Trainer, record: dict[str, Any]) -> dict[str, str]:
+    """Return what is shown of an epoch, as text."""
+    names = ["loss", trainer.objective.metric]
+    names += [f"val_{name}" for name in names]
+    shown = {name: f"{record[name]:.3f}" for name in names if name in record}
+    if "progress" in record:
+        shown["progress"] = f"{record['progress']:.0%}"
+    return shown
+
+
+class EpochLog(Callback):
+    """Print a line per epoch, for logs."""
+
+    def on_epoch_end(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        """Print epoch, losses and metrics, learning rate and seconds."""
+        figures = _figures(trainer, record)
+        figures |= {"lr": f"{record['lr']:.3g}", "seconds": f"{record['seconds']:.2f}"}
+        epoch = f"{trainer.name}: epoch {record['epoch'] + 1}/{trainer.recipe.n_epochs}"
+        print(epoch, *(f"{name}={value}" for name, value in figures.items()), flush=True)
+
+
 class ProgressBar(Callback):
-    """Show a tqdm bar with loss, the objective's metric and the time left."""
+    """Show a tqdm bar with losses, the objective's metric and the time left."""
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Open the bar at the epochs already done."""
         self._bar = tqdm(
-            total=trainer.recipe.n_epochs,
+            # With a time limit, the number of epochs that fit into it is not known.
+            total=None if trainer.recipe.max_seconds else trainer.recipe.n_epochs,
             initial=len(trainer.history),
             desc=trainer.name,
             unit="epoch",
@@ -82,8 +113,7 @@ class ProgressBar(Callback):
 
     def on_epoch_end(self, trainer: Trainer, record: dict[str, Any]) -> None:
         """Advance the bar."""
-        shown = {name: f"{record[name]:.3f}" for name in ("loss", trainer.objective.metric)}
-        self._bar.set_postfix(shown, refresh=False)
+        self._bar.set_postfix(_figures(trainer, record), refresh=False)
         self._bar.update()
 
     def on_train_end(self, trainer: Trainer) -> None:

@@ -33,6 +33,10 @@ class Recipe:
     ----------
     n_epochs : int
         Passes over the training data.
+    max_seconds : float or None, default=None
+        Seconds of training, of which the schedules know: where they run out before the last
+        epoch, progress is the share of them that is used. "cosine" then anneals from
+        optimizer step to optimizer step; "plateau" does not depend on progress.
     batch_size : int
         Series of a training batch.
     lr : float
@@ -51,8 +55,9 @@ class Recipe:
     weight_decay : float, default=0.0
         Decoupled, of all parameters, as in ``torch.optim.AdamW``.
     keep : {"best", "last", "average"}, default="best"
-        The trained model: "best" is the state at the end of the epoch with the lowest mean
-        training loss, the later one of a tie, "last" that of the last epoch, "average" the
+        The trained model: "best" is the state at the end of the epoch with the lowest
+        validation loss, or mean training loss where there is no validation set, the later one
+        of a tie, "last" that of the last epoch, "average" the
         mean of the weights over the last quarter of the optimizer steps, for each weight
         over those since it was grown.
     update_bn : bool, default=False
@@ -66,6 +71,7 @@ class Recipe:
     """
 
     n_epochs: int
+    max_seconds: float | None = None
     batch_size: int
     lr: float
     lr_min: float = 0.0
@@ -78,6 +84,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_integer("n_epochs", self.n_epochs, 1)
+        if self.max_seconds is not None:
+            check_number("max_seconds", self.max_seconds, "(0, inf)", lambda time: 0 < time < inf)
         check_integer("batch_size", self.batch_size, 2)
         check_number("lr", self.lr, "[0, inf)", lambda lr: 0 <= lr < inf)
         check_number("lr_min", self.lr_min, f"[0, lr={self.lr!r}]", lambda lr: 0 <= lr <= self.lr)
@@ -88,26 +96,27 @@ class Recipe:
         check_choice("keep", self.keep, KEEPS)
         check_choice("update_bn", self.update_bn, (False, True))
 
-    def learning_rates(self, history: Sequence[dict[str, Any]], n_batches: int) -> list[float]:
-        """Return the learning rate of each optimizer step of the epoch after a history."""
-        if self.schedule == "one_cycle":
-            n_steps, n_done = self.n_epochs * n_batches, len(history) * n_batches
-            return [self.lr * one_cycle((n_done + batch) / n_steps) for batch in range(n_batches)]
-        if self.schedule == "plateau":
-            lr = plateau(history, self.lr, self.lr_min, self.lr_factor, self.patience)
-        else:
-            share = half_cosine(len(history) / self.n_epochs)
-            lr = self.lr_min + (self.lr - self.lr_min) * share
-        return [lr] * n_batches
+    @property
+    def is_annealed_by_step(self) -> bool:
+        """True if the learning rate changes at each optimizer step, not at each epoch."""
+        is_timed = self.max_seconds is not None
+        return self.schedule == "one_cycle" or (self.schedule == "cosine" and is_timed)
 
-    def is_averaged(self, epoch: int, batch: int, n_batches: int) -> bool:
-        """Return True if the weights after an optimizer step are part of the average.
+    def learning_rate(self, progress: float, history: Sequence[dict[str, Any]]) -> float:
+        """Return the learning rate of the optimizer step after a share of the training.
 
-        ``epoch`` and ``batch`` are counted from 0; an epoch has ``n_batches`` optimizer steps.
+        ``progress`` is in [0, 1]. ``history`` holds the records of the epochs that are done,
+        which "plateau" depends on instead.
         """
-        n_steps = self.n_epochs * n_batches
-        is_late = epoch * n_batches + batch >= (1 - _AVERAGED_SHARE) * n_steps
-        return self.keep == "average" and is_late
+        if self.schedule == "one_cycle":
+            return self.lr * one_cycle(progress)
+        if self.schedule == "plateau":
+            return plateau(history, self.lr, self.lr_min, self.lr_factor, self.patience)
+        return self.lr_min + (self.lr - self.lr_min) * half_cosine(progress)
+
+    def is_averaged(self, progress: float) -> bool:
+        """Return True if the weights after the optimizer step at ``progress`` are averaged."""
+        return self.keep == "average" and progress >= 1 - _AVERAGED_SHARE
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -22,19 +23,26 @@ _MOST_STEPS = 2**30
 
 
 def check_run_state(
-    found: Any, expected: dict[str, Any], network: nn.Module, recipe: Recipe, metric: str
+    found: Any,
+    expected: dict[str, Any],
+    network: nn.Module,
+    recipe: Recipe,
+    figures: Sequence[str],
 ) -> None:
     """Raise ValueError unless a state is one that a run of this kind can have.
 
     ``expected`` is the state of a run with the same network, which is left as it is, and the
-    same recipe; ``metric`` is the name of the metric in the history.
+    same recipe; ``figures`` are the names of what the history records of each epoch: loss and
+    metric, those of the validation set with the prefix "val_", and "progress".
     """
     _require(isinstance(found, dict) and found.keys() == expected.keys(), "entries", "others")
     seed, finished = found["seed"], found["finished"]
     _require(_is_integer(seed) and seed >= 0, "seed", brief_repr(seed))
-    _check_history(found["history"], metric, recipe.n_epochs)
-    losses = [record["loss"] for record in found["history"]]
-    is_complete = len(losses) == recipe.n_epochs
+    _check_history(found["history"], figures, recipe.n_epochs)
+    kept_by = "val_loss" if "val_loss" in figures else "loss"
+    losses = [record[kept_by] for record in found["history"]]
+    is_time_up = bool(losses) and found["history"][-1].get("progress", 0) == 1
+    is_complete = len(losses) == recipe.n_epochs or is_time_up
     is_known = finished is True or (finished is False and not is_complete)
     _require(is_known, "finished", brief_repr(finished))
     kept = _kept_epoch(losses, recipe.keep)
@@ -56,16 +64,18 @@ def _is_integer(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def _check_history(history: Any, metric: str, n_epochs: int) -> None:
+def _check_history(history: Any, figures: Sequence[str], n_epochs: int) -> None:
     is_list = isinstance(history, list) and len(history) <= n_epochs
     _require(is_list, "history", f"no list of at most {n_epochs} records")
     for epoch, record in enumerate(history):
         _require(isinstance(record, dict), "history", brief_repr(record))
-        is_full = {"epoch", "loss", metric, "lr", "seconds"} <= record.keys()
+        is_full = {"epoch", *figures, "lr", "seconds"} <= record.keys()
         _require(is_full, "history", brief_repr(record))
         for name, number in record.items():
             is_number = isinstance(number, Real) and not isinstance(number, bool)
-            holds = is_number and abs(number) < _LARGEST and (number >= 0 or name == metric)
+            is_metric = name in figures and not name.endswith(("loss", "progress"))
+            holds = is_number and abs(number) < _LARGEST and (number >= 0 or is_metric)
+            holds = holds and (number <= 1 or name != "progress")
             _require(isinstance(name, str) and holds, "history", f"{name}={brief_repr(number)}")
         is_next = _is_integer(record["epoch"]) and record["epoch"] == epoch
         _require(is_next, "history", f"epoch={brief_repr(record['epoch'])}")

@@ -59,13 +59,16 @@ class SparseTrainer(Trainer):
             for layer in layers:
                 layer.keep_dense_gradient = False
 
-    def _end_epoch(self, epoch: int) -> dict[str, Any]:
-        drop_fraction = self.recipe.drop_fraction((epoch + 1) / self.recipe.n_epochs)
+    def _end_epoch(self, epoch: int, progress: float) -> dict[str, Any]:
+        drop_fraction = self.recipe.drop_fraction(progress)
         n_moved = 0
-        if self.recipe.is_update_epoch(epoch):
-            rng = random_stream(self.seed, Use.GROWTH, epoch)
-            for layer in self.network.sparse_convs():
+        # Not where the time is used up: the grown weights would never be trained.
+        is_due = self.recipe.is_update_epoch(epoch) and progress < 1
+        rng = random_stream(self.seed, Use.GROWTH, epoch)
+        for layer in self.network.sparse_convs():
+            if is_due:
                 n_moved += update_layer(layer, self.followers, drop_fraction, rng)
+            layer.dense_gradient = None
         return {"drop_fraction": drop_fraction, "n_dropped": n_moved, "n_grown": n_moved}
 
 
@@ -78,13 +81,12 @@ def update_layer(
     """Drop and grow weights of one layer, and return how many.
 
     Survivors keep value, moments, average and step counts; grown weights start at 0 and
-    without. They grow where the layer's ``dense_gradient`` is largest, which is used up, or at
-    random if it has none.
+    without. They grow where the layer's ``dense_gradient`` is largest, or at random if it has
+    none.
     """
     values, gradient = layer.values.detach(), layer.dense_gradient
     update = update_topology(layer.groups, layer.index, values, drop_fraction, rng, gradient)
     layer.move_weights(update.index, update.source)
     for follower in followers:
         follower.replace_weights(layer.values, update.source)
-    layer.dense_gradient = None
     return update.n_grown

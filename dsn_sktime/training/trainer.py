@@ -27,6 +27,7 @@ from dsn_sktime.training.cuda_graph import CapturedStep, CudaGraphs, Graphs
 from dsn_sktime.training.objective import Objective
 from dsn_sktime.training.recipe import Recipe
 from dsn_sktime.training.run_state import check_run_state
+from dsn_sktime.training.time_budget import TimeBudget
 from dsn_sktime.training.weight_state import WeightState
 
 __all__ = ["Callback", "Trainer"]
@@ -75,12 +76,19 @@ class Trainer:
         Label of the progress bar.
     augment : callable, optional
         Maps each training batch and a numpy Generator to a batch of the same shapes.
+    validation : Batch, optional
+        Series that the loss and the metric are computed on after each epoch, on the network's
+        device.
 
     Attributes
     ----------
     history : list of dict
         One record per epoch: "epoch" (from 0), "loss" and the objective's metric (means over
-        the training series), "lr" (of the first optimizer step), "seconds".
+        the training series), "lr" (of the first optimizer step), "seconds". With a validation
+        set also "val_loss" and the metric with the prefix "val_", of the network in evaluation
+        mode, which is not the average of ``keep="average"``. With ``max_seconds`` also
+        "progress", the share of the training that is done. Of an epoch that the time cuts
+        short, loss and metric are those of the previous epoch for the series not reached.
     best_epoch : int
         Epoch of the kept state, -1 before the first.
     best_state : dict of str to Tensor
@@ -90,6 +98,8 @@ class Trainer:
     optimizer : Adam
     should_stop : bool
         A callback that sets it ends training after the current epoch.
+    is_interrupted : bool
+        True if Ctrl-C ended training and the network holds the kept state nevertheless.
     graphs : Graphs or None
         Capture optimizer steps on series of equal length to replay them: CUDA graphs where
         the network lies on a GPU. Forward hooks then run at the first steps only.
@@ -105,6 +115,7 @@ class Trainer:
         run_id: str = "",
         name: str = "network",
         augment: Augmentation | None = None,
+        validation: Batch | None = None,
     ) -> None:
         self.network = network
         self.recipe = recipe
@@ -113,11 +124,14 @@ class Trainer:
         self.run_id = run_id
         self.name = name
         self.augment = augment
+        self.validation = validation
         self.history: list[dict[str, Any]] = []
         self.best_epoch = -1
         self.best_state: dict[str, Tensor] = {}
         self.n_resumed = 0
         self.should_stop = False
+        self.is_interrupted = False
+        self._budget: TimeBudget | None = None
         self._device = next(network.parameters()).device
         is_cuda = self._device.type == "cuda"
         self.graphs: Graphs | None = CudaGraphs(self._device) if is_cuda else None
@@ -134,11 +148,12 @@ class Trainer:
 
     @property
     def is_finished(self) -> bool:
-        """True if all epochs are done, or a callback stopped training after at least one."""
-        return len(self.history) >= (1 if self.should_stop else self.recipe.n_epochs)
+        """True if all epochs are done or the time is, or a callback stopped after an epoch."""
+        is_time_up = bool(self.history) and self.history[-1].get("progress", 0) >= 1
+        return is_time_up or len(self.history) >= (1 if self.should_stop else self.recipe.n_epochs)
 
     def fit(self, panel: Panel, target: Tensor, sample_weight: Tensor | None = None) -> None:
-        """Train until the recipe's last epoch or until a callback stops it.
+        """Train until the recipe's last epoch, the end of its time or a callback's stop.
 
         It does not depend on the caller's gradient mode, inference mode, autocast or
         defaults of torch, and leaves them as they are.
@@ -155,7 +170,10 @@ class Trainer:
         Raises
         ------
         FloatingPointError
-            If the training loss is no longer finite.
+            If the training loss or the validation loss is no longer finite.
+        KeyboardInterrupt
+            By Ctrl-C. After the first epoch the network is finished first, as if a callback
+            had stopped training after the last complete epoch.
         """
         with default_switches():
             data = _without_inference(Batch(panel.values, panel.lengths, target, sample_weight))
@@ -164,42 +182,104 @@ class Trainer:
             step: Callable[[Batch], Tensor] = self._step
             if self.graphs is not None and panel.lengths is None:
                 step = CapturedStep(self._step, self.graphs)
+            self._budget = self._time_budget(len(target))
             try:
-                while not self.is_finished:
-                    record = self._run_epoch(data, step)
-                    self.history.append(record)
-                    for callback in self.callbacks:
-                        callback.on_epoch_end(self, record)
-            finally:
-                for callback in self.callbacks:
-                    callback.on_train_end(self)
-            self.network.load_state_dict(self.best_state)
-            if self.recipe.update_bn or self.recipe.keep == "average":
-                rows_of_batches = self._rows(data, Use.BATCH_NORM, self.best_epoch)
-                update_bn(self.network, (take(data, rows) for rows in rows_of_batches))
-            self.network.eval()
+                self._run_epochs(data, step)
+                self._load_kept(data)
+            except KeyboardInterrupt:
+                if self.best_state:
+                    self._load_kept(data)
+                    self.is_interrupted = True
+                raise
 
-    def _run_epoch(self, data: Batch, step: Callable[[Batch], Tensor]) -> dict[str, Any]:
+    def _run_epochs(self, data: Batch, step: Callable[[Batch], Tensor]) -> None:
+        try:
+            while not self.is_finished:
+                self._run_epoch(data, step)
+                for callback in self.callbacks:
+                    callback.on_epoch_end(self, self.history[-1])
+        finally:
+            for callback in self.callbacks:
+                callback.on_train_end(self)
+
+    def _load_kept(self, data: Batch) -> None:
+        """Load the kept state, with BatchNorm statistics that belong to it."""
+        self.network.load_state_dict(self.best_state)
+        if self._recomputes_statistics:
+            rows_of_batches = self._rows(data, Use.BATCH_NORM, self.best_epoch)
+            update_bn(self.network, (take(data, rows) for rows in rows_of_batches))
+        self.network.eval()
+
+    @property
+    def _recomputes_statistics(self) -> bool:
+        return self.recipe.update_bn or self.recipe.keep == "average"
+
+    def _time_budget(self, n_series: int) -> TimeBudget | None:
+        if self.recipe.max_seconds is None:
+            return None
+        used = self.history[-1]["progress"] if self.history else 0.0
+        n_validation = 0 if self.validation is None else len(self.validation.target)
+        n_closing = n_validation + (n_series if self._recomputes_statistics else 0)
+        n_batches = math.ceil(n_closing / self.recipe.batch_size)
+        return TimeBudget(self.recipe.max_seconds, used, n_batches, self._device)
+
+    def _run_epoch(self, data: Batch, step: Callable[[Batch], Tensor]) -> None:
         started, epoch = time.perf_counter(), len(self.history)
         self.network.train()
         rows_of_batches = list(self._rows(data, Use.SHUFFLING, epoch))
         n_batches = len(rows_of_batches)
-        rates = self.recipe.learning_rates(self.history, n_batches)
+        n_steps, n_done, n_seen = self.recipe.n_epochs * n_batches, epoch * n_batches, 0
+        progress = self.history[-1].get("progress", 0.0) if self.history else 0.0
+        progress = max(progress, n_done / n_steps)
+        lr = first_lr = self.recipe.learning_rate(progress, self.history)
         noise = random_stream(self.seed, Use.AUGMENTATION, epoch)
         totals = torch.zeros(2, dtype=torch.float64, device=self._device)
-        for number, (rows, lr) in enumerate(zip(rows_of_batches, rates, strict=True)):
+        for number, rows in enumerate(rows_of_batches):
             batch = take(data, rows)
             if self.augment is not None:
                 batch = self.augment(batch, noise)
+            if self.recipe.is_annealed_by_step:
+                lr = self.recipe.learning_rate(progress, self.history)
             self.optimizer.lr = lr if self.graphs is None else self._lr.fill_(lr)
             totals += self._take_step(step, batch, epoch, is_last=number == n_batches - 1)
-            if self.average is not None and self.recipe.is_averaged(epoch, number, n_batches):
+            if self.average is not None and self.recipe.is_averaged(progress):
                 self.average.update()
-        loss, metric = (total / len(data.target) for total in totals.tolist())
-        self._keep(epoch, loss)
-        record = {"epoch": epoch, "loss": loss, self.objective.metric: metric, "lr": rates[0]}
-        record |= self._end_epoch(epoch)
-        return {**record, "seconds": time.perf_counter() - started}
+            n_seen += len(rows)
+            share_used = 0.0 if self._budget is None else self._budget.count_step()
+            progress = min(max(progress, (n_done + number + 1) / n_steps, share_used), 1.0)
+            if progress == 1:
+                break
+        record = {"epoch": epoch, **self._means(totals, n_seen, len(data.target)), "lr": first_lr}
+        record |= self._validate()
+        best = self._best(record)
+        record |= self._end_epoch(epoch, progress)
+        if self._budget is not None:
+            record["progress"] = progress
+        self.history.append({**record, "seconds": time.perf_counter() - started})
+        # After the record: Ctrl-C in between leaves an earlier epoch, which is complete.
+        self.best_epoch, self.best_state = best
+
+    def _means(self, totals: Tensor, n_seen: int, n: int) -> dict[str, float]:
+        """Return loss and metric, with those of the previous epoch for series not seen."""
+        names = "loss", self.objective.metric
+        means = {name: total / n_seen for name, total in zip(names, totals.tolist(), strict=True)}
+        if n_seen == n or not self.history:
+            return means
+        share, previous = n_seen / n, self.history[-1]
+        return {name: share * means[name] + (1 - share) * previous[name] for name in names}
+
+    @torch.no_grad()
+    def _validate(self) -> dict[str, float]:
+        """Return loss and metric of the validation set, in evaluation mode."""
+        data, objective = self.validation, self.objective
+        if data is None:
+            return {}
+        self.network.eval()
+        series = Panel(data.values, data.lengths).chunks(self.recipe.batch_size)
+        outputs = torch.cat([self.network(part.values, part.lengths) for part in series])
+        loss = objective.loss(outputs, data.target, data.sample_weight).item()
+        metric = objective.n_correct(outputs, data.target).item() / len(data.target)
+        return {"val_loss": loss, f"val_{objective.metric}": metric}
 
     def _take_step(
         self, step: Callable[[Batch], Tensor], batch: Batch, epoch: int, is_last: bool
@@ -217,7 +297,7 @@ class Trainer:
         n_correct = self.objective.n_correct(outputs.detach(), batch.target)
         return torch.stack([(loss.detach() * len(batch.target)).double(), n_correct.double()])
 
-    def _end_epoch(self, epoch: int) -> dict[str, Any]:
+    def _end_epoch(self, epoch: int, progress: float) -> dict[str, Any]:
         """Run after each epoch, for subclasses; return entries for the epoch's record."""
         return {}
 
@@ -225,19 +305,25 @@ class Trainer:
         rng = random_stream(self.seed, use, epoch)
         return shuffled_rows(len(data.target), self.recipe.batch_size, rng, self._device)
 
-    def _keep(self, epoch: int, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"the training loss became {loss} in epoch {epoch}. Scale the series (for "
-                "example to mean 0 and variance 1) or lower lr."
-            )
-        is_best = self.best_epoch < 0 or loss <= self.history[self.best_epoch]["loss"]
-        if is_best or self.recipe.keep != "best":
-            self.best_epoch = epoch
-            state = self.network.state_dict()
-            self.best_state = {name: tensor.clone() for name, tensor in state.items()}
-            if self.average is not None:
-                self.best_state |= self.average.averaged()
+    @property
+    def _kept_by(self) -> str:
+        """Loss of the history that ``keep="best"`` follows."""
+        return "loss" if self.validation is None else "val_loss"
+
+    def _best(self, record: dict[str, Any]) -> tuple[int, dict[str, Tensor]]:
+        """Return epoch and state to keep after an epoch with this record."""
+        epoch, loss = record["epoch"], record[self._kept_by]
+        for name, of in (("loss", "training"), ("val_loss", "validation")):
+            if not math.isfinite(record.get(name, 0)):
+                raise FloatingPointError(
+                    f"the {of} loss became {record[name]} in epoch {epoch}. Scale the series (for "
+                    "example to mean 0 and variance 1) or lower lr."
+                )
+        is_best = self.best_epoch < 0 or loss <= self.history[self.best_epoch][self._kept_by]
+        if self.recipe.keep == "best" and not is_best:
+            return self.best_epoch, self.best_state
+        state = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+        return epoch, state if self.average is None else state | self.average.averaged()
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that :meth:`load_state_dict` needs to go on from here.
@@ -263,7 +349,10 @@ class Trainer:
         ValueError
             If the state does not match this run. Nothing is then changed.
         """
-        check_run_state(state, self.state_dict(), self.network, self.recipe, self.objective.metric)
+        figures = ["loss", self.objective.metric]
+        figures += [f"val_{name}" for name in figures if self.validation is not None]
+        figures += ["progress"] if self.recipe.max_seconds is not None else []
+        check_run_state(state, self.state_dict(), self.network, self.recipe, figures)
         self.network.load_state_dict(state["network"])
         for follower, loaded in zip(self.followers, state["followers"], strict=True):
             follower.load_state_dict(loaded)

@@ -1,0 +1,218 @@
+"""Training in a given time, by a clock that goes on by a second with each optimizer step."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import naive
+import numpy as np
+import pytest
+import torch
+from test_recipe import naive_one_cycle
+from tiny import panel, tiny_classifier, tiny_oscnn
+from training_runs import SaveAt, assert_equal_states, tiny_panel, trainer_of
+
+from dsn_sktime.training import Batch, Callback, Checkpoint
+
+# 11 series in batches of 4.
+N_BATCHES = 3
+
+
+class Clock:
+    """Is read before the first optimizer step, and once after each."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.first_step = 1.0
+        self.n_read = 0
+
+    def perf_counter(self) -> float:
+        self.now += self.first_step if self.n_read == 1 else 1
+        self.n_read += 1
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    fake = SimpleNamespace(perf_counter=clock.perf_counter)
+    monkeypatch.setattr("dsn_sktime.training.time_budget.time", fake)
+    return clock
+
+
+def timed(max_seconds: float, **changes: Any) -> Any:
+    """Return a trainer, and a list that collects the rate of each step."""
+    settings = {"n_epochs": 1000, "schedule": "one_cycle", "lr": 0.1, "lr_min": 0, "keep": "last"}
+    trainer = trainer_of(max_seconds=max_seconds, **(settings | changes))
+    rates: list[float] = []
+    trainer.network.register_forward_hook(lambda *_: rates.append(trainer.optimizer.lr))
+    return trainer, rates
+
+
+@pytest.mark.parametrize("seconds", [2, 10, 20, 30])
+def test_the_rate_is_annealed_to_its_end_in_the_time_given(seconds: int) -> None:
+    trainer, rates = timed(seconds)
+    trainer.fit(*tiny_panel())
+    assert len(rates) == seconds
+    expected = [naive_one_cycle(n_done, seconds, 0.1) for n_done in range(seconds)]
+    assert rates == pytest.approx(expected, rel=1e-9)
+    assert trainer.history[-1]["progress"] == 1
+    assert trainer.is_finished
+
+
+@pytest.mark.parametrize(("first_step", "n_steps"), [(5, 6), (5.5, 11), (1000, 11)])
+def test_a_first_step_that_takes_long_is_not_counted(
+    clock: Clock, first_step: float, n_steps: int
+) -> None:
+    """Compiling kernels takes a minute: less than half of a long time, or too much to count."""
+    clock.first_step = first_step
+    trainer, rates = timed(10)
+    trainer.fit(*tiny_panel())
+    assert len(rates) == n_steps
+
+
+def test_a_cosine_is_annealed_within_epochs_too() -> None:
+    trainer, rates = timed(10, schedule="cosine", lr=0.1, lr_min=0.01)
+    trainer.fit(*tiny_panel())
+    expected = [0.01 + 0.09 * (1 + math.cos(math.pi * n / 10)) / 2 for n in range(10)]
+    assert rates == pytest.approx(expected)
+
+
+def test_progress_drives_topology_and_average() -> None:
+    # One second is set aside for the statistics of the average.
+    trainer, _ = timed(21, keep="average", delta_t=1)
+    trainer.fit(*tiny_panel())
+    progress = [record["progress"] for record in trainer.history]
+    assert progress == pytest.approx([0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 1.0])
+    for record in trainer.history:
+        expected = naive.drop_fraction(record["progress"], 0.5)
+        assert record["drop_fraction"] == pytest.approx(expected)
+    # Not where the time is used up.
+    assert [record["n_grown"] > 0 for record in trainer.history] == [True] * 6 + [False]
+    # Steps at 0.75, 0.8, ... 0.95.
+    head = trainer.average.state[trainer.network.head.norm.weight]
+    assert set(head["step"].tolist()) == {5}
+
+
+def test_without_the_time_being_used_up_nothing_changes() -> None:
+    plan = {"schedule": "one_cycle", "n_epochs": 6, "keep": "average"}
+    plain, limited = trainer_of(**plan), trainer_of(**plan, max_seconds=1e9)
+    for trainer in (plain, limited):
+        trainer.fit(*tiny_panel())
+    assert_equal_states(limited.network.state_dict(), plain.network.state_dict())
+    assert [one["progress"] for one in limited.history] == pytest.approx(np.arange(1, 7) / 6)
+
+
+@pytest.mark.parametrize("unreached", [1, 2])
+def test_of_an_epoch_cut_short_the_loss_is_that_of_the_previous_for_the_rest(
+    unreached: int,
+) -> None:
+    seconds = 4 * N_BATCHES - unreached
+    trainer, _ = timed(seconds)
+    losses: list[float] = []
+    loss = trainer.objective.loss
+
+    def watched(*arguments: Any) -> torch.Tensor:
+        found = loss(*arguments)
+        losses.append(found.item() * len(arguments[1]))
+        return found
+
+    trainer.objective.loss = watched
+    trainer.fit(*tiny_panel())
+    sizes = [4, 4, 3][: N_BATCHES - unreached]
+    seen = sum(losses[3 * N_BATCHES :])
+    previous = trainer.history[2]["loss"]
+    expected = (seen + (11 - sum(sizes)) * previous) / 11
+    assert trainer.history[3]["loss"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("n_validation", [0, 11, 22])
+def test_time_for_the_last_passes_is_set_aside(n_validation: int) -> None:
+    """Outputs of three batches take about the time of one optimizer step."""
+    trainer, _ = timed(20, update_bn=True)
+    if n_validation:
+        series, target = tiny_panel(n_validation)
+        trainer.validation = Batch(series.values, None, target, None)
+    outputs: list[bool] = []
+    trainer.network.register_forward_hook(lambda module, *_: outputs.append(module.training))
+    trainer.fit(*tiny_panel())
+    n_passes = 1 + n_validation // 11
+    assert sum(outputs) - N_BATCHES == 20 - n_passes
+
+
+@pytest.mark.parametrize("epoch", [0, 3, 6])
+def test_a_resumed_run_has_the_rest_of_the_time(epoch: int) -> None:
+    save = SaveAt(epoch)
+    whole, _ = timed(20)
+    whole.callbacks = [save]
+    whole.fit(*tiny_panel())
+    resumed, rates = timed(20)
+    resumed.load_state_dict(save.load())
+    used = resumed.history[-1]["progress"]
+    resumed.fit(*tiny_panel())
+    assert resumed.history[: epoch + 1] == whole.history[: epoch + 1]
+    assert resumed.history[-1]["progress"] == 1
+    assert len(rates) == round(20 * (1 - used))
+    progress = [record["progress"] for record in resumed.history]
+    assert progress == sorted(progress)
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda record: record.pop("progress"),
+        lambda record: record.update(progress=1.5),
+        lambda record: record.update(progress=-0.1),
+        lambda record: record.update(progress="half"),
+    ],
+)
+def test_a_forged_progress_is_refused(forge: Any) -> None:
+    save = SaveAt(1)
+    trainer, _ = timed(20)
+    trainer.callbacks = [save]
+    trainer.fit(*tiny_panel())
+    state = save.load()
+    forge(state["history"][1])
+    with pytest.raises(ValueError, match="its history does not match this training run"):
+        timed(20)[0].load_state_dict(state)
+
+
+class Budget(Callback):
+    """Keep the time of each network."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def on_train_begin(self, trainer: Any) -> None:
+        self.seconds.append(trainer.recipe.max_seconds)
+
+
+@pytest.mark.parametrize("make", [tiny_classifier, tiny_oscnn])
+@pytest.mark.parametrize("n_estimators", [1, 3])
+def test_networks_trained_one_after_another_share_the_time(make: Any, n_estimators: int) -> None:
+    budget = Budget()
+    settings = {"n_epochs": 1000, "n_estimators": n_estimators, "callbacks": [budget]}
+    classifier = make(max_seconds=30, **settings).fit(*panel())
+    assert budget.seconds == [30 / n_estimators] * n_estimators
+    last = [record for record in classifier.history_ if record["progress"] == 1]
+    assert [record["network"] for record in last] == list(range(n_estimators))
+    assert len(classifier.history_) < 30
+    assert classifier.predict(panel()[0]).shape == (20,)
+
+
+def test_another_time_is_another_checkpoint_and_a_finished_one_is_loaded(tmp_path: Path) -> None:
+    for seconds, n_files in [(20, 1), (40, 2), (20, 2)]:
+        settings = {"n_epochs": 1000, "callbacks": [Checkpoint(tmp_path)], "max_seconds": seconds}
+        classifier = tiny_classifier(**settings).fit(*panel())
+        assert classifier.history_[-1]["progress"] == 1
+        assert len(list(tmp_path.iterdir())) == n_files
+
+
+def test_the_bar_and_the_log_show_the_progress(capfd: pytest.CaptureFixture) -> None:
+    for verbose in (1, 2):
+        tiny_classifier(n_epochs=1000, max_seconds=30, verbose=verbose).fit(*panel())
+        out = "".join(capfd.readouterr())
+        assert "progress=100%" in out
