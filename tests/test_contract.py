@@ -22,7 +22,7 @@ from dsn_sktime.training import Callback
 PAPER = {
     "n_epochs": 1000,
     "max_seconds": None,
-    "batch_size": "auto",
+    "batch_size": "paper",
     "lr": 3e-4,
     "lr_min": 1e-4,
     "schedule": "cosine",
@@ -137,9 +137,10 @@ def test_paper_is_the_recipe_of_the_paper() -> None:
     assert set(parameters) - set(PAPER) == NOT_IN_PAPER
 
 
-def test_defaults_are_those_of_the_paper_but_for_the_scale() -> None:
-    of_scale = {"standardize": True, "update_bn": True}
-    assert {name: defaults()[name] for name in PAPER} == {**PAPER, **of_scale}
+def test_defaults_are_those_of_the_paper_but_for_recipe_head_and_scale() -> None:
+    recipe = {"n_epochs": 50, "batch_size": "auto", "lr": 3e-3, "schedule": "one_cycle"}
+    others = {"keep": "average", "head": "ridge", "standardize": True, "update_bn": True}
+    assert {name: defaults()[name] for name in PAPER} == {**PAPER, **recipe, **others}
 
 
 @pytest.mark.parametrize("override", [{"n_epochs": 5}, {"n_filters": 59, "random_state": 3}])

@@ -133,9 +133,11 @@ def test_a_batch_larger_than_the_panel_is_the_panel() -> None:
     assert np.array_equal(probabilities(X, y, batch_size=1000), probabilities(X, y, batch_size=20))
 
 
-def test_automatic_batch_size_is_that_of_the_paper() -> None:
-    X, y = panel("italy")  # 67 series: batches of 6
-    assert np.array_equal(probabilities(X, y), probabilities(X, y, batch_size=6))
+@pytest.mark.parametrize(("rule", "size"), [("auto", 8), ("paper", 6)])
+def test_rules_of_the_batch_size(rule: str, size: int) -> None:
+    X, y = panel("italy")  # 67 series: a tenth is 6.
+    found = probabilities(X, y, batch_size=rule)
+    assert np.array_equal(found, probabilities(X, y, batch_size=size))
 
 
 def test_predictions_do_not_depend_on_the_other_series(tiny: Callable) -> None:

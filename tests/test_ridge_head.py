@@ -10,6 +10,7 @@ from dsn_sktime import DSNClassifier
 from dsn_sktime.estimators.ridge_head import fit_ridge, fit_ridge_head
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.panel import Panel
+from dsn_sktime.training import Callback, Checkpoint
 
 ALPHAS = np.logspace(-3, 3, 10)
 TINY = {"n_epochs": 2, "n_layers": 2, "n_filters": 3, "kernel_size": 9}
@@ -159,7 +160,29 @@ def test_weights_reach_the_head():
     assert weighted.predict_proba(noise)[:, 0].mean() > plain.predict_proba(noise)[:, 0].mean()
 
 
-def test_batch_size_rules():
-    assert DSNClassifier(batch_size="auto")._batch_size(30) == 8
-    assert DSNClassifier(batch_size="paper")._batch_size(30) == 3
-    assert DSNClassifier(batch_size="auto")._batch_size(1000) == 16
+def test_a_resumed_fit_has_the_head_of_an_uninterrupted_one(tmp_path):
+    X, y = make_panel()
+    settings = {**TINY, "n_epochs": 6, "random_state": 0}
+    whole = DSNClassifier(**settings).fit(X, y)
+
+    class Stop(Callback):
+        def on_epoch_end(self, trainer, record):
+            if record["epoch"] == 3:
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        DSNClassifier(**settings, callbacks=[Checkpoint(tmp_path), Stop()]).fit(X, y)
+    DSNClassifier(**settings, callbacks=[Checkpoint(tmp_path)]).fit(X, y)
+    resumed = DSNClassifier(**settings, callbacks=[Checkpoint(tmp_path)]).fit(X, y)
+    np.testing.assert_array_equal(resumed.predict_proba(X), whole.predict_proba(X))
+
+
+def test_series_of_unequal_length_with_missing_values():
+    X, y = make_panel()
+    unequal = [series[:, : 15 + number % 9].copy() for number, series in enumerate(X)]
+    unequal[3][0, 4] = np.nan
+    classifier = DSNClassifier(**TINY, random_state=0).fit(unequal, y)
+    together = classifier.predict_proba(unequal)
+    alone = np.concatenate([classifier.predict_proba([series]) for series in unequal])
+    assert np.isfinite(together).all()
+    assert alone == pytest.approx(together, abs=1e-6)

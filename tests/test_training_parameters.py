@@ -9,13 +9,13 @@ import pytest
 from tiny import panel, tiny_classifier, tiny_oscnn
 
 RECIPES = [
-    {"schedule": "cosine"},
+    {"schedule": "one_cycle"},
     {"schedule": "plateau"},
     {"weight_decay": 0.5},
     {"label_smoothing": 0.2},
-    {"keep": "last"},
-    {"keep": "last", "update_bn": False},
-    {"head": "bins"},
+    {"keep": "average"},
+    {"update_bn": False},
+    {"head": "ridge"},
     {"head": "linear"},
     {"validation_fraction": 0.3},
     {"max_seconds": 1e9},  # The rate is then annealed from step to step.
@@ -39,7 +39,7 @@ def test_the_last_epoch_is_kept_on_request(make: Any) -> None:
 def test_the_epoch_with_the_lowest_loss_is_kept() -> None:
     X, y = panel()
     # A learning rate that is far too large: the last epoch is not the best.
-    classifier = tiny_classifier(n_epochs=8, lr=3.0, schedule="cosine", keep="best").fit(X, y)
+    classifier = tiny_classifier(n_epochs=8, lr=3.0.fit(X, y)
     losses = [record["loss"] for record in classifier.history_]
     assert classifier.best_epoch_ == np.argmin(losses) < 7
 
