@@ -39,7 +39,7 @@ def test_the_last_epoch_is_kept_on_request(make: Any) -> None:
 def test_the_epoch_with_the_lowest_loss_is_kept() -> None:
     X, y = panel()
     # A learning rate that is far too large: the last epoch is not the best.
-    classifier = tiny_classifier(n_epochs=8, lr=3.0.fit(X, y)
+    classifier = tiny_classifier(n_epochs=8, lr=3.0).fit(X, y)
     losses = [record["loss"] for record in classifier.history_]
     assert classifier.best_epoch_ == np.argmin(losses) < 7
 
