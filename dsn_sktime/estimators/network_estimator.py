@@ -33,6 +33,7 @@ from dsn_sktime.estimators.parameters import (
     resolve_device,
 )
 from dsn_sktime.estimators.sklearn_compat import SklearnCompatMixin
+from dsn_sktime.kernels import compile_kernels
 from dsn_sktime.layers import BACKENDS
 from dsn_sktime.panel import (
     Panel,
@@ -379,6 +380,9 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         run_id = self._run_id(data)
         n_processes = 1 if self.n_jobs is None else min(self.n_estimators, n_threads(self.n_jobs))
         n_each = n_threads(self.n_jobs) // n_processes
+        if self.backend != "dense" and resolve_device(self.device).type == "cpu":
+            # Before progress bars open, and before several processes would each compile.
+            compile_kernels(training=True)
         train = delayed(self._train)
         trained = Parallel(n_jobs=n_processes)(
             train(data, shape, objective, seed, number, run_id, n_each)
