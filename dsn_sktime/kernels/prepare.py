@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from dsn_sktime.kernels import adam
 from dsn_sktime.kernels.dispatch import sparse
 
