@@ -24,16 +24,19 @@ from dsn_sktime.kernels.simd import LANES, MAX_GAP, MAX_VECTORS
 TOLERANCE = 1e-5
 
 
-class _Loops:
-    """The module's functions, compiled for Python to call; its constants."""
+@cache
+def _callable(name):
+    """Compile a function of the module for Python to call; return constants as they are."""
+    found = getattr(inner_loops, name)
+    if not hasattr(found, "py_func"):
+        return found
+    fastmath = found.targetoptions["fastmath"]
+    return njit(error_model="numpy", fastmath=fastmath)(found.py_func)
 
-    @cache
+
+class _Loops:
     def __getattr__(self, name):
-        found = getattr(inner_loops, name)
-        if not hasattr(found, "py_func"):
-            return found
-        fastmath = found.targetoptions["fastmath"]
-        return njit(error_model="numpy", fastmath=fastmath)(found.py_func)
+        return _callable(name)
 
 
 loops = _Loops()
