@@ -35,7 +35,7 @@ def test_the_dense_backend_compiles_nothing(tmp_path, monkeypatch):
         y = [0, 1] * 4
         DSNClassifier(n_epochs=1, n_layers=2, backend="dense").fit(X, y).predict(X)
     """)
-    assert not any(tmp_path.iterdir())
+    assert not [*tmp_path.rglob("*.nb?")]
 
 
 def test_importing_the_package_loads_neither_torch_nor_numba():

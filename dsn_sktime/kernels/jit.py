@@ -47,13 +47,15 @@ class _LinkedCompiler(Compiler):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         state = self.state
-        state.flags.no_compile = True
+        flags = state.flags
+        flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
         state.library = _LinkedLibrary(state.targetctx.codegen(), "linked")
 
     def compile_extra(self, func: Callable) -> Any:
         result = super().compile_extra(func)
         # numba finds the code by a builtin function, which it would have made; nothing calls it.
-        key = [].append
+        unused: list = []
+        key = unused.append
         self.state.targetctx.insert_user_function(key, result.fndesc, [result.library])
         return result._replace(entry_point=key)
 
@@ -86,8 +88,6 @@ def compiled(fastmath: bool | set[str] = False) -> Callable[[Callable], Any]:
         nogil=True,
         fastmath=fastmath,
         error_model="numpy",
-        no_cpython_wrapper=True,
-        no_cfunc_wrapper=True,
         pipeline_class=_LinkedCompiler,
     )
 
