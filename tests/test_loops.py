@@ -168,6 +168,7 @@ def test_weight_gradient(n_vectors, n_groups, gaps, seed):
     assert memory.is_intact()
 
 
+@drawn
 @given(n_vectors=st.integers(1, 1000), n_groups=st.integers(1, 50))
 def test_stretches_cover_each_column_once(n_vectors, n_groups):
     columns = n_vectors * LANES
