@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "training": {"kernels", "network", "layers", "panel", "topology", "runtime"},
     "estimators": {
         "_version",
+        "kernels",
         "layers",
         "network",
         "oscnn",
@@ -37,6 +38,7 @@ MAY_IMPORT = {
     "benchmarking": {"_version", "analysis", "benchmarking.speed", "plotting", "statistics"},
     "benchmarking.speed": {"analysis", "kernels", "network", "runtime", "training"},
     "__init__": {"_version", "estimators"},
+    "__main__": {"kernels"},
 }
 
 

@@ -437,7 +437,7 @@ def test_kernels_compile_where_no_cache_can_be_written(monkeypatch):
         return numba.njit(**settings)
 
     monkeypatch.setattr(jit, "njit", njit)
-    assert jit.compiled()(lambda x: x + 1)(2) == 3
+    assert jit.compiled_entry(lambda x: x + 1)(2) == 3
 
 
 def test_the_stamp_is_of_every_source_of_the_engine(tmp_path, monkeypatch):
@@ -461,8 +461,8 @@ def load(tmp_path: Path) -> Callable[[], ModuleType]:
     """Return what imports a module with one compiled function anew, as a new process does."""
     path = tmp_path / "with_compiled.py"
     path.write_text(
-        "from dsn_sktime.kernels.jit import compiled\n"
-        "@compiled()\n"
+        "from dsn_sktime.kernels.jit import compiled_entry\n"
+        "@compiled_entry\n"
         "def raised(x):\n"
         "    return x + 1\n"
     )

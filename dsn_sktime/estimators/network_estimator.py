@@ -33,6 +33,7 @@ from dsn_sktime.estimators.parameters import (
     resolve_device,
 )
 from dsn_sktime.estimators.sklearn_compat import SklearnCompatMixin
+from dsn_sktime.kernels import compile_kernels
 from dsn_sktime.layers import BACKENDS
 from dsn_sktime.panel import (
     Panel,
@@ -483,6 +484,9 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
                 validation = TrainingData.from_raw(
                     raw.validation[0], validation_targets, standardization
                 )
+        if self.backend != "dense" and resolve_device(self.device).type == "cpu":
+            # Before progress bars open, and before several processes would each compile.
+            compile_kernels(training=True)
         trained = self._train_all(data, validation, shape, objective)
         self._is_interrupted = len(trained) < self.n_estimators or any(
             one.is_interrupted for one in trained

@@ -19,6 +19,7 @@ from dsn_sktime.kernels.dispatch import (
     sparse_conv1d,
     uses_sparse_kernels,
 )
+from dsn_sktime.kernels.prepare import compile_kernels
 from dsn_sktime.kernels.threads import kernel_threads
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "KernelIndex",
     "adam_step",
     "check_backend",
+    "compile_kernels",
     "kernel_threads",
     "sparse",
     "sparse_conv1d",

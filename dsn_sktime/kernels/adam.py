@@ -12,13 +12,13 @@ from torch import Tensor
 from dsn_sktime.kernels.dispatch import uses_sparse_kernels
 
 try:
-    from dsn_sktime.kernels.jit import compiled
+    from dsn_sktime.kernels.jit import compiled_entry
     from dsn_sktime.kernels.pointers import floats, ints
 except ImportError:  # Without numba, of which dispatch warns, the compiled update is never called.
 
-    def compiled(fastmath: bool | set[str] = False) -> Callable[[Callable], Any]:
+    def compiled_entry(function: Callable) -> Any:
         """Leave a function as it is."""
-        return lambda function: function
+        return function
 
 
 __all__ = ["AdamSettings", "adam_step"]
@@ -103,7 +103,7 @@ def _flat(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
-@compiled()
+@compiled_entry
 def _update(addresses, sizes, corrections, lr, beta1, beta2, eps, decayed):
     """Update several parameters in place.
 

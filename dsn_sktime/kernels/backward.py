@@ -6,7 +6,7 @@ import numpy as np
 
 from dsn_sktime.kernels import loops
 from dsn_sktime.kernels.forward import N_PHASES, gather, order_values, padded_column
-from dsn_sktime.kernels.jit import compiled
+from dsn_sktime.kernels.jit import compiled, compiled_entry
 from dsn_sktime.kernels.loops import N_ORDERED, PRODUCT_COLUMNS, PRODUCT_PITCH, ROWS, n_chunks
 from dsn_sktime.kernels.plan import ALIGNED_BINS
 from dsn_sktime.kernels.pointers import float_matrix, floats, ints, longs
@@ -298,7 +298,7 @@ def _input_gradient(layer, batch, counters, phase):
         _scatter_last_steps(layer, batch)
 
 
-@compiled()
+@compiled_entry
 def backward(layers, batches, counters, thread):
     """Compute the gradients w.r.t. all parameters from those w.r.t. the last layer's bins.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dsn_sktime.kernels import loops
-from dsn_sktime.kernels.jit import compiled
+from dsn_sktime.kernels.jit import compiled_entry
 from dsn_sktime.kernels.loops import ROWS, n_chunks
 from dsn_sktime.kernels.simd import LANES
 from dsn_sktime.kernels.work_sharing import claim_chunks
@@ -13,7 +13,7 @@ from dsn_sktime.kernels.work_sharing import claim_chunks
 __all__ = ["convolve", "values_gradient"]
 
 
-@compiled()
+@compiled_entry
 def convolve(x, offsets, values, counts, n_groups, n_steps, kernel_size, out, counters):
     """Convolve a padded matrix.
 
@@ -45,7 +45,7 @@ def convolve(x, offsets, values, counts, n_groups, n_steps, kernel_size, out, co
         )
 
 
-@compiled()
+@compiled_entry
 def values_gradient(x, offsets, starts, dy, n_groups, n_steps, kernel_size, out, counters):
     """Compute the gradient w.r.t. the values of a convolution.
 

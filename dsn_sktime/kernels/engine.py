@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+import numba
 import numpy as np
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ from dsn_sktime.kernels.simd import LANES
 from dsn_sktime.kernels.threads import run_on_threads, threads_worth
 from dsn_sktime.kernels.work_sharing import new_counters
 
-__all__ = ["Block", "Engine", "Output"]
+__all__ = ["Block", "Engine", "Output", "compile_passes"]
 
 _N_PLANS = 8
 # Calls of predictions that a plan keeps, and the float32 that each may hold: a new one costs a
@@ -119,6 +120,13 @@ class Engine:
         if not training and len(plan.idle) < _N_IDLE and call.size <= _IDLE_SIZE:
             plan.idle.append(call)
         return found
+
+
+def compile_passes(training: bool) -> None:
+    """Compile the passes of training, or that of prediction, unless kept on disk."""
+    records = numba.typeof(np.empty(1, LAYER)), numba.typeof(np.empty(1, BATCH))
+    for function in (forward, backward) if training else (predict,):
+        function.compile((*records, numba.int64, numba.int64))
 
 
 def _idle_call(plan: Plan, tables: BatchTables) -> _Call | None:

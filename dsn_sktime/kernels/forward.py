@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from dsn_sktime.kernels import loops
-from dsn_sktime.kernels.jit import compiled
+from dsn_sktime.kernels.jit import compiled, compiled_entry
 from dsn_sktime.kernels.loops import N_ORDERED, PACKED_PITCH, ROWS, n_chunks
 from dsn_sktime.kernels.plan import ALIGNED_BINS, BINS, MAPS, STATISTICS
 from dsn_sktime.kernels.pointers import float_matrix, floats, ints
@@ -246,7 +246,7 @@ def _feature_rows(layer, batch, scratch, chunk):
             )  # fmt: skip
 
 
-@compiled()
+@compiled_entry
 def forward(layers, batches, counters, thread):
     """Compute the features of a batch of series, BatchNorm with the batch's statistics.
 
@@ -324,7 +324,7 @@ def _next_input_tile(layers, batch, number, scratch, chunk):
     )  # fmt: skip
 
 
-@compiled()
+@compiled_entry
 def predict(layers, batches, counters, thread):
     """Compute the features of a batch of series, BatchNorm with its running statistics.
 

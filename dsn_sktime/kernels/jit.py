@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numba
 from numba import njit
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
 
-__all__ = ["compiled"]
+from dsn_sktime.kernels.messages import logger
+
+__all__ = ["compiled", "compiled_entry"]
 
 
 if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
@@ -26,28 +31,83 @@ def _digest_of_sources() -> str:
 _SOURCES = _digest_of_sources()
 
 
-def compiled(fastmath: bool | set[str] = False) -> Callable[[Callable], Any]:
-    """Return a decorator that compiles a function at its first call.
+class _LinkedLibrary(JITCodeLibrary):
+    """LLVM code that is only linked into that of callers, and optimized there, once."""
 
-    numba keeps the machine code beside the source or in the user's cache folder, and takes
-    it up again as long as no source of this folder has changed. Where neither folder can be
-    written, each process compiles anew.
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_specific(self) -> None:
+        pass
+
+
+class _LinkedCompiler(Compiler):
+    """Compile a function up to LLVM code, without wrappers and machine code of its own."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        state = self.state
+        flags = state.flags
+        flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+        state.library = _LinkedLibrary(state.targetctx.codegen(), "linked")
+
+    def compile_extra(self, func: Callable) -> Any:
+        result = super().compile_extra(func)
+        # numba finds the code by a builtin function, which it would have made; nothing calls it.
+        unused: list = []
+        key = unused.append
+        self.state.targetctx.insert_user_function(key, result.fndesc, [result.library])
+        return result._replace(entry_point=key)
+
+
+class _EntryCompiler(Compiler):
+    """Compile a function that Python calls; log the first such compilation of a process."""
+
+    def __init__(self, *args: Any) -> None:
+        _announce()
+        super().__init__(*args)
+
+
+@cache
+def _announce() -> None:
+    logger.info(
+        "Compiling the sparse kernels for this processor, up to a minute. The result is kept on "
+        "disk; `python -m dsn_sktime compile` does this ahead, and backend='dense' without."
+    )
+
+
+def compiled(fastmath: bool | set[str] = False) -> Callable[[Callable], Any]:
+    """Return a decorator that compiles a function for compiled callers; Python cannot call it.
 
     Parameters
     ----------
     fastmath : bool or set of str, default=False
         LLVM's liberties with floating point.
     """
+    return njit(
+        nogil=True,
+        fastmath=fastmath,
+        error_model="numpy",
+        pipeline_class=_LinkedCompiler,
+    )
 
-    def decorate(function: Callable) -> Any:
-        try:
-            dispatcher: Any = njit(nogil=True, cache=True, fastmath=fastmath, error_model="numpy")(
-                function
-            )
-        except RuntimeError:
-            return njit(nogil=True, fastmath=fastmath, error_model="numpy")(function)
-        # numba looks at the function's own file only, but it inlines what others hold.
-        dispatcher._cache._cache_file._source_stamp = _SOURCES
-        return dispatcher
 
-    return decorate
+def compiled_entry(function: Callable) -> Any:
+    """Compile a function at its first call from Python.
+
+    numba keeps the machine code beside the source or in the user's cache folder, and takes
+    it up again as long as no source of this folder has changed. Where neither folder can be
+    written, each process compiles anew.
+    """
+    options: dict[str, Any] = {
+        "nogil": True,
+        "error_model": "numpy",
+        "pipeline_class": _EntryCompiler,
+    }
+    try:
+        dispatcher: Any = njit(cache=True, **options)(function)
+    except RuntimeError:
+        return njit(**options)(function)
+    # numba looks at the function's own file only, but it inlines what others hold.
+    dispatcher._cache._cache_file._source_stamp = _SOURCES
+    return dispatcher

@@ -353,7 +353,10 @@ def copy_rows(source, source_pitch, n, out, out_pitch, n_rows):
     """Copy ``n`` columns of some rows from one matrix to another, by address."""
     for row in range(n_rows):
         to = floats(out + 4 * row * out_pitch, n)
-        to[:] = floats(source + 4 * row * source_pitch, n)
+        values = floats(source + 4 * row * source_pitch, n)
+        # No slices: numba would compile the text of the error for unequal shapes.
+        for p in range(n):
+            to[p] = values[p]
 
 
 @compiled()

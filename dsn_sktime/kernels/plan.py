@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dsn_sktime.kernels import loops
 from dsn_sktime.kernels.bins import bin_tables
 from dsn_sktime.kernels.layout import (
     Convolution,
@@ -22,7 +23,7 @@ from dsn_sktime.kernels.layout import (
     Weights,
     check_countable,
 )
-from dsn_sktime.kernels.loops import n_panels, n_tiles, scratch_columns
+from dsn_sktime.kernels.loops import scratch_columns
 from dsn_sktime.kernels.simd import LANES
 
 __all__ = [
@@ -36,6 +37,9 @@ __all__ = [
     "address",
     "fields",
 ]
+
+# Not compiled: Python calls them here.
+_n_tiles, _n_panels = loops.n_tiles.py_func, loops.n_panels.py_func
 
 # Addresses unless said otherwise.
 _LAYER_FIELDS = (
@@ -300,7 +304,7 @@ class BatchTables:
         self.row = self._record(n_variates).view(np.int64)
 
     def _tile_counts(self) -> np.ndarray:
-        per_group, n_steps = n_tiles(self.batch.segment_steps), self.batch.segment_steps
+        per_group, n_steps = _n_tiles(self.batch.segment_steps), self.batch.segment_steps
         by_step = self.batch.observed.reshape(-1, n_steps, LANES).sum(2)
         starts = np.arange(per_group) * n_steps // per_group
         return np.add.reduceat(by_step, starts, axis=1).astype(np.float32).ravel()
@@ -495,9 +499,9 @@ class Plan:
             self._place(number, "last_step", n_in, width, shared=f"last_step{n_in}")
         for name in ("variance", "slope", "offset"):
             self._place(number, name, n_out)
-        n_each = conv.n_groups * n_tiles(conv.segment_steps)
+        n_each = conv.n_groups * _n_tiles(conv.segment_steps)
         self._place(number, "moments", n_each, n_out, 2, shared=f"moments{n_out}")
-        n_each = conv.n_groups * n_panels(conv.segment_steps)
+        n_each = conv.n_groups * _n_panels(conv.segment_steps)
         self._place(number, "panel_sums", n_each, n_out, 2, shared=f"panel_sums{n_out}")
 
     def _place(self, number: int, name: str, *shape: int, shared: str | None = None) -> None:
@@ -513,7 +517,7 @@ class Plan:
     def _place_output(self, output: Output, are_full: bool) -> None:
         """Choose how features are pooled, and make the tables of aligned bins."""
         batch, n_segments = self._batch, self._batch.n_segments
-        n_vectors, per_group = 0, n_tiles(batch.segment_steps)
+        n_vectors, per_group = 0, _n_tiles(batch.segment_steps)
         self.n_features, self.n_pooled, self.feature_pitch = 0, 0, batch.n_groups * LANES
         if output.pool is None:
             self.output = MAPS

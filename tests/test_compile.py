@@ -1,0 +1,53 @@
+"""What a user sees of compilation: one line, a command, and nothing when it is done."""
+
+from __future__ import annotations
+
+import pytest
+from processes import run_python
+
+from dsn_sktime.__main__ import main
+
+
+def test_the_first_compilation_is_announced_once_and_none_when_warm(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    program = """
+        import contextlib, io
+        errors = io.StringIO()
+        with contextlib.redirect_stderr(errors):
+            from dsn_sktime.__main__ import main
+            main(["compile"])
+            import numpy as np
+            from dsn_sktime import DSNClassifier
+            X = np.random.default_rng(0).normal(size=(8, 1, 20))
+            DSNClassifier(n_epochs=1, n_layers=2).fit(X, [0, 1] * 4).predict(X)
+        print(errors.getvalue().count("Compiling the sparse kernels"))
+    """
+    assert run_python(program, timeout=300).split()[-1] == "1"
+    assert run_python(program).split()[-1] == "0"
+
+
+def test_the_dense_backend_compiles_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    run_python("""
+        import numpy as np
+        from dsn_sktime import DSNClassifier
+        X = np.random.default_rng(0).normal(size=(8, 1, 20))
+        y = [0, 1] * 4
+        DSNClassifier(n_epochs=1, n_layers=2, backend="dense").fit(X, y).predict(X)
+    """)
+    assert not [*tmp_path.rglob("*.nb?")]
+
+
+def test_importing_the_package_loads_neither_torch_nor_numba():
+    program = """
+        import sys
+        import dsn_sktime, dsn_sktime.statistics
+        print({"torch", "numba", "sktime", "pandas"} & set(sys.modules))
+    """
+    assert run_python(program).strip() == "set()"
+
+
+def test_the_command_line_says_what_it_takes(capsys):
+    with pytest.raises(SystemExit):
+        main([])
+    assert "compile" in capsys.readouterr().err
