@@ -30,9 +30,9 @@ class OSCNNClassifier(NetworkClassifier):
     ----------
     n_epochs : int, default=2000
         Passes over the training series; at most as many with ``max_seconds``.
-    batch_size : int or "auto", default="auto"
-        Series of a training batch, at least 2; "auto" is the authors'
-        ``max(min(n // 10, 16), 2)`` for n training series.
+    batch_size : int, "auto" or "paper", default="paper"
+        Series of a training batch, at least 2; "paper" is the authors' rule
+        ``max(min(n // 10, 16), 2)`` for n training series, "auto" is at least 8.
     lr : float, default=1e-3
         Adam's learning rate at the start.
     max_seconds : float or None, default=None

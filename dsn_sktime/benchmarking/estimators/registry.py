@@ -40,6 +40,7 @@ class Entry(NamedTuple):
 
 ESTIMATORS = {
     "dsn": Entry(_DSN, {}, "DSNClassifier with its defaults"),
+    "dsn-bins": Entry(_DSN, {"head": "bins"}, "the default recipe with the paper's head"),
     "dsn-paper": Entry(_PAPER, {}, "DSN with the paper's recipe"),
     "dsn-fix": Entry(_PAPER, {"growth": None}, "DSN whose topology is fixed at its start"),
     "dsn-grad": Entry(_PAPER, {"growth": "gradient"}, "DSN that grows by gradient"),
