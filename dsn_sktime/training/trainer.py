@@ -85,7 +85,7 @@ class Trainer:
     history : list of dict
         One record per epoch: "epoch" (from 0), "loss" and the objective's metric (means over
         the training series), "lr" (of the first optimizer step), "seconds". With a validation
-        set also "val_loss" and the metric with the prefix "val_", of the network in evaluation
+        set also "val_loss" and the metric with the prefix ``"val_"``, of the network in evaluation
         mode, which is not the average of ``keep="average"``. With ``max_seconds`` also
         "progress", the share of the training that is done. Of an epoch that the time cuts
         short, loss and metric are those of the previous epoch for the series not reached.
