@@ -26,22 +26,32 @@ def test_the_first_compilation_is_announced_once_and_none_when_warm(tmp_path, mo
     assert run_python(program).split()[-1] == "0"
 
 
-def test_the_dense_backend_compiles_nothing(tmp_path, monkeypatch):
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    run_python("""
+def test_predicting_with_the_dense_backend_compiles_nothing(tmp_path, monkeypatch):
+    program = """
+        import pickle, sys
         import numpy as np
         from dsn_sktime import DSNClassifier
         X = np.random.default_rng(0).normal(size=(8, 1, 20))
-        y = [0, 1] * 4
-        DSNClassifier(n_epochs=1, n_layers=2, backend="dense").fit(X, y).predict(X)
-    """)
-    assert not [*tmp_path.rglob("*.nb?")]
+        if sys.argv[1] == "fit":
+            fitted = DSNClassifier(n_epochs=1, n_layers=2).fit(X, [0, 1] * 4)
+            pickle.dump(fitted, open(sys.argv[2], "wb"))
+        else:
+            classifier = pickle.load(open(sys.argv[2], "rb"))
+            for network in classifier.networks_:
+                network.backend = "dense"
+            classifier.predict(X)
+    """
+    path, cache = str(tmp_path / "fitted.pickle"), tmp_path / "cache"
+    run_python(program, "fit", path, timeout=300)
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(cache))
+    run_python(program, "predict", path)
+    assert not [*cache.rglob("*.nb?")]
 
 
 def test_importing_the_package_loads_neither_torch_nor_numba():
     program = """
         import sys
-        import dsn_sktime, dsn_sktime.statistics
+        import dsn_sktime
         print({"torch", "numba", "sktime", "pandas"} & set(sys.modules))
     """
     assert run_python(program).strip() == "set()"
