@@ -152,6 +152,15 @@ def test_head_does_not_depend_on_threads_and_survives_saving(tmp_path):
     np.testing.assert_array_equal(loaded.predict_proba(X), one.predict_proba(X))
 
 
+def test_the_head_follows_the_backend_of_the_network():
+    X, y = make_panel()
+    classifier = DSNClassifier(**TINY, random_state=0).fit(X, y)
+    sparse = classifier.predict_proba(X)
+    classifier.network_.backend = "dense"
+    assert classifier.predict_proba(X) == pytest.approx(sparse, abs=1e-5)
+    assert classifier.heads_[0].untrained.backend == "dense"
+
+
 def test_weights_reach_the_head():
     X, y = make_panel()
     plain = DSNClassifier(**TINY, random_state=0).fit(X, y)

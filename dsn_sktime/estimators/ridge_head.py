@@ -169,6 +169,8 @@ class RidgeHead(nn.Module):
         -------
         float64 tensor of shape (B, c)
         """
+        if self.untrained.backend != network.backend:  # It may be changed after the fit.
+            self.untrained.backend = network.backend
         features = network.features(x, lengths, layers="all", pool="stats")
         more = self.untrained.features(x, lengths, layers="all", pool="stats")
         # In eval mode the head is linear in the bins, whose average is the mean over time.
