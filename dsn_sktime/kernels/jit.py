@@ -37,8 +37,10 @@ class _LinkedLibrary(JITCodeLibrary):
     def _optimize_final_module(self) -> None:
         pass
 
-    def _finalize_specific(self) -> None:
-        pass
+    def _finalize_final_module(self) -> None:
+        # Not given to the engine: it would take this slow code wherever an optimized function
+        # of the same name is called from elsewhere in this process.
+        self._finalized = True
 
 
 class _LinkedCompiler(Compiler):
