@@ -40,6 +40,8 @@ class RidgeClassifier(NamedTuple):
     held_out: np.ndarray
 
 
+# The number of threads changes the last digits of sums.
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def fit_ridge(
     features: np.ndarray, class_indices: np.ndarray, n_classes: int, weight: np.ndarray
 ) -> RidgeClassifier:
@@ -76,21 +78,20 @@ def fit_ridge(
     root = np.sqrt(share * len(x))[:, None]
     x *= root / scale
     y = root * (targets - target_mean)
-    with threadpool_limits(1, "blas"):  # The number of threads changes the last digits.
-        left, squared, right = _thin_svd(x)
-        projected = left.T @ y
-        best_error = np.inf
-        for alpha in _ALPHAS:
-            kept = squared / (squared + alpha)
-            # The intercept's leverage is the share of the weight.
-            leverage = (left**2) @ kept + share
-            residual = (y - left @ (kept[:, None] * projected)) / root
-            residual /= np.maximum(1 - leverage, 1e-12)[:, None]
-            error = float((share @ residual**2).sum())
-            if error < best_error:
-                best_error, best_alpha, best_residual = error, alpha, residual
-        factor = np.sqrt(squared) / (squared + best_alpha)
-        coef = right @ (factor[:, None] * projected) / scale[:, None]
+    left, squared, right = _thin_svd(x)
+    projected = left.T @ y
+    best_error = np.inf
+    for alpha in _ALPHAS:
+        kept = squared / (squared + alpha)
+        # The intercept's leverage is the share of the weight.
+        leverage = (left**2) @ kept + share
+        residual = (y - left @ (kept[:, None] * projected)) / root
+        residual /= np.maximum(1 - leverage, 1e-12)[:, None]
+        error = float((share @ residual**2).sum())
+        if error < best_error:
+            best_error, best_alpha, best_residual = error, alpha, residual
+    factor = np.sqrt(squared) / (squared + best_alpha)
+    coef = right @ (factor[:, None] * projected) / scale[:, None]
     return RidgeClassifier(coef, target_mean - mean @ coef, targets - best_residual)
 
 
