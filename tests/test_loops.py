@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import cache
 from itertools import pairwise
 
 import naive
@@ -14,32 +13,13 @@ from cases import drawn, seeds
 from guards import Memory, address, only
 from hypothesis import given
 from hypothesis import strategies as st
-from numba import njit
 from torch.nn import functional as F
 
-from dsn_sktime.kernels import loops as inner_loops
+from dsn_sktime.kernels import loops
 from dsn_sktime.kernels.bins import bin_tables
 from dsn_sktime.kernels.simd import LANES, MAX_GAP, MAX_VECTORS
 
 TOLERANCE = 1e-5
-
-
-@cache
-def _callable(name):
-    """Compile a function of the module for Python to call; return constants as they are."""
-    found = getattr(inner_loops, name)
-    if not hasattr(found, "py_func"):
-        return found
-    fastmath = found.targetoptions["fastmath"]
-    return njit(error_model="numpy", fastmath=fastmath)(found.py_func)
-
-
-class _Loops:
-    def __getattr__(self, name):
-        return _callable(name)
-
-
-loops = _Loops()
 
 
 def error(found: np.ndarray, expected: np.ndarray, scale: float | None = None) -> float:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numba
 from numba import njit
-from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 
 from dsn_sktime.kernels.messages import logger
@@ -31,37 +30,6 @@ def _digest_of_sources() -> str:
 _SOURCES = _digest_of_sources()
 
 
-class _LinkedLibrary(JITCodeLibrary):
-    """LLVM code that is only linked into that of callers, and optimized there, once."""
-
-    def _optimize_final_module(self) -> None:
-        pass
-
-    def _finalize_final_module(self) -> None:
-        # Not given to the engine: it would take this slow code wherever an optimized function
-        # of the same name is called from elsewhere in this process.
-        self._finalized = True
-
-
-class _LinkedCompiler(Compiler):
-    """Compile a function up to LLVM code, without wrappers and machine code of its own."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        state = self.state
-        flags = state.flags
-        flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
-        state.library = _LinkedLibrary(state.targetctx.codegen(), "linked")
-
-    def compile_extra(self, func: Callable) -> Any:
-        result = super().compile_extra(func)
-        # numba finds the code by a builtin function, which it would have made; nothing calls it.
-        unused: list = []
-        key = unused.append
-        self.state.targetctx.insert_user_function(key, result.fndesc, [result.library])
-        return result._replace(entry_point=key)
-
-
 class _EntryCompiler(Compiler):
     """Compile a function that Python calls; log the first such compilation of a process."""
 
@@ -79,33 +47,27 @@ def _announce() -> None:
 
 
 def compiled(fastmath: bool | set[str] = False) -> Callable[[Callable], Any]:
-    """Return a decorator that compiles a function for compiled callers; Python cannot call it.
+    """Return a decorator that compiles a function at its first call, for compiled callers.
+
+    numba keeps the machine code beside the source or in the user's cache folder, and takes
+    it up again as long as no source of this folder has changed. Where neither folder can be
+    written, each process compiles anew.
 
     Parameters
     ----------
     fastmath : bool or set of str, default=False
         LLVM's liberties with floating point.
     """
-    return njit(
-        nogil=True,
-        fastmath=fastmath,
-        error_model="numpy",
-        pipeline_class=_LinkedCompiler,
-    )
+    return partial(_cached, fastmath=fastmath)
 
 
 def compiled_entry(function: Callable) -> Any:
-    """Compile a function at its first call from Python.
+    """Compile a function at its first call from Python, and log that compiling begins."""
+    return _cached(function, pipeline_class=_EntryCompiler)
 
-    numba keeps the machine code beside the source or in the user's cache folder, and takes
-    it up again as long as no source of this folder has changed. Where neither folder can be
-    written, each process compiles anew.
-    """
-    options: dict[str, Any] = {
-        "nogil": True,
-        "error_model": "numpy",
-        "pipeline_class": _EntryCompiler,
-    }
+
+def _cached(function: Callable, **options: Any) -> Any:
+    options |= {"nogil": True, "error_model": "numpy"}
     try:
         dispatcher: Any = njit(cache=True, **options)(function)
     except RuntimeError:
