@@ -124,8 +124,8 @@ def test_batch_size(fitted: DSNClassifier, value: object, kind: type[Exception])
         ("lr", -1e-3, "(0, inf)"),
         ("lr", float("inf"), "(0, inf)"),
         ("lr", float("nan"), "(0, inf)"),
-        ("lr_min", -1e-5, "[0, lr=0.0003]"),
-        ("lr_min", 1e-3, "[0, lr=0.0003]"),
+        ("lr_min", -1e-5, "[0, lr=0.003]"),
+        ("lr_min", 1e-2, "[0, lr=0.003]"),
     ],
 )
 def test_numbers_outside_their_interval(

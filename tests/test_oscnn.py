@@ -450,7 +450,7 @@ def test_defaults_are_those_of_the_authors() -> None:
         "patience": 50,
         "max_kernel_size": 89,
         "layer_budgets": BUDGETS,
-        "batch_size": "auto",
+        "batch_size": "paper",
     }
     assert {name: defaults[name] for name in published} == published
 
@@ -557,7 +557,7 @@ def assert_refused(
     ("name", "value", "kind", "words"),
     [
         ("n_epochs", 0, ValueError, ["integer of at least 1", "found 0"]),
-        ("batch_size", 1, ValueError, ["at least 2 or 'auto'", "found 1"]),
+        ("batch_size", 1, ValueError, ["at least 2, 'auto' or 'paper'", "found 1"]),
         ("patience", -1, ValueError, ["integer of at least 0", "found -1"]),
         ("patience", 1.5, TypeError, ["integer of at least 0", "found 1.5"]),
         ("max_kernel_size", 0, ValueError, ["integer of at least 1", "found 0"]),
