@@ -44,6 +44,7 @@ def test_update_keeps_survivors_and_starts_grown_weights_at_zero(rng, by_gradien
         position = int(layer.index[place])
         assert layer.values[place].item() == before[position]
         assert state["exp_avg"][place].item() == moments_before[position]
+    assert layer.dense_gradient is None
 
 
 def test_update_grows_where_the_dense_gradient_is_largest(rng):

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from llvmlite.binding import Linkage
 from numba import njit
+from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 
 from dsn_sktime.kernels.messages import logger
@@ -30,12 +32,28 @@ def _digest_of_sources() -> str:
 _SOURCES = _digest_of_sources()
 
 
+class _EntryLibrary(JITCodeLibrary):
+    """Code of an entry that keeps its calls of inner functions to its own copies of them.
+
+    Otherwise a process that compiles calls the functions as they were compiled by themselves, and
+    one that loads the entry calls the copies, which may sum in another order.
+    """
+
+    def _optimize_final_module(self) -> None:
+        for function in self._final_module.functions:
+            if not function.is_declaration and function.linkage == Linkage.linkonce_odr:
+                function.linkage = Linkage.internal
+        super()._optimize_final_module()
+
+
 class _EntryCompiler(Compiler):
     """Compile a function that Python calls; log the first such compilation of a process."""
 
     def __init__(self, *args: Any) -> None:
         _announce()
         super().__init__(*args)
+        self.state.library = _EntryLibrary(self.state.targetctx.codegen(), "entry")
+        self.state.library.enable_object_caching()
 
 
 @cache

@@ -68,7 +68,8 @@ class SparseTrainer(Trainer):
         for layer in self.network.sparse_convs():
             if is_due:
                 n_moved += update_layer(layer, self.followers, drop_fraction, rng)
-            layer.dense_gradient = None
+            else:
+                layer.dense_gradient = None
         return {"drop_fraction": drop_fraction, "n_dropped": n_moved, "n_grown": n_moved}
 
 
@@ -89,4 +90,5 @@ def update_layer(
     layer.move_weights(update.index, update.source)
     for follower in followers:
         follower.replace_weights(layer.values, update.source)
+    layer.dense_gradient = None
     return update.n_grown
