@@ -18,8 +18,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     if sparse is None:
         parser.error("the sparse kernels need numba, found none. Install numba.")
-    for training in (True, False):
-        compile_kernels(training)
+    compile_kernels()
     print("The kernels of training and prediction are compiled.")
 
 

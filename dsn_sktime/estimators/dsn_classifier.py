@@ -68,8 +68,8 @@ class DSNClassifier(NetworkClassifier):
 
     The default recipe is not the paper's: 50 epochs with a one-cycle learning rate, the average
     of the last weights, and a ridge head. It takes seconds to minutes, where the paper's 1,000
-    epochs take minutes to hours, and is at least as accurate. :meth:`paper` returns a
-    classifier with the recipe of the paper.
+    epochs take minutes to hours. :meth:`paper` returns a classifier with the recipe of the
+    paper.
 
     Parameters
     ----------

@@ -56,7 +56,14 @@ from dsn_sktime.training import (
     Trainer,
 )
 
-__all__ = ["NetworkEstimator", "Sizes", "Trained", "TrainingData", "generator"]
+__all__ = [
+    "NetworkEstimator",
+    "Sizes",
+    "Trained",
+    "TrainingData",
+    "generator",
+    "prediction_batches",
+]
 
 # Batches of a prediction: as many series as suit the sparse kernels best, but few enough time
 # steps to keep memory small.
@@ -70,7 +77,6 @@ _CHECKPOINT_FORMAT = 3
 
 # Parameters that do not change the trained networks.
 _NEUTRAL_PARAMETERS = ("backend", "callbacks", "device", "n_jobs", "random_state", "verbose")
-
 
 # By verbose.
 _PROGRESS: dict[int, tuple[type[Callback], ...]] = {0: (), 1: (ProgressBar,), 2: (EpochLog,)}
@@ -486,7 +492,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
                 )
         if self.backend != "dense" and resolve_device(self.device).type == "cpu":
             # Before progress bars open, and before several processes would each compile.
-            compile_kernels(training=True)
+            compile_kernels()
         trained = self._train_all(data, validation, shape, objective)
         self._is_interrupted = len(trained) < self.n_estimators or any(
             one.is_interrupted for one in trained
@@ -592,9 +598,8 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         """Return each network's output for each series: float64 (n_estimators, n, n_outputs)."""
         check_n_jobs(self.n_jobs)
         panel = Panel.from_raw(raw, Standardization(self.mean_, self.scale_))
-        size = min(_SERIES_PER_BATCH, max(1, _STEPS_PER_BATCH // panel.values.shape[2]))
         with compute_threads(n_threads(self.n_jobs)), torch.no_grad():
-            found = [self._batch_outputs(one).numpy() for one in panel.chunks(size)]
+            found = [self._batch_outputs(one).numpy() for one in prediction_batches(panel)]
         # From here on without torch, which waits forever for its threads in a forked process.
         outputs = np.concatenate(found, axis=1)
         overflown = ~np.isfinite(outputs).all((0, 2))
@@ -687,6 +692,12 @@ def _draw_seeds(random_state: Any, n: int) -> np.ndarray:
     # None means fresh entropy: numpy's global generator must not be advanced.
     rng = np.random.RandomState() if random_state is None else random_state
     return check_random_state(rng).randint(2**31 - 1, size=n)
+
+
+def prediction_batches(panel: Panel) -> Iterator[Panel]:
+    """Yield a panel in parts that networks predict fast and in little memory."""
+    size = min(_SERIES_PER_BATCH, max(1, _STEPS_PER_BATCH // panel.values.shape[2]))
+    return panel.chunks(size)
 
 
 def generator(seed: int) -> torch.Generator:

@@ -10,6 +10,7 @@ from scipy.special import log_softmax
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
+from dsn_sktime.estimators.network_estimator import prediction_batches
 from dsn_sktime.layers import FeatureNetwork
 from dsn_sktime.panel import Panel
 from dsn_sktime.training import Batch, update_bn
@@ -18,7 +19,6 @@ __all__ = ["RidgeClassifier", "RidgeHead", "fit_ridge", "fit_ridge_head"]
 
 _ALPHAS = np.logspace(-3, 3, 10)
 _LOG_TEMPERATURES = np.linspace(-2, 5, 141)
-_SERIES_PER_BATCH = 16
 # More do not change a linear classifier of some thousand features by much.
 _MOST_SERIES = 10_000
 
@@ -210,9 +210,9 @@ def fit_ridge_head(
     rows = torch.from_numpy(rng.permutation(len(panel))[:_MOST_SERIES])
     panel = panel.take(rows.to(panel.values.device))
     class_indices = class_indices[rows]
-    # BatchNorm needs more than one series for a variance.
-    chunks = [chunk for chunk in panel.chunks(_SERIES_PER_BATCH) if len(chunk) > 1]
-    update_bn(untrained, (Batch(c.values, c.lengths, c.values[:, 0, 0], None) for c in chunks))
+    # BatchNorm needs more than one series for a variance; its update reads no targets.
+    chunks = [chunk for chunk in prediction_batches(panel) if len(chunk) > 1]
+    update_bn(untrained, (Batch(one.values, one.lengths, one.values, None) for one in chunks))
     untrained.eval()
     fits = [
         fit_ridge(_stats(network, panel), class_indices.numpy(), n_classes, weight[rows.numpy()])
@@ -228,6 +228,6 @@ def fit_ridge_head(
 def _stats(network: FeatureNetwork, panel: Panel) -> np.ndarray:
     found = [
         network.features(chunk.values, chunk.lengths, layers="all", pool="stats").flatten(1).cpu()
-        for chunk in panel.chunks(_SERIES_PER_BATCH)
+        for chunk in prediction_batches(panel)
     ]
     return torch.cat(found).numpy()

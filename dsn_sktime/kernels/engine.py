@@ -122,10 +122,10 @@ class Engine:
         return found
 
 
-def compile_passes(training: bool) -> None:
-    """Compile the passes of training, or that of prediction, unless kept on disk."""
+def compile_passes() -> None:
+    """Compile the passes of training and prediction, unless kept on disk."""
     records = numba.typeof(np.empty(1, LAYER)), numba.typeof(np.empty(1, BATCH))
-    for function in (forward, backward) if training else (predict,):
+    for function in (forward, backward, predict):
         function.compile((*records, numba.int64, numba.int64))
 
 

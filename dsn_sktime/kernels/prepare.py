@@ -8,15 +8,10 @@ from dsn_sktime.kernels.dispatch import sparse
 __all__ = ["compile_kernels"]
 
 
-def compile_kernels(training: bool) -> None:
-    """Compile the sparse kernels, or load them where they are kept on disk.
+def compile_kernels() -> None:
+    """Compile the kernels of training and prediction, or load them where they are kept on disk.
 
     Does nothing without numba.
-
-    Parameters
-    ----------
-    training : bool
-        True for the kernels of training steps, False for those of predictions.
     """
     if sparse is None:
         return
@@ -25,6 +20,5 @@ def compile_kernels(training: bool) -> None:
 
     from dsn_sktime.kernels.engine import compile_passes
 
-    compile_passes(training)
-    if training:
-        adam._update.compile((int64[:, ::1], int64[::1], float32[:, ::1], *[float32] * 5))
+    compile_passes()
+    adam._update.compile((int64[:, ::1], int64[::1], float32[:, ::1], *[float32] * 5))
