@@ -135,9 +135,9 @@ class RidgeHead(nn.Module):
 
     The logits are the mean of three: those of the trained network's own head, and those of two
     ridge classifiers on mean, maximum and share of positive values of all layers' activations,
-    one of the trained network and one of an untrained network. Features of a random network do
-    not know the labels: they help where there are few series, and their classifier's
-    leave-one-out predictions calibrate the logits of both.
+    one of the trained network and one of an untrained network. Features of a random network
+    do not depend on the labels, so its classifier's leave-one-out predictions calibrate the logits
+    of both.
 
     Parameters
     ----------
