@@ -16,8 +16,9 @@ after, which belong to the neighbouring segments, or to the padding of the convo
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -31,6 +32,8 @@ __all__ = [
     "check_countable",
     "pitch",
 ]
+
+_T = TypeVar("_T")
 
 # float32 in a cache line, and lines in 4096 bytes: a way of the first-level cache.
 _LINE = 16
@@ -46,6 +49,23 @@ _HALO_COST = 0.06
 # Shorter segments would leave too few sums under way at once.
 _LEAST_STEPS = 8
 _MOST_SEGMENTS = 16
+
+
+class _cached_property(Generic[_T]):  # noqa: N801
+    """``functools.cached_property`` of Python 3.12, which takes no lock.
+
+    That of 3.11 has one for all instances: a process that is forked while another thread
+    computes finds it taken, and waits forever.
+    """
+
+    def __init__(self, function: Callable[[Any], _T]) -> None:
+        self._function = function
+        self.__doc__ = function.__doc__
+
+    def __get__(self, instance: Any, owner: type | None = None) -> _T:
+        value = self._function(instance)
+        vars(instance)[self._function.__name__] = value
+        return value
 
 
 def pitch(n_columns: int, n_together: int) -> int:
@@ -152,7 +172,7 @@ class TimeBatch:
         """Return True where a cell belongs to a series."""
         return (series >= 0) & (step >= 0) & (step < self.lengths[series])
 
-    @cached_property
+    @_cached_property
     def observed(self) -> np.ndarray:
         """float32 array of shape (n_columns,): 1 where a column belongs to a series."""
         return self.is_observed(*self.cells()).astype(np.float32)
@@ -313,12 +333,12 @@ class KernelIndex:
         """Number of activated positions."""
         return len(self._index)
 
-    @cached_property
+    @_cached_property
     def forward(self) -> Weights:
         """Weights that compute output channels from the padded input."""
         return self._sort(is_backward=False)
 
-    @cached_property
+    @_cached_property
     def backward(self) -> Weights:
         """Weights that compute input channels from the output's gradient."""
         return self._sort(is_backward=True)
