@@ -59,7 +59,7 @@ class _EntryCompiler(Compiler):
 @cache
 def _announce() -> None:
     logger.info(
-        "Compiling the sparse kernels for this processor, up to a minute. The result is kept on "
+        "Compiling the sparse kernels for this processor, about a minute. The result is kept on "
         "disk; `python -m dsn_sktime compile` does this ahead, and backend='dense' without."
     )
 
