@@ -13,7 +13,9 @@ from dsn_sktime.benchmarking.run import results
 def row(dataset="Beef", estimator="dsn", seed=0, accuracy=0.8, **more):
     """Return a row of a results file; without an accuracy the run failed."""
     n_epochs = more.get("n_epochs", 100)
-    scores = dict.fromkeys(("balanced_accuracy", "f1_macro", "log_loss", "auroc"), accuracy)
+    scores = dict.fromkeys(
+        ("balanced_accuracy", "f1_macro", "log_loss", "calibration_error", "auroc"), accuracy
+    )
     values = {
         "dataset": dataset,
         "estimator": estimator,

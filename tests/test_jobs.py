@@ -180,6 +180,14 @@ def test_the_default_split_is_the_archives(folder):
     assert (train.tolist(), test.tolist()) == (list(range(8)), list(range(8, 14)))
 
 
+def test_calibration_error_is_the_mean_gap_of_confidence_and_accuracy():
+    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.0, 1.0]])
+    labels, truth = np.array(["a", "a", "b", "b"]), np.array(["a", "b", "a", "b"])
+    found = metrics(truth, labels, probabilities, np.array(["a", "b"]))
+    # Bins: two at 0.9 of which one is right, one at 0.6 wrong, one at 1 right.
+    assert found["calibration_error"] == pytest.approx((2 * 0.4 + 0.6) / 4)
+
+
 def test_metrics_that_are_not_defined_are_empty():
     classes = np.array(["a", "b", "c"])
     probabilities = np.full((4, 3), 1 / 3)

@@ -22,6 +22,7 @@ _COLUMNS = {
     "balanced_accuracy": ("Balanced accuracy", 3),
     "f1_macro": ("F1, macro", 3),
     "log_loss": ("Log loss", 3),
+    "calibration_error": ("Calibration error", 3),
     "auroc": ("AUROC", 3),
     "n_train": ("Training series", 0),
     "n_test": ("Test series", 0),
@@ -29,7 +30,7 @@ _COLUMNS = {
     "series_length": ("Time steps", 0),
     "n_classes": ("Classes", 0),
 }
-_COSTS, _MEASURES, _FACTS = list(_COLUMNS)[:5], list(_COLUMNS)[5:9], list(_COLUMNS)[9:]
+_COSTS, _MEASURES, _FACTS = list(_COLUMNS)[:5], list(_COLUMNS)[5:10], list(_COLUMNS)[10:]
 
 
 def summary(compared: Comparison, reference: str) -> Table:

@@ -57,7 +57,8 @@ def metrics(
     ``classes`` are the c sorted labels of the training series. Log loss and AUROC are NaN where
     they are not defined: with one class, with test labels that were not trained and, AUROC, with
     a class that the test labels lack. AUROC of more than two classes is the mean of each class
-    against the rest.
+    against the rest. The calibration error is the expected one of Guo et al. (ICML 2017), over
+    15 bins of the predicted label's probability.
     """
     n_tested, auroc, loss = len(np.unique(y_true)), np.nan, np.nan
     if len(classes) > 1 and np.isin(y_true, classes).all():
@@ -71,8 +72,14 @@ def metrics(
         "balanced_accuracy": float(sklearns.balanced_accuracy_score(y_true, labels)),
         "f1_macro": float(sklearns.f1_score(y_true, labels, average="macro")),
         "log_loss": float(loss),
+        "calibration_error": _calibration_error(labels == y_true, probabilities.max(1)),
         "auroc": float(auroc),
     }
+
+
+def _calibration_error(is_right: np.ndarray, confidence: np.ndarray, n_bins: int = 15) -> float:
+    bins = np.clip((confidence * n_bins).astype(int), 0, n_bins - 1)
+    return float(np.abs(np.bincount(bins, is_right - confidence)).sum() / len(bins))
 
 
 def _identity(job: Job) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from filelock import FileLock
 
 __all__ = ["COLUMNS", "export", "folder_of", "read", "write"]
 
-_SHARES = ("accuracy", "balanced_accuracy", "f1_macro", "auroc")
+_SHARES = ("accuracy", "balanced_accuracy", "f1_macro", "auroc", "calibration_error")
 _REALS = (*_SHARES, "log_loss", "fit_seconds", "predict_seconds", "peak_memory_mb")
 _SHAPES = ("n_train", "n_test", "n_variates", "series_length", "n_classes")
 _INTEGERS = ("seed", "n_epochs", "n_parameters", "multiply_adds", *_SHAPES, "n_jobs")
@@ -28,7 +28,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 
 COLUMNS = (
     *("dataset", "estimator", "seed", "split", "parameters", "job", "status", "error"),
-    *("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "auroc"),
+    *("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "calibration_error", "auroc"),
     *("fit_seconds", "predict_seconds", "n_epochs", "n_parameters", "multiply_adds"),
     *("peak_memory_mb", *_SHAPES, "n_jobs", "versions", "host", "started"),
 )
