@@ -15,7 +15,7 @@ from dsn_sktime.layers import FeatureNetwork
 from dsn_sktime.panel import Panel
 from dsn_sktime.training import Batch, update_bn
 
-__all__ = ["RidgeClassifier", "RidgeHead", "fit_ridge", "fit_ridge_head"]
+__all__ = ["RidgeClassifier", "RidgeHead", "fit_ridge", "fit_ridge_head", "fit_temperature"]
 
 _ALPHAS = np.logspace(-3, 3, 10)
 _LOG_TEMPERATURES = np.linspace(-2, 5, 141)
@@ -108,7 +108,7 @@ def _thin_svd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return (vectors, squared, others) if is_wide else (others, squared, vectors)
 
 
-def _fit_temperature(outputs: np.ndarray, class_indices: np.ndarray, weight: np.ndarray) -> float:
+def fit_temperature(outputs: np.ndarray, class_indices: np.ndarray, weight: np.ndarray) -> float:
     """Return the factor that makes ``outputs`` logits of the least log loss [1]_.
 
     The targets are smoothed as by Platt, so that it stays finite where all are right.
@@ -133,11 +133,11 @@ def _fit_temperature(outputs: np.ndarray, class_indices: np.ndarray, weight: np.
 class RidgeHead(nn.Module):
     """Classifier of the pooled features of a trained and of an untrained network.
 
-    The logits are the mean of three: those of the trained network's own head, and those of two
-    ridge classifiers on mean, maximum and share of positive values of all layers' activations,
-    one of the trained network and one of an untrained network. Features of a random network
-    do not depend on the labels, so its classifier's leave-one-out predictions calibrate the logits
-    of both.
+    The logits are the mean of three: those of the trained network's own head for the mean over
+    time, and those of two ridge classifiers on mean, maximum and share of positive values of all
+    layers' activations, one of the trained network and one of an untrained network. Features of
+    a random network do not depend on the labels, so its classifier's leave-one-out predictions
+    calibrate the logits of both.
 
     Parameters
     ----------
@@ -173,7 +173,8 @@ class RidgeHead(nn.Module):
             self.untrained.backend = network.backend
         features = network.features(x, lengths, layers="all", pool="stats")
         more = self.untrained.features(x, lengths, layers="all", pool="stats")
-        # In eval mode the head is linear in the bins, whose average is the mean over time.
+        # In eval mode the head is linear in the bins. Their average is the mean over time, up to
+        # a few steps of more weight where the length is no multiple of the number of bins.
         norm = cast(nn.BatchNorm1d, network.layers[-1].norm)
         mean = features[:, -norm.num_features :, :1]
         outputs = torch.cat([features, more], 1).flatten(1).double() @ self.coef + self.intercept
@@ -218,7 +219,7 @@ def fit_ridge_head(
         fit_ridge(_stats(network, panel), class_indices.numpy(), n_classes, weight[rows.numpy()])
         for network in (trained, untrained)
     ]
-    factor = _fit_temperature(fits[1].held_out, class_indices.numpy(), weight[rows.numpy()])
+    factor = fit_temperature(fits[1].held_out, class_indices.numpy(), weight[rows.numpy()])
     coef = factor * np.concatenate([fit.coef for fit in fits])
     head = RidgeHead(untrained, coef, factor * (fits[0].intercept + fits[1].intercept))
     return head.to(panel.values.device)

@@ -1,4 +1,4 @@
-"""The command ``study``: run one of the paper's studies and write its table and plots."""
+"""The command ``study``: run a study and write its table and plots."""
 
 import argparse
 from pathlib import Path
@@ -6,13 +6,14 @@ from pathlib import Path
 from dsn_sktime.benchmarking.commands import arguments
 from dsn_sktime.benchmarking.data.archive import UCR_85
 from dsn_sktime.benchmarking.report.page import check_installed
-from dsn_sktime.benchmarking.report.study import STUDIES, page, split_by_setting, table
+from dsn_sktime.benchmarking.report.study import DEFAULT, STUDIES, page, split_by_setting, table
 from dsn_sktime.benchmarking.run import results
 from dsn_sktime.benchmarking.run.jobs import plan
 
 # Data sets, epochs and seeds. The small ones come with sktime, so a study needs no network.
 _SMALL = (("ItalyPowerDemand", "GunPoint", "ArrowHead"), 50, 2)
 _FULL = (UCR_85, 1000, 5)
+_OF_DEFAULT = [name for name, one in STUDIES.items() if one.compared_with == DEFAULT]
 _SHOWN = ["mean_accuracy", "average_rank", "n_datasets", "n_parameters", "multiply_adds"]
 
 
@@ -20,12 +21,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     """Add the command to ``python -m dsn_sktime.benchmarking``."""
     listed = [f"  {key:<9} {one.title}: {', '.join(one.settings)}" for key, one in STUDIES.items()]
     names, n_epochs, n_seeds = _SMALL
-    text = ("Run one of the paper's studies and write its table and plots:", "\n".join(listed))
+    text = ("Run a study and write its table and plots:", "\n".join(listed))
     size = f"{', '.join(names)}, {n_epochs} epochs, {n_seeds} seeds"
     again = f"Small by default: {size}. An interrupted study resumes when it is started again."
     command = commands.add_parser(
         "study",
-        help=f"one of the paper's studies: {', '.join(STUDIES)}",
+        help=f"a study of the paper or of the default recipe: {', '.join(STUDIES)}",
         description="\n\n".join((*text, again)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -35,7 +36,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     option("--output", type=Path, default=folder, metavar="FOLDER", help=output)
     full = f"{len(_FULL[0])} data sets of the UCR archive, {_FULL[1]} epochs, {_FULL[2]} seeds"
     option("--full", action="store_true", help=f"{full}: days to weeks")
-    option("--epochs", type=number, metavar="N", help=f"training epochs ({n_epochs})")
+    own = f"training epochs ({n_epochs}; of {', '.join(_OF_DEFAULT)} each setting's own)"
+    option("--epochs", type=number, metavar="N", help=own)
     option("--seeds", type=number, metavar="N", help=f"that many seeds, from 0 ({n_seeds})")
     arguments.add_datasets(command)
     arguments.add_machine(command)
@@ -48,8 +50,9 @@ def _study(args: argparse.Namespace) -> int:
     if not (args.datasets or args.list or args.all is not None):
         args.datasets = list(names)
     found, estimators = arguments.find_datasets(args), list(STUDIES[args.name].settings.values())
-    seeds, n_epochs = range(args.seeds or n_seeds), args.epochs or n_epochs
-    jobs = plan(found, estimators, seeds, n_jobs=args.n_jobs, n_epochs=n_epochs)
+    seeds = range(args.seeds or n_seeds)
+    trained = args.epochs or (None if args.name in _OF_DEFAULT else n_epochs)
+    jobs = plan(found, estimators, seeds, n_jobs=args.n_jobs, n_epochs=trained)
     args.output.mkdir(parents=True, exist_ok=True)
     path = args.output / "results.csv"
     arguments.run_jobs(jobs, path, args)

@@ -14,10 +14,21 @@ _AEON = "dsn_sktime.benchmarking.estimators.hydra:AeonClassifier"
 _DSN = "dsn_sktime:DSNClassifier"
 _PAPER = f"{_DSN}.paper"
 _OSCNN = "dsn_sktime:OSCNNClassifier"
+_VARIANTS = "dsn_sktime.benchmarking.estimators.variants"
 _DEEP = "sktime.classification.deep_learning"
 
 # The paper's "without groups": one group as wide as the three.
 _NO_GROUPS = {"n_kernel_groups": 1, "n_filters": 141, "n_bottleneck": 47}
+
+# Other ways to read the networks of the default recipe.
+READINGS = {
+    "own": "the network's own head",
+    "ridge": "ridge on the trained network's features",
+    "untrained": "ridge on an untrained network's features",
+    "one_ridge": "one ridge on the features of both",
+    "probabilities": "the default's parts averaged as probabilities",
+    "logistic": "logistic regression on the trained network's features",
+}
 
 # As published: 8 features of each kernel, 50,000 in all.
 _MULTIHYDRA = {"name": "MultiRocketHydraClassifier"}
@@ -51,6 +62,23 @@ ESTIMATORS = {
     "dsn-3layers": Entry(_PAPER, {"n_layers": 3}, "DSN with 3 layers"),
     "dsn-5layers": Entry(_PAPER, {"n_layers": 5}, "DSN with 5 layers"),
     "dsn-59filters": Entry(_PAPER, {"n_filters": 59}, "DSN with 177 channels a layer"),
+    "dsn-25epochs": Entry(_DSN, {"n_epochs": 25}, "the default recipe with 25 epochs"),
+    "dsn-100epochs": Entry(_DSN, {"n_epochs": 100}, "the default recipe with 100 epochs"),
+    "dsn-last": Entry(_DSN, {"keep": "last"}, "the default recipe with the last weights"),
+    "dsn-smoothing": Entry(_DSN, {"label_smoothing": 0.1}, "the default, labels smoothed by 0.1"),
+    "dsn-decay": Entry(_DSN, {"weight_decay": 0.1}, "the default with weight decay 0.1"),
+    "dsn-zeros": Entry(_DSN, {"padding": "zeros"}, "the default with zeros padding"),
+    "dsn-random": Entry(_DSN, {"topology_init": "random"}, "the default from a random topology"),
+    "dsn-lr1e-3": Entry(_DSN, {"lr": 1e-3}, "the default with a lower learning rate"),
+    "dsn-lr1e-2": Entry(_DSN, {"lr": 1e-2}, "the default with a higher learning rate"),
+    "dsn-batch": Entry(_DSN, {"batch_size": "paper"}, "the default with the paper's batch size"),
+    "dsn-linear": Entry(_DSN, {"head": "linear"}, "the default with a linear head"),
+    **{
+        f"dsn-{name.replace('_', '-')}": Entry(f"{_VARIANTS}:OtherHead", {"reading": name}, about)
+        for name, about in READINGS.items()
+    },
+    "dsn-ens3": Entry(_DSN, {"n_estimators": 3}, "three DSNs, averaged"),
+    "dsn-mixed3": Entry(f"{_VARIANTS}:MixedEnsemble", {}, "three DSNs of different settings"),
     "dsn-ens5": Entry(_DSN, {"n_estimators": 5}, "five DSNs, averaged"),
     "oscnn": Entry(_OSCNN, {}, "Omni-Scale CNN"),
     "oscnn-ens5": Entry(_OSCNN, {"n_estimators": 5}, "five OS-CNNs, averaged"),
