@@ -81,7 +81,8 @@ class OSCNNClassifier(NetworkClassifier):
     n_jobs : int or None, default=None
         Cores to use, -1 for all. An ensemble's networks are trained in as many processes;
         what cores are left, and all of a single network's, are threads. None is one
-        process with torch's number of threads. Results do not depend on it.
+        process with torch's number of threads. Results do not depend on it, unless
+        ``max_seconds`` is given.
     device : str, default="auto"
         Torch device; "auto" is CUDA where there is a GPU and the CPU elsewhere.
     backend : {"auto", "sparse", "dense"}, default="auto"
