@@ -21,7 +21,11 @@ def make_problem(n, p, n_classes=3, seed=0):
     class_indices = np.arange(n) % n_classes
     features = rng.normal(size=(n, p)) * rng.uniform(0.1, 10, p) + rng.normal(size=p)
     features[:, 0] += class_indices
-    return features, class_indices, rng.uniform(0.2, 3, n)
+    return features, signs(class_indices, n_classes), rng.uniform(0.2, 3, n)
+
+
+def signs(class_indices, n_classes=3):
+    return 2.0 * np.eye(n_classes)[class_indices] - 1
 
 
 def standardized(features, share):
@@ -32,22 +36,20 @@ def standardized(features, share):
 
 @pytest.mark.parametrize("shape", [(20, 7), (12, 30), (9, 9)])
 def test_solution_is_that_of_scikit_learn(shape):
-    features, class_indices, weight = make_problem(*shape)
+    features, targets, weight = make_problem(*shape)
     share = weight / weight.sum()
-    targets = 2.0 * np.eye(3)[class_indices] - 1
     x = standardized(features, share)
     oracle = RidgeCV(ALPHAS).fit(x, targets, sample_weight=share * len(x))
-    found = fit_ridge(features, class_indices, 3, weight)
+    found = fit_ridge(features, targets, weight)
     outputs = features @ found.coef + found.intercept
     assert outputs == pytest.approx(oracle.predict(x), abs=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(20, 7), (12, 30)])
 def test_held_out_outputs_are_those_of_fits_without_the_series(shape):
-    features, class_indices, weight = make_problem(*shape)
+    features, targets, weight = make_problem(*shape)
     share = weight / weight.sum()
     root = np.sqrt(share * len(features))
-    targets = 2.0 * np.eye(3)[class_indices] - 1
     x = np.column_stack([standardized(features, share), np.ones(len(features))])
 
     def without(row, alpha):
@@ -58,21 +60,22 @@ def test_held_out_outputs_are_those_of_fits_without_the_series(shape):
 
     each = {alpha: np.array([without(row, alpha) for row in range(len(x))]) for alpha in ALPHAS}
     best = min(ALPHAS, key=lambda alpha: share @ ((each[alpha] - targets) ** 2).sum(1))
-    found = fit_ridge(features, class_indices, 3, weight)
+    found = fit_ridge(features, targets, weight)
     assert found.held_out == pytest.approx(each[best], abs=1e-5)
 
 
 def test_only_ratios_of_weights_count():
-    features, class_indices, weight = make_problem(15, 8)
-    one, other = (fit_ridge(features, class_indices, 3, factor * weight) for factor in (1, 1e6))
+    features, targets, weight = make_problem(15, 8)
+    one, other = (fit_ridge(features, targets, factor * weight) for factor in (1, 1e6))
     assert one.coef == pytest.approx(other.coef, rel=1e-9)
 
 
 def test_constant_features_and_absent_classes_change_nothing():
-    features, class_indices, weight = make_problem(15, 8)
+    features, targets, weight = make_problem(15, 8)
     constant = np.full((15, 2), [0.1, 1e7])
-    plain = fit_ridge(features, class_indices, 3, weight)
-    more = fit_ridge(np.hstack([features, constant]), class_indices, 4, weight)
+    plain = fit_ridge(features, targets, weight)
+    absent = np.column_stack([targets, np.full(15, -1.0)])
+    more = fit_ridge(np.hstack([features, constant]), absent, weight)
     assert more.coef[:8, :3] == pytest.approx(plain.coef, rel=1e-6)
     assert np.abs(more.coef[8:]).max() == 0
     assert more.held_out[:, 3] == pytest.approx(-1)
@@ -89,9 +92,9 @@ def random_networks():
 def test_logits_are_the_mean_of_three_classifiers(lengths):
     trained, untrained = random_networks()
     values = torch.randn(9, 2, 24, generator=torch.Generator().manual_seed(1))
-    panel, class_indices = Panel(values, lengths), torch.arange(9) % 3
+    panel, targets = Panel(values, lengths), signs(np.arange(9) % 3)
     rng = np.random.default_rng(0)
-    head = fit_ridge_head(trained, untrained, panel, class_indices, 3, np.ones(9), rng)
+    head = fit_ridge_head(trained, untrained, panel, targets, np.ones(9), True, rng)
     with torch.no_grad():
         found = head(trained, values, lengths).numpy()
         own = trained(values, lengths).double().numpy()
@@ -99,7 +102,7 @@ def test_logits_are_the_mean_of_three_classifiers(lengths):
             network.features(values, lengths, layers="all", pool="stats").flatten(1).numpy()
             for network in (trained, untrained)
         ]
-    first, second = (fit_ridge(one, class_indices.numpy(), 3, np.ones(9)) for one in stats)
+    first, second = (fit_ridge(one, targets, np.ones(9)) for one in stats)
     outputs = sum(
         one @ fit.coef + fit.intercept for one, fit in zip(stats, (first, second), strict=True)
     )

@@ -6,23 +6,11 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from dsn_sktime.estimators.dsn_estimator import DSNEstimator
 from dsn_sktime.estimators.network_classifier import NetworkClassifier
-from dsn_sktime.estimators.network_estimator import Sizes, Trained, TrainingData, generator
-from dsn_sktime.estimators.parameters import check_choice, check_integer, check_number
-from dsn_sktime.estimators.ridge_head import RidgeHead, fit_ridge_head
-from dsn_sktime.layers import HEADS, PADDINGS
-from dsn_sktime.network import DSNNetwork
-from dsn_sktime.topology import TOPOLOGY_INITS, KernelGroups
-from dsn_sktime.training import (
-    Callback,
-    CrossEntropy,
-    SparseRecipe,
-    SparseTrainer,
-    Trainer,
-    Use,
-    random_stream,
-)
+from dsn_sktime.training import Callback, CrossEntropy, Objective
 
 __all__ = ["DSNClassifier"]
 
@@ -58,7 +46,7 @@ _PAPER: dict[str, Any] = {
 }
 
 
-class DSNClassifier(NetworkClassifier):
+class DSNClassifier(DSNEstimator, NetworkClassifier):
     """Dynamic Sparse Network for time series classification.
 
     A convolutional network [1]_ with large kernels of which few taps are activated. It learns
@@ -237,15 +225,8 @@ class DSNClassifier(NetworkClassifier):
     (22, 2)
     """
 
-    _tags = {
-        "authors": ["QiaoXiao7282", "dsn_sktime"],
-        "maintainers": ["dsn_sktime"],
-    }
-
-    _network_name = "DSN"
-    _trainer = SparseTrainer
-
-    networks_: list[DSNNetwork]  # type: ignore[assignment]
+    _trained_head = "bins"
+    _heads = ("ridge", "bins", "linear")
 
     def __init__(
         self,
@@ -340,97 +321,11 @@ class DSNClassifier(NetworkClassifier):
         """
         return cls(**{**_PAPER, **overrides})
 
-    @classmethod
-    def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
-        """Return small settings for sktime's contract tests."""
-        tiny = {"n_epochs": 3, "n_layers": 2, "n_filters": 3, "kernel_size": 9, "delta_t": 1}
-        gradient = {"growth": "gradient", "topology_init": "random", "padding": "zeros"}
-        average = {"schedule": "one_cycle", "keep": "average", "weight_decay": 0.1}
-        return [tiny, {**tiny, **gradient, **average, "n_estimators": 2, "n_pool": 5}]
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        for name in ("n_layers", "n_filters", "kernel_size", "n_kernel_groups", "n_pool"):
-            check_integer(name, getattr(self, name), 1)
-        if self.n_bottleneck is not None:
-            check_integer("n_bottleneck", self.n_bottleneck, 1)
-        check_number("sparsity", self.sparsity, "[0, 1)", lambda share: 0 <= share < 1)
-        check_choice("topology_init", self.topology_init, TOPOLOGY_INITS)
-        check_choice("padding", self.padding, PADDINGS)
-        check_choice("head", self.head, ("ridge", *HEADS))
-
-    def _check_shape(self, n_variates: int, n_steps: int, n_outputs: int) -> None:
-        # Kernel groups check their own limits. The first layer reads univariate series
-        # directly, every other layer the output of a 1x1 convolution.
-        for in_channels in (self._width, 1 if n_variates == 1 else self._width):
-            KernelGroups(
-                in_channels,
-                self.n_filters * self.n_kernel_groups,
-                self.kernel_size,
-                self.n_kernel_groups,
-                self.sparsity,
-            )
-
-    @property
-    def _width(self) -> int:
-        return self.n_bottleneck or self.n_filters
-
-    def _sizes(self, n_variates: int, n_steps: int, n_outputs: int) -> Sizes:
-        channels, width = self.n_filters * self.n_kernel_groups, self._width
-        first = width if n_variates > 1 else 1
-        n_more = self.n_layers - 1
-        # At least half of the kernels' positions lie in an exploration region.
-        positions = channels * self.kernel_size * (first + n_more * width) / 2
-        from_series = n_variates * width if n_variates > 1 else 0
-        return Sizes(
-            layers=self.n_layers,
-            sparse_weights=(1 - self.sparsity) * positions,
-            dense_weights=from_series + channels * (n_more * width + n_outputs),
-            activations=n_steps * channels + self.n_pool * (channels + n_outputs),
-        )
-
-    def _build_network(
-        self, n_variates: int, n_steps: int, n_outputs: int, generator: torch.Generator
-    ) -> DSNNetwork:
-        sizes = self._arguments_for(DSNNetwork)
-        if self.head == "ridge":
-            sizes["head"] = "bins"
-        return DSNNetwork(n_variates, n_outputs, **sizes, generator=generator)
-
-    def _fit_head(
-        self, trainer: Trainer, data: TrainingData, shape: tuple[int, int, int]
-    ) -> RidgeHead | None:
-        if self.head != "ridge":
-            return None
-        rng = random_stream(trainer.seed, Use.RIDGE_HEAD, 0)
-        sizes = {**self._arguments_for(DSNNetwork), "head": "bins", "topology_init": "random"}
-        n_variates, _, n_classes = shape
-        untrained = DSNNetwork(
-            n_variates, n_classes, **sizes, generator=generator(int(rng.integers(2**31)))
-        )
-        objective = cast(CrossEntropy, trainer.objective)
-        targets = data.targets.cpu()
-        weight = torch.ones(len(targets))
-        if data.sample_weight is not None:
-            weight = data.sample_weight.cpu()
-        if objective.class_weight is not None:
-            weight = weight * objective.class_weight.cpu()[targets]
-        return fit_ridge_head(
-            cast(DSNNetwork, trainer.network),
-            untrained.to(data.panel.values.device),
-            data.panel,
-            targets,
-            n_classes,
-            weight.double().numpy(),
-            rng,
-        )
-
-    def _recipe(self, n_series: int) -> SparseRecipe:
-        numbers = {**self._arguments_for(SparseRecipe), "batch_size": self._batch_size(n_series)}
-        return SparseRecipe(**numbers)
-
-    def _remember(self, trained: list[Trained]) -> None:
-        super()._remember(trained)
-        self.n_activated_ = sum(
-            conv.groups.n_activated for conv in self.networks_[0].sparse_convs()
-        )
+    def _ridge_targets(
+        self, targets: Tensor, weight: Tensor, n_outputs: int, objective: Objective
+    ) -> tuple[np.ndarray, np.ndarray, bool]:
+        class_weight = cast(CrossEntropy, objective).class_weight
+        if class_weight is not None:
+            weight = weight * class_weight.cpu()[targets]
+        is_class = targets[:, None] == torch.arange(n_outputs)
+        return np.where(is_class, 1.0, -1.0), weight.double().numpy(), True

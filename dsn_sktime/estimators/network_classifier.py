@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -18,7 +17,6 @@ from dsn_sktime.estimators.parameters import brief_repr, check_class_weight
 from dsn_sktime.panel import RawPanel, read_labels, read_panel, read_sample_weight
 from dsn_sktime.runtime import default_switches
 from dsn_sktime.training import CrossEntropy
-from dsn_sktime.training.batches import Use, random_stream
 
 __all__ = ["NetworkClassifier"]
 
@@ -73,9 +71,7 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         return super()._check_input(X, y, **kwargs)
 
     def _fit(self, X: RawPanel, y: np.ndarray) -> NetworkClassifier:
-        raw, y = self._with_weight(X, y)
-        if self.validation_fraction:
-            raw, y = self._split(raw, y)
+        raw, y = self._training_rows(X, y)
         class_indices = np.searchsorted(self.classes_, y)
         weights = self._class_weights(class_indices, raw.sample_weight)
         if weights.max() > 1 / _LEAST_WEIGHT or weights.min() < _LEAST_WEIGHT:
@@ -90,18 +86,14 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         self._fit_networks(raw, targets, self.n_classes_, objective, validation_targets)
         return self
 
-    def _split(self, raw: RawPanel, y: np.ndarray) -> tuple[RawPanel, np.ndarray]:
-        """Hold back series for validation; return the others, and their labels."""
-        rng = random_stream(self._first_seed(), Use.VALIDATION, epoch=0)
-        held_back = _stratified_rows(y, self.validation_fraction, rng)
-        if len(held_back) == 0:
+    def _validation_rows(self, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        rows = _stratified_rows(y, self.validation_fraction, rng)
+        if len(rows) == 0:
             raise ValueError(
                 "validation_fraction must be 0 where no class of y has two series, found "
                 f"{self.validation_fraction} for {len(y)} series. Pass validation_data to fit."
             )
-        rest = np.setdiff1d(np.arange(len(y)), held_back)
-        validation = raw.take(held_back), y[held_back]
-        return replace(raw.take(rest), validation=validation), y[rest]
+        return rows
 
     def _class_weights(
         self, class_indices: np.ndarray, sample_weight: np.ndarray | None

@@ -54,6 +54,8 @@ from dsn_sktime.training import (
     ProgressBar,
     Recipe,
     Trainer,
+    Use,
+    random_stream,
 )
 
 __all__ = [
@@ -141,8 +143,8 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     Holds what does not depend on the kind of target: reading of series, devices, seeds,
     ensembles, names of checkpoints, predictions in batches, pickling. A subclass derives
     from this class first and from sktime's base class of its task second. One for a *task*
-    writes ``_read_target`` and an ``_fit`` that encodes the target and calls
-    ``_fit_networks``. One for a *network* writes ``_check_shape``, ``_sizes``,
+    writes ``_read_target``, ``_validation_rows`` and an ``_fit`` that encodes the target
+    and calls ``_fit_networks``. One for a *network* writes ``_check_shape``, ``_sizes``,
     ``_build_network`` and ``_recipe``, and extends ``_check_parameters``.
     """
 
@@ -457,15 +459,28 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         whose = f"that this {type(self).__name__} was fitted with"
         return match_variates(raw, self.n_variates_, names, whose)
 
-    @staticmethod
-    def _with_weight(raw: RawPanel, y: np.ndarray) -> tuple[RawPanel, np.ndarray]:
-        """Remove series of weight 0, and the weights if all others are equal."""
-        if raw.sample_weight is None:
+    def _training_rows(self, raw: RawPanel, y: np.ndarray) -> tuple[RawPanel, np.ndarray]:
+        """Return the series to train on and their targets.
+
+        Series of weight 0 are left out, and the weights if all others are equal. Others may be
+        held back for validation.
+        """
+        if raw.sample_weight is not None:
+            rows = np.flatnonzero(raw.sample_weight)
+            raw, y = raw.take(rows), y[rows]
+            if np.all(raw.sample_weight == 1):
+                raw = replace(raw, sample_weight=None)
+        if not self.validation_fraction:
             return raw, y
-        rows = np.flatnonzero(raw.sample_weight)
-        taken = raw.take(rows)
-        is_same = bool(np.all(taken.sample_weight == 1))
-        return replace(taken, sample_weight=None) if is_same else taken, y[rows]
+        rng = random_stream(self._first_seed(), Use.VALIDATION, epoch=0)
+        held_back = self._validation_rows(y, rng)
+        rest = np.setdiff1d(np.arange(len(y)), held_back)
+        validation = raw.take(held_back), y[held_back]
+        return replace(raw.take(rest), validation=validation), y[rest]
+
+    def _validation_rows(self, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Draw the rows to hold back; raise if there are too few."""
+        raise NotImplementedError
 
     def _fit_networks(
         self,
@@ -596,10 +611,14 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
 
     def _outputs(self, raw: RawPanel) -> np.ndarray:
         """Return each network's output for each series: float64 (n_estimators, n, n_outputs)."""
+        return self._computed(raw, self._batch_outputs)
+
+    def _computed(self, raw: RawPanel, of_batch: Callable[[Panel], Tensor]) -> np.ndarray:
+        """Return what is computed of each batch, (n_estimators, B, ...), for all series."""
         check_n_jobs(self.n_jobs)
         panel = Panel.from_raw(raw, Standardization(self.mean_, self.scale_))
         with compute_threads(n_threads(self.n_jobs)), torch.no_grad():
-            found = [self._batch_outputs(one).numpy() for one in prediction_batches(panel)]
+            found = [of_batch(one).numpy() for one in prediction_batches(panel)]
         # From here on without torch, which waits forever for its threads in a forked process.
         outputs = np.concatenate(found, axis=1)
         overflown = ~np.isfinite(outputs).all((0, 2))

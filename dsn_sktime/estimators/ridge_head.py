@@ -1,4 +1,4 @@
-"""Ridge head: a linear classifier on the features of a trained and of an untrained network."""
+"""Ridge head: a linear model of the features of a trained and of an untrained network."""
 
 from __future__ import annotations
 
@@ -15,23 +15,33 @@ from dsn_sktime.layers import FeatureNetwork
 from dsn_sktime.panel import Panel
 from dsn_sktime.training import Batch, update_bn
 
-__all__ = ["RidgeClassifier", "RidgeHead", "fit_ridge", "fit_ridge_head", "fit_temperature"]
+__all__ = [
+    "STATISTICS",
+    "Ridge",
+    "RidgeHead",
+    "fit_ridge",
+    "fit_ridge_head",
+    "fit_temperature",
+]
+
+# Of "stats", the pooling of its features, in their order.
+STATISTICS = ("mean", "max", "positive")
 
 _ALPHAS = np.logspace(-3, 3, 10)
 _LOG_TEMPERATURES = np.linspace(-2, 5, 141)
-# More do not change a linear classifier of some thousand features by much.
+# More do not change a linear model of some thousand features by much.
 _MOST_SERIES = 10_000
 
 
-class RidgeClassifier(NamedTuple):
-    """Linear classifier of features, fitted by least squares to targets of -1 and 1.
+class Ridge(NamedTuple):
+    """Linear model of features, fitted by penalized least squares.
 
     Attributes
     ----------
     coef : float64 array of shape (p, c)
     intercept : float64 array of shape (c,)
     held_out : float64 array of shape (n, c)
-        Outputs for each training series of the classifier fitted to all others.
+        Outputs for each training series of the model fitted to all others.
     """
 
     coef: np.ndarray
@@ -41,10 +51,8 @@ class RidgeClassifier(NamedTuple):
 
 # The number of threads changes the last digits of sums.
 @threadpool_limits.wrap(limits=1, user_api="blas")
-def fit_ridge(
-    features: np.ndarray, class_indices: np.ndarray, n_classes: int, weight: np.ndarray
-) -> RidgeClassifier:
-    """Fit a ridge classifier on standardized features.
+def fit_ridge(features: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> Ridge:
+    """Fit a ridge regression on standardized features.
 
     The penalty is the one of ten from 1e-3 to 1e3 with the least leave-one-out error, as in
     ``sklearn.linear_model.RidgeCV``, whose leave-one-out predictions are not public.
@@ -52,15 +60,14 @@ def fit_ridge(
     Parameters
     ----------
     features : float array of shape (n, p)
-    class_indices : int array of shape (n,)
-    n_classes : int
-        Number c of classes; one may be absent.
+    targets : float array of shape (n, c)
+        -1 and 1 for a classifier of c classes, of which one may be absent.
     weight : float array of shape (n,)
         Positive weight of each series.
 
     Returns
     -------
-    RidgeClassifier
+    Ridge
         Of features that are not standardized.
     """
     x = features.astype(np.float64)
@@ -71,7 +78,6 @@ def fit_ridge(
     # A feature that is constant but for rounding.
     scale[scale <= 1e-6 * np.abs(mean)] = 1
     scale[scale == 0] = 1
-    targets = np.where(class_indices[:, None] == np.arange(n_classes), 1.0, -1.0)
     target_mean = share @ targets
     # Weights of mean 1 act like repeated rows, at the same penalty.
     root = np.sqrt(share * len(x))[:, None]
@@ -91,7 +97,7 @@ def fit_ridge(
             best_error, best_alpha, best_residual = error, alpha, residual
     factor = np.sqrt(squared) / (squared + best_alpha)
     coef = right @ (factor[:, None] * projected) / scale[:, None]
-    return RidgeClassifier(coef, target_mean - mean @ coef, targets - best_residual)
+    return Ridge(coef, target_mean - mean @ coef, targets - best_residual)
 
 
 def _thin_svd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -131,13 +137,13 @@ def fit_temperature(outputs: np.ndarray, class_indices: np.ndarray, weight: np.n
 
 
 class RidgeHead(nn.Module):
-    """Classifier of the pooled features of a trained and of an untrained network.
+    """Linear model of the pooled features of a trained and of an untrained network.
 
-    The logits are the mean of three: those of the trained network's own head for the mean over
-    time, and those of two ridge classifiers on mean, maximum and share of positive values of all
+    The outputs are the mean of three: those of the trained network's own head for the mean over
+    time, and those of two ridge regressions on mean, maximum and share of positive values of all
     layers' activations, one of the trained network and one of an untrained network. Features of
-    a random network do not depend on the labels, so its classifier's leave-one-out predictions
-    calibrate the logits of both.
+    a random network do not depend on the targets, so the leave-one-out predictions of its ridge
+    calibrate the logits of both where these are classifiers.
 
     Parameters
     ----------
@@ -156,7 +162,7 @@ class RidgeHead(nn.Module):
         self.intercept: Tensor
 
     def forward(self, network: FeatureNetwork, x: Tensor, lengths: Tensor | None) -> Tensor:
-        """Compute the logits.
+        """Compute the outputs.
 
         Parameters
         ----------
@@ -169,25 +175,38 @@ class RidgeHead(nn.Module):
         -------
         float64 tensor of shape (B, c)
         """
-        if self.untrained.backend != network.backend:  # It may be changed after the fit.
-            self.untrained.backend = network.backend
-        features = network.features(x, lengths, layers="all", pool="stats")
-        more = self.untrained.features(x, lengths, layers="all", pool="stats")
+        features = self.features(network, x, lengths)
         # In eval mode the head is linear in the bins. Their average is the mean over time, up to
         # a few steps of more weight where the length is no multiple of the number of bins.
         norm = cast(nn.BatchNorm1d, network.layers[-1].norm)
-        mean = features[:, -norm.num_features :, :1]
-        outputs = torch.cat([features, more], 1).flatten(1).double() @ self.coef + self.intercept
+        n_trained = features.shape[1] // 2
+        mean = features[:, n_trained - norm.num_features : n_trained, :1]
+        outputs = features.flatten(1).double() @ self.coef + self.intercept
         return (network.head(mean) + outputs) / 3
+
+    def features(self, network: FeatureNetwork, x: Tensor, lengths: Tensor | None) -> Tensor:
+        """Compute the features of the trained network and then those of the untrained one.
+
+        Parameters are those of :meth:`forward`.
+
+        Returns
+        -------
+        float tensor of shape (B, C, 3)
+            Mean, maximum and share of positive values of each channel of all layers.
+        """
+        if self.untrained.backend != network.backend:  # It may be changed after the fit.
+            self.untrained.backend = network.backend
+        both = [one.features(x, lengths, "all", "stats") for one in (network, self.untrained)]
+        return torch.cat(both, 1)
 
 
 def fit_ridge_head(
     trained: FeatureNetwork,
     untrained: FeatureNetwork,
     panel: Panel,
-    class_indices: Tensor,
-    n_classes: int,
+    targets: np.ndarray,
     weight: np.ndarray,
+    are_logits: bool,
     rng: np.random.Generator,
 ) -> RidgeHead:
     """Fit a ridge head on the training series.
@@ -202,24 +221,23 @@ def fit_ridge_head(
     panel : Panel
         n training series on the networks' device, of which at most 10,000, drawn at random,
         are used.
-    class_indices : int64 tensor of shape (n,)
-        On the CPU.
-    n_classes : int
+    targets : float64 array of shape (n, c)
     weight : float array of shape (n,)
+    are_logits : bool
+        Scale the outputs to logits: the targets are 1 for a series' class and -1 for the others.
     rng : numpy.random.Generator
     """
-    rows = torch.from_numpy(rng.permutation(len(panel))[:_MOST_SERIES])
-    panel = panel.take(rows.to(panel.values.device))
-    class_indices = class_indices[rows]
+    rows = rng.permutation(len(panel))[:_MOST_SERIES]
+    panel = panel.take(torch.from_numpy(rows).to(panel.values.device))
+    targets, weight = targets[rows], weight[rows]
     # BatchNorm needs more than one series for a variance; its update reads no targets.
     chunks = [chunk for chunk in prediction_batches(panel) if len(chunk) > 1]
     update_bn(untrained, (Batch(one.values, one.lengths, one.values, None) for one in chunks))
     untrained.eval()
-    fits = [
-        fit_ridge(_stats(network, panel), class_indices.numpy(), n_classes, weight[rows.numpy()])
-        for network in (trained, untrained)
-    ]
-    factor = fit_temperature(fits[1].held_out, class_indices.numpy(), weight[rows.numpy()])
+    fits = [fit_ridge(_stats(one, panel), targets, weight) for one in (trained, untrained)]
+    factor = 1.0
+    if are_logits:
+        factor = fit_temperature(fits[1].held_out, targets.argmax(1), weight)
     coef = factor * np.concatenate([fit.coef for fit in fits])
     head = RidgeHead(untrained, coef, factor * (fits[0].intercept + fits[1].intercept))
     return head.to(panel.values.device)

@@ -32,18 +32,21 @@ class SklearnCompatMixin(_MetadataRequester):
     """
 
     random_state: Any
+    _estimator_type: str  # sktime sets it.
 
     def __sklearn_tags__(self) -> Any:
         """Return the tags that scikit-learn 1.6 asks for and 1.8 requires."""
         inherited = getattr(super(), "__sklearn_tags__", None)
         if inherited is not None:
             return inherited()
-        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+        from sklearn.utils import ClassifierTags, InputTags, RegressorTags, Tags, TargetTags
 
+        kind = self._estimator_type
         return Tags(
-            estimator_type="classifier",
+            estimator_type=kind,
             target_tags=TargetTags(required=True),
-            classifier_tags=ClassifierTags(),
+            classifier_tags=ClassifierTags() if kind == "classifier" else None,
+            regressor_tags=RegressorTags() if kind == "regressor" else None,
             input_tags=InputTags(two_d_array=True, three_d_array=True, allow_nan=True),
             non_deterministic=self.random_state is None,
         )

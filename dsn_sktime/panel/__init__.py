@@ -6,7 +6,7 @@ labels into its order, ``Standardization.fit`` takes mean and deviation of each 
 """
 
 from dsn_sktime.panel.containers import read_panel
-from dsn_sktime.panel.labels import read_labels, read_sample_weight
+from dsn_sktime.panel.labels import read_labels, read_numbers, read_sample_weight
 from dsn_sktime.panel.panel import Panel
 from dsn_sktime.panel.raw_panel import RawPanel
 from dsn_sktime.panel.standardization import Standardization
@@ -18,6 +18,7 @@ __all__ = [
     "Standardization",
     "match_variates",
     "read_labels",
+    "read_numbers",
     "read_panel",
     "read_sample_weight",
     "warn_about_axes",

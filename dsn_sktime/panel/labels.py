@@ -1,7 +1,8 @@
-"""Class labels and weights, one per series and in the order of the series."""
+"""Class labels, numbers and weights, one per series and in the order of the series."""
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,10 @@ import torch
 from dsn_sktime.panel.raw_panel import RawPanel
 from dsn_sktime.panel.values import from_torch
 
-__all__ = ["read_labels", "read_sample_weight"]
+__all__ = ["read_labels", "read_numbers", "read_sample_weight"]
 
 
-def read_labels(y: Any, raw: RawPanel) -> Any:
+def read_labels(y: Any, raw: RawPanel, noun: str = "class label") -> Any:
     """Return class labels that can be sorted, one per series.
 
     Parameters
@@ -25,6 +26,8 @@ def read_labels(y: Any, raw: RawPanel) -> Any:
         series without ids.
     raw : RawPanel
         Series that the labels belong to.
+    noun : str, default="class label"
+        What errors call a label.
 
     Returns
     -------
@@ -37,11 +40,12 @@ def read_labels(y: Any, raw: RawPanel) -> Any:
     ValueError
         If labels are missing, masked, of other series, or more or fewer than the series.
     """
-    y = _as_labels(y)
+    y = _as_labels(y, noun)
     if len(y) != len(raw):
+        nouns = noun.removeprefix("class ") + "s"
         raise ValueError(
             f"X and y must be of the same length, found {len(raw)} series in X and {len(y)} "
-            f"labels in y. {_length_remedy(y, raw)}"
+            f"{nouns} in y. {_length_remedy(y, raw)}"
         )
     if isinstance(y, pd.Series | pd.DataFrame):
         # sktime refuses frames whose index does not increase.
@@ -50,9 +54,44 @@ def read_labels(y: Any, raw: RawPanel) -> Any:
     return y
 
 
-def _as_labels(y: Any) -> np.ndarray | pd.Series | pd.DataFrame:
+def read_numbers(y: Any, raw: RawPanel) -> Any:
+    """Return finite numbers, one per series.
+
+    Parameters and other errors are those of :func:`read_labels`.
+
+    Returns
+    -------
+    float64 array or DataFrame
+
+    Raises
+    ------
+    TypeError
+        If they are not real numbers.
+    ValueError
+        If they are infinite.
+    """
+    y = read_labels(y, raw, noun="number")
+    values = np.asarray(y)
+    if values.dtype.kind not in "biuf":
+        for one in values.flat:
+            if not isinstance(one, Real):
+                raise TypeError(
+                    f"y must hold one number per series, found {type(one).__name__} such as "
+                    f"{one!r}. Use a classifier for class labels, or convert them with "
+                    "y.astype(float)."
+                )
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"y must hold one finite number per series, found infinity "
+            f"{np.count_nonzero(~np.isfinite(values))} times. Remove these series."
+        )
+    return pd.DataFrame(values, columns=y.columns) if isinstance(y, pd.DataFrame) else values
+
+
+def _as_labels(y: Any, noun: str) -> np.ndarray | pd.Series | pd.DataFrame:
     """Return labels as an array, or as they are if they have an index."""
-    expected = "y must hold one class label per series"
+    expected = f"y must hold one {noun} per series"
     if isinstance(y, torch.Tensor):
         y = from_torch(y, "y")
     if isinstance(y, list | tuple):
@@ -76,10 +115,10 @@ def _as_labels(y: Any) -> np.ndarray | pd.Series | pd.DataFrame:
     n_missing = np.count_nonzero(np.ma.getmaskarray(y) if is_masked else pd.isna(y))
     if n_missing:
         raise ValueError(
-            f"{expected}, found {n_missing} {'masked' if is_masked else 'missing'} labels. Remove "
-            "these series or label them."
+            f"{expected}, found {n_missing} {'masked' if is_masked else 'missing'} "
+            f"{noun.removeprefix('class ')}s. Remove these series or fill them in."
         )
-    if y.ndim == 1:
+    if y.ndim == 1 and noun == "class label":
         _check_sortable(np.asarray(y))
     return y.data if isinstance(y, np.ma.MaskedArray) else y
 

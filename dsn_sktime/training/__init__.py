@@ -1,7 +1,7 @@
 """Training of one network; with topology updates, the paper's Algorithm 1.
 
 ``trainer`` holds the loop and ``recipe`` its settings. The loop uses ``objective`` (loss and
-metric), ``batches`` (shuffling, augmentation, random streams), ``schedule`` (learning rates),
+metrics), ``batches`` (shuffling, augmentation, random streams), ``schedule`` (learning rates),
 ``adam``, ``averaging`` (of weights), ``time_budget``, ``cuda_graph`` and the callbacks.
 """
 
@@ -9,7 +9,7 @@ from dsn_sktime.training.averaging import update_bn
 from dsn_sktime.training.batches import Batch, Use, random_stream
 from dsn_sktime.training.callbacks import EarlyStopping, EpochLog, ProgressBar
 from dsn_sktime.training.checkpoint import Checkpoint
-from dsn_sktime.training.objective import CrossEntropy, Objective
+from dsn_sktime.training.objective import CrossEntropy, Objective, SquaredError
 from dsn_sktime.training.recipe import GROWTHS, KEEPS, SCHEDULES, Recipe, SparseRecipe
 from dsn_sktime.training.sparse_trainer import SparseTrainer
 from dsn_sktime.training.trainer import Callback, Trainer
@@ -29,6 +29,7 @@ __all__ = [
     "Recipe",
     "SparseRecipe",
     "SparseTrainer",
+    "SquaredError",
     "Trainer",
     "Use",
     "random_stream",

@@ -36,7 +36,7 @@ class EarlyStopping(Callback):
     ValueError
         If ``monitor`` is none of these, ``patience`` is below 1 or ``min_delta`` is negative
         or not finite. By ``fit``, before the first epoch: if ``monitor`` is of a validation set
-        and there is none.
+        and there is none, or an accuracy and the estimator no classifier.
     TypeError
         If ``patience`` is not an integer or ``min_delta`` not a number.
     """
@@ -60,6 +60,12 @@ class EarlyStopping(Callback):
                 f"monitor={self.monitor!r} needs a validation set, found none. Set "
                 "validation_fraction or pass validation_data to fit."
             )
+        metric = self.monitor.removeprefix("val_")
+        if metric != "loss" and metric not in trainer.objective.metrics:
+            raise ValueError(
+                f"monitor={self.monitor!r} needs a classifier, found the training of another "
+                "estimator. Set monitor to 'loss' or 'val_loss'."
+            )
         self._stop_if_due(trainer)
 
     def on_epoch_end(self, trainer: Trainer, record: dict[str, Any]) -> None:
@@ -79,7 +85,7 @@ class EarlyStopping(Callback):
 
 def _figures(trainer: Trainer, record: dict[str, Any]) -> dict[str, str]:
     """Return what is shown of an epoch, as text."""
-    names = ["loss", trainer.objective.metric]
+    names = ["loss", *trainer.objective.metrics]
     names += [f"val_{name}" for name in names]
     shown = {name: f"{record[name]:.3f}" for name in names if name in record}
     if "progress" in record:
@@ -99,7 +105,7 @@ class EpochLog(Callback):
 
 
 class ProgressBar(Callback):
-    """Show a tqdm bar with losses, the objective's metric and the time left."""
+    """Show a tqdm bar with losses, the objective's metrics and the time left."""
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Open the bar at the epochs already done."""

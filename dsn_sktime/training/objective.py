@@ -1,4 +1,4 @@
-"""What training minimises, and the metric of its history."""
+"""What training minimises, and the metrics of its history."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch.nn import functional as F
 
 from dsn_sktime.training.checks import check_number
 
-__all__ = ["CrossEntropy", "Objective"]
+__all__ = ["CrossEntropy", "Objective", "SquaredError"]
 
 
 class Objective(Protocol):
     """Interface of objectives, the only way in which a trainer uses outputs and targets."""
 
-    metric: str
-    """Name of the metric in the history."""
+    metrics: tuple[str, ...]
+    """Names of the metrics in the history, beside the loss."""
 
     def to(self, device: torch.device) -> Self:
         """Return the objective with its tensors on a device."""
@@ -25,8 +25,8 @@ class Objective(Protocol):
     def loss(self, outputs: Tensor, target: Tensor, sample_weight: Tensor | None) -> Tensor:
         """Return the mean loss of a batch, of shape ()."""
 
-    def n_correct(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """Return the metric summed over the series of a batch, of shape ()."""
+    def metric_sums(self, outputs: Tensor, target: Tensor) -> list[Tensor]:
+        """Return each metric summed over the series of a batch, of shape ()."""
 
 
 class CrossEntropy:
@@ -40,7 +40,7 @@ class CrossEntropy:
         Share of a target that is spread evenly over all classes.
     """
 
-    metric = "accuracy"
+    metrics: tuple[str, ...] = ("accuracy",)
 
     def __init__(self, class_weight: Tensor | None = None, label_smoothing: float = 0.0) -> None:
         check_number("label_smoothing", label_smoothing, "[0, 1)", lambda share: 0 <= share < 1)
@@ -74,9 +74,41 @@ class CrossEntropy:
         weight = sample_weight
         if self.class_weight is not None:
             weight = weight * self.class_weight[target]
-        tiny = torch.finfo(weight.dtype).tiny
-        return (losses * sample_weight).sum() / weight.sum().clamp(min=tiny)
+        return _weighted_mean(losses * sample_weight, weight)
 
-    def n_correct(self, outputs: Tensor, target: Tensor) -> Tensor:
+    def metric_sums(self, outputs: Tensor, target: Tensor) -> list[Tensor]:
         """Count the series that are classified correctly."""
-        return (outputs.argmax(1) == target).sum()
+        return [(outputs.argmax(1) == target).sum()]
+
+
+class SquaredError:
+    """Mean squared error of one output per series."""
+
+    metrics: tuple[str, ...] = ()
+
+    def to(self, device: torch.device) -> Self:
+        """Return the objective, which has no tensors."""
+        return self
+
+    def loss(self, outputs: Tensor, target: Tensor, sample_weight: Tensor | None) -> Tensor:
+        """Return the weighted mean loss of a batch.
+
+        Parameters
+        ----------
+        outputs : float tensor of shape (B, 1)
+        target : float tensor of shape (B,)
+        sample_weight : float tensor of shape (B,), optional
+            Weight of each series. If all are 0, the loss is 0.
+        """
+        errors = (outputs[:, 0] - target) ** 2
+        if sample_weight is None:
+            return errors.mean()
+        return _weighted_mean(errors * sample_weight, sample_weight)
+
+    def metric_sums(self, outputs: Tensor, target: Tensor) -> list[Tensor]:
+        """Return no metric."""
+        return []
+
+
+def _weighted_mean(weighted: Tensor, weight: Tensor) -> Tensor:
+    return weighted.sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)

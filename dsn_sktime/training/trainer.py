@@ -66,7 +66,7 @@ class Trainer:
         where it lies.
     recipe : Recipe
     objective : Objective
-        Loss of outputs and targets, and the metric of the history.
+        Loss of outputs and targets, and the metrics of the history.
     seed : int
         Fixes the order of batches, and all else that is drawn.
     callbacks : sequence of Callback, default=()
@@ -77,18 +77,18 @@ class Trainer:
     augment : callable, optional
         Maps each training batch and a numpy Generator to a batch of the same shapes.
     validation : Batch, optional
-        Series that the loss and the metric are computed on after each epoch, on the network's
+        Series that the loss and the metrics are computed on after each epoch, on the network's
         device.
 
     Attributes
     ----------
     history : list of dict
-        One record per epoch: "epoch" (from 0), "loss" and the objective's metric (means over
+        One record per epoch: "epoch" (from 0), "loss" and the objective's metrics (means over
         the training series), "lr" (of the first optimizer step), "seconds". With a validation
-        set also "val_loss" and the metric with the prefix ``"val_"``, of the network in evaluation
+        set also "val_loss" and the metrics with the prefix ``"val_"``, of the network in evaluation
         mode, which is not the average of ``keep="average"``. With ``max_seconds`` also
         "progress", the share of the training that is done. Of an epoch that the time cuts
-        short, loss and metric are those of the previous epoch for the series not reached.
+        short, loss and metrics are those of the previous epoch for the series not reached.
     best_epoch : int
         Epoch of the kept state, -1 before the first.
     best_state : dict of str to Tensor
@@ -233,7 +233,7 @@ class Trainer:
         progress = max(progress, n_done / n_steps)
         lr = first_lr = self.recipe.learning_rate(progress, self.history)
         noise = random_stream(self.seed, Use.AUGMENTATION, epoch)
-        totals = torch.zeros(2, dtype=torch.float64, device=self._device)
+        totals = torch.zeros(len(self._figures), dtype=torch.float64, device=self._device)
         for number, rows in enumerate(rows_of_batches):
             batch = take(data, rows)
             if self.augment is not None:
@@ -260,26 +260,28 @@ class Trainer:
         self.best_epoch, self.best_state = best
 
     def _means(self, totals: Tensor, n_seen: int, n: int) -> dict[str, float]:
-        """Return loss and metric, with those of the previous epoch for series not seen."""
-        names = "loss", self.objective.metric
-        means = {name: total / n_seen for name, total in zip(names, totals.tolist(), strict=True)}
+        """Return loss and metrics, with those of the previous epoch for series not seen."""
+        sums = zip(self._figures, totals.tolist(), strict=True)
+        means = {name: total / n_seen for name, total in sums}
         if n_seen == n or not self.history:
             return means
         share, previous = n_seen / n, self.history[-1]
-        return {name: share * means[name] + (1 - share) * previous[name] for name in names}
+        return {name: share * means[name] + (1 - share) * previous[name] for name in means}
 
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:
-        """Return loss and metric of the validation set, in evaluation mode."""
+        """Return loss and metrics of the validation set, in evaluation mode."""
         data, objective = self.validation, self.objective
         if data is None:
             return {}
         self.network.eval()
         series = Panel(data.values, data.lengths).chunks(self.recipe.batch_size)
         outputs = torch.cat([self.network(part.values, part.lengths) for part in series])
-        loss = objective.loss(outputs, data.target, data.sample_weight).item()
-        metric = objective.n_correct(outputs, data.target).item() / len(data.target)
-        return {"val_loss": loss, f"val_{objective.metric}": metric}
+        found = {"val_loss": objective.loss(outputs, data.target, data.sample_weight).item()}
+        sums = objective.metric_sums(outputs, data.target)
+        for name, total in zip(objective.metrics, sums, strict=True):
+            found[f"val_{name}"] = total.item() / len(data.target)
+        return found
 
     def _take_step(
         self, step: Callable[[Batch], Tensor], batch: Batch, epoch: int, is_last: bool
@@ -288,14 +290,14 @@ class Trainer:
         return step(batch)
 
     def _step(self, batch: Batch) -> Tensor:
-        """Take an optimizer step, and return the batch's sums of the loss and the metric."""
+        """Take an optimizer step, and return the batch's sums of the loss and the metrics."""
         self.optimizer.zero_grad()
         outputs = self.network(batch.values, batch.lengths)
         loss = self.objective.loss(outputs, batch.target, batch.sample_weight)
         loss.backward()
         self.optimizer.step()
-        n_correct = self.objective.n_correct(outputs.detach(), batch.target)
-        return torch.stack([(loss.detach() * len(batch.target)).double(), n_correct.double()])
+        sums = self.objective.metric_sums(outputs.detach(), batch.target)
+        return torch.stack([one.double() for one in (loss.detach() * len(batch.target), *sums)])
 
     def _end_epoch(self, epoch: int, progress: float) -> dict[str, Any]:
         """Run after each epoch, for subclasses; return entries for the epoch's record."""
@@ -304,6 +306,10 @@ class Trainer:
     def _rows(self, data: Batch, use: Use, epoch: int) -> Iterator[Tensor]:
         rng = random_stream(self.seed, use, epoch)
         return shuffled_rows(len(data.target), self.recipe.batch_size, rng, self._device)
+
+    @property
+    def _figures(self) -> tuple[str, ...]:
+        return ("loss", *self.objective.metrics)
 
     @property
     def _kept_by(self) -> str:
@@ -349,7 +355,7 @@ class Trainer:
         ValueError
             If the state does not match this run. Nothing is then changed.
         """
-        figures = ["loss", self.objective.metric]
+        figures = list(self._figures)
         figures += [f"val_{name}" for name in figures if self.validation is not None]
         figures += ["progress"] if self.recipe.max_seconds is not None else []
         check_run_state(state, self.state_dict(), self.network, self.recipe, figures)

@@ -1,0 +1,248 @@
+"""Base class of DSN's estimators: network, recipe, ridge head and features."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any, cast
+
+import numpy as np
+import torch
+from sklearn.base import TransformerMixin
+from torch import Tensor
+
+from dsn_sktime.estimators.network_estimator import (
+    NetworkEstimator,
+    Sizes,
+    Trained,
+    TrainingData,
+    generator,
+)
+from dsn_sktime.estimators.parameters import check_choice, check_integer, check_number
+from dsn_sktime.estimators.ridge_head import STATISTICS, RidgeHead, fit_ridge_head
+from dsn_sktime.layers import PADDINGS
+from dsn_sktime.network import DSNNetwork
+from dsn_sktime.panel import Panel
+from dsn_sktime.runtime import default_switches
+from dsn_sktime.topology import TOPOLOGY_INITS, KernelGroups
+from dsn_sktime.training import Objective, SparseRecipe, SparseTrainer, Trainer, Use, random_stream
+
+__all__ = ["DSNEstimator"]
+
+
+# Frames of series have an index of two levels, which is not that of a table of features.
+class DSNEstimator(TransformerMixin, NetworkEstimator, auto_wrap_output_keys=None):
+    """Estimator whose networks are Dynamic Sparse Networks.
+
+    A subclass derives from this class first and from the base class of its task second. It
+    writes the constructor and ``_ridge_targets``.
+    """
+
+    _tags = {
+        "authors": ["QiaoXiao7282", "dsn_sktime"],
+        "maintainers": ["dsn_sktime"],
+    }
+
+    _network_name = "DSN"
+    _trainer = SparseTrainer
+    # That of the network where it is read by a ridge head.
+    _trained_head: str
+    _heads: tuple[str, ...]
+
+    n_layers: int
+    n_filters: int
+    n_bottleneck: int | None
+    kernel_size: int
+    n_kernel_groups: int
+    sparsity: float
+    topology_init: str
+    padding: str
+    n_pool: int
+    head: str
+    networks_: list[DSNNetwork]  # type: ignore[assignment]
+    heads_: list[RidgeHead | None]  # type: ignore[assignment]
+
+    @classmethod
+    def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
+        """Return small settings for sktime's contract tests."""
+        tiny = {"n_epochs": 3, "n_layers": 2, "n_filters": 3, "kernel_size": 9, "delta_t": 1}
+        gradient = {"growth": "gradient", "topology_init": "random", "padding": "zeros"}
+        average = {"schedule": "one_cycle", "keep": "average", "weight_decay": 0.1}
+        return [tiny, {**tiny, **gradient, **average, "n_estimators": 2, "n_pool": 5}]
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        for name in ("n_layers", "n_filters", "kernel_size", "n_kernel_groups", "n_pool"):
+            check_integer(name, getattr(self, name), 1)
+        if self.n_bottleneck is not None:
+            check_integer("n_bottleneck", self.n_bottleneck, 1)
+        check_number("sparsity", self.sparsity, "[0, 1)", lambda share: 0 <= share < 1)
+        check_choice("topology_init", self.topology_init, TOPOLOGY_INITS)
+        check_choice("padding", self.padding, PADDINGS)
+        check_choice("head", self.head, self._heads)
+
+    def _check_shape(self, n_variates: int, n_steps: int, n_outputs: int) -> None:
+        # Kernel groups check their own limits. The first layer reads univariate series
+        # directly, every other layer the output of a 1x1 convolution.
+        for in_channels in (self._width, 1 if n_variates == 1 else self._width):
+            KernelGroups(
+                in_channels,
+                self.n_filters * self.n_kernel_groups,
+                self.kernel_size,
+                self.n_kernel_groups,
+                self.sparsity,
+            )
+
+    @property
+    def _width(self) -> int:
+        return self.n_bottleneck or self.n_filters
+
+    def _sizes(self, n_variates: int, n_steps: int, n_outputs: int) -> Sizes:
+        channels, width = self.n_filters * self.n_kernel_groups, self._width
+        first = width if n_variates > 1 else 1
+        n_more = self.n_layers - 1
+        # At least half of the kernels' positions lie in an exploration region.
+        positions = channels * self.kernel_size * (first + n_more * width) / 2
+        from_series = n_variates * width if n_variates > 1 else 0
+        return Sizes(
+            layers=self.n_layers,
+            sparse_weights=(1 - self.sparsity) * positions,
+            dense_weights=from_series + channels * (n_more * width + n_outputs),
+            activations=n_steps * channels + self.n_pool * (channels + n_outputs),
+        )
+
+    def _build_network(
+        self, n_variates: int, n_steps: int, n_outputs: int, generator: torch.Generator
+    ) -> DSNNetwork:
+        sizes = self._network_settings()
+        return DSNNetwork(n_variates, n_outputs, **sizes, generator=generator)
+
+    def _network_settings(self) -> dict[str, Any]:
+        settings = self._arguments_for(DSNNetwork)
+        return {**settings, "head": self._trained_head} if self.head == "ridge" else settings
+
+    def _fit_head(
+        self, trainer: Trainer, data: TrainingData, shape: tuple[int, int, int]
+    ) -> RidgeHead | None:
+        if self.head != "ridge":
+            return None
+        rng = random_stream(trainer.seed, Use.RIDGE_HEAD, 0)
+        settings = {**self._network_settings(), "topology_init": "random"}
+        n_variates, _, n_outputs = shape
+        untrained = DSNNetwork(
+            n_variates, n_outputs, **settings, generator=generator(int(rng.integers(2**31)))
+        )
+        device, targets = data.panel.values.device, data.targets.cpu()
+        weight = torch.ones(len(targets))
+        if data.sample_weight is not None:
+            weight = data.sample_weight.cpu()
+        trained, untrained = cast(DSNNetwork, trainer.network), untrained.to(device)
+        problem = self._ridge_targets(targets, weight, n_outputs, trainer.objective)
+        return fit_ridge_head(trained, untrained, data.panel, *problem, rng)
+
+    def _ridge_targets(
+        self, targets: Tensor, weight: Tensor, n_outputs: int, objective: Objective
+    ) -> tuple[np.ndarray, np.ndarray, bool]:
+        """Return targets (n, n_outputs), weights, and whether the outputs are logits."""
+        raise NotImplementedError
+
+    def _recipe(self, n_series: int) -> SparseRecipe:
+        numbers = {**self._arguments_for(SparseRecipe), "batch_size": self._batch_size(n_series)}
+        return SparseRecipe(**numbers)
+
+    def _remember(self, trained: list[Trained]) -> None:
+        super()._remember(trained)
+        self.n_activated_ = sum(
+            conv.groups.n_activated for conv in self.networks_[0].sparse_convs()
+        )
+
+    @default_switches()
+    def transform(self, X: Any) -> np.ndarray:
+        """Compute the pooled features that the head reads.
+
+        With the ridge head these are mean, maximum and share of positive values of each channel
+        of all layers, of the trained network and of the untrained one; with the other heads the
+        bins of the last layer. An ensemble's networks follow one another.
+
+        Parameters
+        ----------
+        X : array of shape (n, m, L) or any other sktime panel container
+            Series with the variates of those in :meth:`fit`, of any length.
+
+        Returns
+        -------
+        float32 array of shape (n, d)
+            Its columns are named by :meth:`get_feature_names_out`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If ``X`` is invalid, or nothing was trained in :meth:`fit`.
+        NotFittedError
+            If the estimator is not fitted.
+
+        Notes
+        -----
+        The networks were trained on the targets of their training series, so the features of
+        those series separate the targets better than the features of new series do.
+        """
+        self._check_trained("transform")
+        raw = self._check_convert_X_for_predict(X)
+        return np.concatenate(self._computed(raw, self._batch_features), axis=1)
+
+    def _batch_features(self, batch: Panel) -> Tensor:
+        batch = batch.to(next(self.networks_[0].parameters()).device)
+        features = [
+            network.features(batch.values, batch.lengths, pool=network.n_pool)
+            if head is None
+            else head.features(network, batch.values, batch.lengths)
+            for network, head in zip(self.networks_, self.heads_, strict=True)
+        ]
+        return torch.stack(features).flatten(2).cpu()
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the features that :meth:`transform` computes.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        array of str of shape (d,)
+            Such as ``"member0_untrained_layer2_channel17_max"``: number of the network in
+            ``networks_``, the network or its ridge head's untrained one, layer (from 1),
+            channel, and "mean", "max", "positive" or the number of the bin.
+
+        Raises
+        ------
+        ValueError
+            If nothing was trained in ``fit``.
+        NotFittedError
+            If the estimator is not fitted.
+        """
+        self._check_trained("get_feature_names_out")
+        network, n_layers = self.networks_[0], len(self.networks_[0].layers)
+        kinds, layers = ["trained", "untrained"], range(1, n_layers + 1)
+        statistics = list(STATISTICS)
+        if self.heads_[0] is None:
+            kinds, layers = ["trained"], range(n_layers, n_layers + 1)
+            statistics = [f"bin{number}" for number in range(network.n_pool)]
+        channels = range(network.sparse_convs()[0].out_channels)
+        names = product(range(len(self.networks_)), kinds, layers, channels, statistics)
+        return np.array(
+            [
+                f"member{member}_{kind}_layer{layer}_channel{channel}_{statistic}"
+                for member, kind, layer, channel, statistic in names
+            ],
+            dtype=object,
+        )
+
+    def _check_trained(self, method: str) -> None:
+        """Raise unless the estimator is fitted and has networks."""
+        self.check_is_fitted()
+        if not hasattr(self, "networks_"):
+            raise ValueError(
+                f"{method} needs the trained networks of one target, found none. Fit with a "
+                "1-D y of more than one value."
+            )
