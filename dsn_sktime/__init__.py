@@ -1,4 +1,4 @@
-"""DSN and OS-CNN for time series classification, for sktime and scikit-learn."""
+"""DSN and OS-CNN for time series classification and regression, for sktime and scikit-learn."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING
 from dsn_sktime._version import __version__
 
 if TYPE_CHECKING:
-    from dsn_sktime.estimators import DSNClassifier, OSCNNClassifier
+    from dsn_sktime.estimators import (
+        DSNClassifier,
+        DSNRegressor,
+        DSNTransformer,
+        OSCNNClassifier,
+    )
 
-__all__ = ["DSNClassifier", "OSCNNClassifier", "__version__"]
+__all__ = ["DSNClassifier", "DSNRegressor", "DSNTransformer", "OSCNNClassifier", "__version__"]
 
 
 def __getattr__(name: str) -> object:

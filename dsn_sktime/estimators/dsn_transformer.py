@@ -1,0 +1,120 @@
+"""DSNTransformer: the features of a Dynamic Sparse Network as a transformer of sktime."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sktime.transformations.base import BaseTransformer
+
+from dsn_sktime.estimators.dsn_classifier import DSNClassifier
+from dsn_sktime.estimators.dsn_regressor import DSNRegressor
+
+__all__ = ["DSNTransformer"]
+
+
+class DSNTransformer(BaseTransformer):
+    """Features of a Dynamic Sparse Network, as a table for any estimator.
+
+    ``fit`` trains a classifier or a regressor on series and targets; ``transform`` returns a
+    column for each feature that its head reads, as the ``transform`` of that estimator does.
+
+    Parameters
+    ----------
+    estimator : DSNClassifier, DSNRegressor or None, default=None
+        Estimator to train, which is cloned; None is ``DSNClassifier()``. Its parameters are
+        set as ``estimator__n_epochs`` and so on. With ``head="bins"`` or ``"linear"`` there
+        are fewer features, of the trained network only.
+
+    Attributes
+    ----------
+    estimator_ : DSNClassifier or DSNRegressor
+        The trained estimator.
+
+    See Also
+    --------
+    DSNClassifier.transform : The same features of a classifier that predicts, too.
+
+    Notes
+    -----
+    The network has seen the targets of its training series. An estimator that is fitted on the
+    features of the same series, as in a pipeline, sees classes that are further apart than
+    those of new series are: prefer simple ones, and judge by series of neither.
+
+    As for every transformer of sktime, a 2-D array is one multivariate series, not a table of
+    series.
+
+    Examples
+    --------
+    >>> from dsn_sktime import DSNClassifier, DSNTransformer
+    >>> from sklearn.linear_model import RidgeClassifierCV
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sktime.datasets import load_unit_test
+    >>> X, y = load_unit_test("train", return_type="numpy3D")
+    >>> network = DSNClassifier(n_epochs=2, n_layers=2, n_filters=4, random_state=0)
+    >>> features = DSNTransformer(network).fit_transform(X, y)
+    >>> features.shape
+    (20, 144)
+    >>> pipeline = make_pipeline(DSNTransformer(network), RidgeClassifierCV()).fit(X, y)
+    """
+
+    _tags = {
+        "authors": ["dsn_sktime"],
+        "maintainers": ["dsn_sktime"],
+        "python_dependencies": ["torch>=2.3"],
+        "scitype:transform-input": "Series",
+        "scitype:transform-output": "Primitives",
+        "scitype:transform-labels": "Primitives",
+        "scitype:instancewise": False,  # Its fit needs all series at once.
+        "X_inner_mtype": ["df-list", "numpy3D"],
+        "y_inner_mtype": "numpy1D",
+        "requires_y": True,
+        "fit_is_empty": False,
+        "capability:multivariate": True,
+        "capability:unequal_length": True,
+        "capability:unequal_length:removes": True,
+        "capability:missing_values": True,
+        "capability:missing_values:removes": True,
+        "capability:categorical_in_X": False,
+    }
+
+    def __init__(self, estimator: DSNClassifier | DSNRegressor | None = None) -> None:
+        self.estimator = estimator
+        super().__init__()
+
+    @classmethod
+    def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
+        """Return small settings for sktime's contract tests."""
+        tiny = {"n_epochs": 1, "n_layers": 1, "n_filters": 2, "kernel_size": 9, "random_state": 0}
+        classifier = DSNClassifier(**tiny, n_estimators=2, n_pool=3, head="bins")
+        return [{"estimator": classifier}, {"estimator": DSNRegressor(**tiny)}]
+
+    def _fit(self, X: Any, y: np.ndarray) -> DSNTransformer:
+        estimator = DSNClassifier() if self.estimator is None else self.estimator
+        if not isinstance(estimator, DSNClassifier | DSNRegressor):
+            raise TypeError(
+                "estimator must be a DSNClassifier, a DSNRegressor or None, found "
+                f"{type(estimator).__name__}."
+            )
+        self.estimator_ = estimator.clone().fit(X, y)
+        return self
+
+    def _transform(self, X: Any, y: Any = None) -> pd.DataFrame:
+        # A frame of many named columns is slow to make and to check, but is sktime's table.
+        return pd.DataFrame(self.estimator_.transform(X), columns=self.get_feature_names_out())
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the columns, as :meth:`DSNClassifier.get_feature_names_out`.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        array of str of shape (d,)
+        """
+        self.check_is_fitted()
+        return self.estimator_.get_feature_names_out()

@@ -1,0 +1,152 @@
+"""Features of the trained networks: against plain numpy, by name, and in pipelines."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from tiny import TINY, panel, tiny_classifier
+
+from dsn_sktime import DSNClassifier, DSNRegressor, DSNTransformer
+from dsn_sktime.estimators import OSCNNClassifier
+
+X, Y = panel()
+NAME = re.compile(r"member(\d)_(trained|untrained)_layer(\d)_channel(\d)_(mean|max|positive|bin(\d+))")
+RIDGE = {**TINY, "head": "ridge", "n_epochs": 2}
+
+
+def activations(classifier: Any, member: int, kind: str) -> np.ndarray:
+    """Return the activations of all layers, (n, layers, channels, time steps)."""
+    network = classifier.networks_[member]
+    if kind == "untrained":
+        network = classifier.heads_[member].untrained
+    scaled = (X - classifier.mean_[:, None]) / classifier.scale_[:, None]
+    with torch.no_grad():
+        found = network.features(torch.from_numpy(scaled.astype(np.float32)), None, "all", None)
+    return found.numpy().reshape(len(X), 2, 9, -1)
+
+
+def statistic(steps: np.ndarray, name: str, n_bins: int) -> np.ndarray:
+    """Pool (n, time steps) as the name of a feature says."""
+    if name.startswith("bin"):
+        number, length = int(name[3:]), steps.shape[1]
+        start, stop = number * length // n_bins, -(-(number + 1) * length // n_bins)
+        return steps[:, start:stop].mean(1)
+    return {"mean": steps.mean(1), "max": steps.max(1), "positive": (steps > 0).mean(1)}[name]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "n_features"),
+    [
+        ({"head": "ridge", "n_estimators": 2}, 2 * 2 * 2 * 9 * 3),
+        ({"head": "bins", "n_pool": 5}, 9 * 5),
+        ({"head": "linear"}, 9),
+    ],
+    ids=["ridge", "bins", "linear"],
+)
+def test_features_are_what_their_names_say(parameters: dict, n_features: int) -> None:
+    classifier = tiny_classifier(n_epochs=2, **parameters).fit(X, Y)
+    found, names = classifier.transform(X), classifier.get_feature_names_out()
+    assert found.shape == (len(X), n_features)
+    assert len(set(names)) == n_features
+    cached = {}
+    for column, name in zip(found.T, names, strict=True):
+        member, kind, layer, channel, pooling, _ = NAME.fullmatch(name).groups()
+        key = int(member), kind
+        if key not in cached:
+            cached[key] = activations(classifier, *key)
+        steps = cached[key][:, int(layer) - 1, int(channel)]
+        expected = statistic(steps, pooling, 1 if parameters["head"] == "linear" else 5)
+        assert column == pytest.approx(expected, abs=1e-5), name
+
+
+def test_features_carry_what_the_head_predicts() -> None:
+    classifier = DSNClassifier(**RIDGE).fit(X, Y)
+    features = classifier.transform(X).astype(float)
+    (head,), (network,) = classifier.heads_, classifier.networks_
+    ridges = features @ head.coef.numpy() + head.intercept.numpy()
+    # The network's own logits from the means of the last layer of the trained network.
+    names = classifier.get_feature_names_out()
+    is_mean = [name.startswith("member0_trained_layer2") and "mean" in name for name in names]
+    means = torch.from_numpy(features[:, is_mean].astype(np.float32))
+    with torch.no_grad():
+        own = network.head(means[:, :, None]).numpy()
+    logits = (ridges + own) / 3
+    odds = np.exp(logits[:, 1] - logits[:, 0])
+    assert classifier.predict_proba(X)[:, 1] == pytest.approx(odds / (1 + odds), abs=1e-5)
+
+
+def test_series_of_unequal_length_one_by_one() -> None:
+    unequal = [series[:, : 15 + number % 9].copy() for number, series in enumerate(X)]
+    unequal[3][0, 4] = np.nan
+    classifier = DSNClassifier(**RIDGE).fit(unequal, Y)
+    together = classifier.transform(unequal)
+    alone = np.concatenate([classifier.transform([series]) for series in unequal])
+    assert np.isfinite(together).all()
+    assert alone == pytest.approx(together, abs=1e-5)
+
+
+def test_nothing_trained_means_no_features() -> None:
+    with pytest.raises(ValueError, match="not been fitted"):
+        DSNClassifier(**RIDGE).transform(X)
+    with pytest.warns(UserWarning, match="single label"):
+        classifier = DSNClassifier(**RIDGE).fit(X, np.ones(len(X)))
+    for method in (lambda: classifier.transform(X), classifier.get_feature_names_out):
+        with pytest.raises(ValueError, match="found none"):
+            method()
+
+
+def test_a_classifier_is_a_step_of_a_pipeline() -> None:
+    classifier = tiny_classifier()
+    pipeline = make_pipeline(classifier, RandomForestClassifier(10, random_state=0)).fit(X, Y)
+    features = tiny_classifier().fit_transform(X, Y)
+    expected = RandomForestClassifier(10, random_state=0).fit(features, Y).predict(features)
+    assert pipeline.predict(X).tolist() == expected.tolist()
+
+
+def test_the_transformer_returns_the_features_of_its_estimator() -> None:
+    classifier = DSNClassifier(**RIDGE)
+    table = DSNTransformer(classifier).fit_transform(X, Y)
+    assert not classifier.is_fitted
+    np.testing.assert_array_equal(table.to_numpy(), classifier.fit_transform(X, Y))
+    assert table.columns.tolist() == classifier.get_feature_names_out().tolist()
+
+
+def test_the_transformer_trains_a_regressor_too() -> None:
+    target = X.max(axis=(1, 2))
+    regressor = DSNRegressor(**RIDGE)
+    table = DSNTransformer(regressor).fit(X, target).transform(X)
+    np.testing.assert_array_equal(table.to_numpy(), regressor.fit(X, target).transform(X))
+
+
+def test_the_transformer_in_pipelines_of_scikit_learn_and_sktime() -> None:
+    transformer = DSNTransformer(tiny_classifier())
+    forest = RandomForestClassifier(10, random_state=0)
+    expected = make_pipeline(tiny_classifier(), StandardScaler(), forest).fit(X, Y).predict(X)
+    ours = make_pipeline(transformer, StandardScaler(), forest).fit(X, Y)
+    assert ours.predict(X).tolist() == expected.tolist()
+    theirs = (transformer * forest).fit(X, Y)
+    assert theirs.predict(X).tolist() == make_pipeline(transformer, forest).fit(X, Y).predict(X).tolist()
+
+
+def test_parameters_of_the_transformer_are_nested() -> None:
+    transformer = DSNTransformer(tiny_classifier()).set_params(estimator__n_epochs=1)
+    assert len(transformer.fit(X, Y).estimator_.history_) == 1
+
+
+@pytest.mark.parametrize("estimator", [OSCNNClassifier(), RandomForestClassifier(), "dsn"])
+def test_other_estimators_are_refused_by_name(estimator: Any) -> None:
+    kind = type(estimator).__name__
+    with pytest.raises(TypeError, match=rf"estimator must be a DSNClassifier.* found {kind}\."):
+        DSNTransformer(estimator).fit(X, Y)
+
+
+def test_the_transformer_needs_targets() -> None:
+    with pytest.raises(ValueError, match="requires `y`"):
+        DSNTransformer(tiny_classifier()).fit(X)
