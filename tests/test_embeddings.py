@@ -17,7 +17,9 @@ from dsn_sktime import DSNClassifier, DSNRegressor, DSNTransformer
 from dsn_sktime.estimators import OSCNNClassifier
 
 X, Y = panel()
-NAME = re.compile(r"member(\d)_(trained|untrained)_layer(\d)_channel(\d)_(mean|max|positive|bin(\d+))")
+NAME = re.compile(
+    r"member(\d)_(trained|untrained)_layer(\d)_channel(\d)_(mean|max|positive|bin(\d+))"
+)
 RIDGE = {**TINY, "head": "ridge", "n_epochs": 2}
 
 
@@ -132,7 +134,10 @@ def test_the_transformer_in_pipelines_of_scikit_learn_and_sktime() -> None:
     ours = make_pipeline(transformer, StandardScaler(), forest).fit(X, Y)
     assert ours.predict(X).tolist() == expected.tolist()
     theirs = (transformer * forest).fit(X, Y)
-    assert theirs.predict(X).tolist() == make_pipeline(transformer, forest).fit(X, Y).predict(X).tolist()
+    assert (
+        theirs.predict(X).tolist()
+        == make_pipeline(transformer, forest).fit(X, Y).predict(X).tolist()
+    )
 
 
 def test_parameters_of_the_transformer_are_nested() -> None:

@@ -1,4 +1,4 @@
-"""Cross-entropy with weights of classes and of series."""
+"""Cross-entropy with weights of classes and of series, and squared errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from dsn_sktime.training import CrossEntropy
+from dsn_sktime.training import CrossEntropy, SquaredError
 
 
 def naive_loss(logits, target, class_weight, sample_weight, smoothing):
@@ -76,3 +76,22 @@ def test_label_smoothing_is_a_share(value):
     words = r"^label_smoothing must be a number in \[0, 1\), found .*\.$"
     with pytest.raises((TypeError, ValueError), match=words):
         CrossEntropy(label_smoothing=value)
+
+
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 9))
+def test_squared_error_is_the_weighted_mean(seed, n):
+    rng = np.random.default_rng(seed)
+    outputs, target, weight = rng.normal(size=n), rng.normal(size=n), rng.uniform(0.1, 3, n)
+    tensors = [torch.from_numpy(array) for array in (outputs[:, None], target, weight)]
+    errors = [(one - other) ** 2 for one, other in zip(outputs, target, strict=True)]
+    expected = sum(w * error for w, error in zip(weight, errors, strict=True)) / sum(weight)
+    assert SquaredError().loss(*tensors).item() == pytest.approx(expected)
+    assert SquaredError().loss(*tensors[:2], None).item() == pytest.approx(sum(errors) / n)
+
+
+def test_squared_errors_without_weight_are_no_loss():
+    outputs = torch.randn(3, 1, requires_grad=True)
+    loss = SquaredError().loss(outputs, torch.zeros(3), torch.zeros(3))
+    loss.backward()
+    assert loss.item() == 0
+    assert not outputs.grad.any()

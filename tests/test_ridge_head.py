@@ -113,6 +113,25 @@ def test_logits_are_the_mean_of_three_classifiers(lengths):
     assert np.abs(ridge - factor * outputs).max() < 0.05 * np.abs(ridge).max()
 
 
+def test_outputs_of_a_regression_are_the_mean_of_three_predictions():
+    trained, untrained = random_networks()
+    values = torch.randn(12, 2, 24, generator=torch.Generator().manual_seed(1))
+    rng, targets = np.random.default_rng(0), np.random.default_rng(1).normal(size=(12, 3))
+    head = fit_ridge_head(trained, untrained, Panel(values, None), targets, np.ones(12), False, rng)
+    with torch.no_grad():
+        found = head(trained, values, None).numpy()
+        stats = [
+            network.features(values, None, layers="all", pool="stats").flatten(1).numpy()
+            for network in (trained, untrained)
+        ]
+        means = trained.features(values, None, pool=1)
+        expected = trained.head(means).double().numpy()
+    for one in stats:
+        oracle = RidgeCV(ALPHAS).fit(standardized(one, np.full(12, 1 / 12)), targets)
+        expected += oracle.predict(standardized(one, np.full(12, 1 / 12)))
+    assert found == pytest.approx(expected / 3, abs=1e-4)
+
+
 def make_panel(n=24, n_steps=30):
     rng = np.random.default_rng(0)
     y = np.array(["a", "b"])[np.arange(n) % 2]

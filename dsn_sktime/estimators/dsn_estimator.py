@@ -228,7 +228,7 @@ class DSNEstimator(TransformerMixin, NetworkEstimator, auto_wrap_output_keys=Non
         if self.heads_[0] is None:
             kinds, layers = ["trained"], range(n_layers, n_layers + 1)
             statistics = [f"bin{number}" for number in range(network.n_pool)]
-        channels = range(network.sparse_convs()[0].out_channels)
+        channels = range(network.sparse_convs()[0].groups.out_channels)
         names = product(range(len(self.networks_)), kinds, layers, channels, statistics)
         return np.array(
             [

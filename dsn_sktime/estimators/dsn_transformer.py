@@ -10,11 +10,12 @@ from sktime.transformations.base import BaseTransformer
 
 from dsn_sktime.estimators.dsn_classifier import DSNClassifier
 from dsn_sktime.estimators.dsn_regressor import DSNRegressor
+from dsn_sktime.estimators.sklearn_compat import KeepOnResetMixin
 
 __all__ = ["DSNTransformer"]
 
 
-class DSNTransformer(BaseTransformer):
+class DSNTransformer(KeepOnResetMixin, BaseTransformer):
     """Features of a Dynamic Sparse Network, as a table for any estimator.
 
     ``fit`` trains a classifier or a regressor on series and targets; ``transform`` returns a
@@ -86,7 +87,7 @@ class DSNTransformer(BaseTransformer):
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
         """Return small settings for sktime's contract tests."""
-        tiny = {"n_epochs": 1, "n_layers": 1, "n_filters": 2, "kernel_size": 9, "random_state": 0}
+        tiny: dict[str, Any] = {"n_epochs": 1, "n_layers": 1, "n_filters": 2, "random_state": 0}
         classifier = DSNClassifier(**tiny, n_estimators=2, n_pool=3, head="bins")
         return [{"estimator": classifier}, {"estimator": DSNRegressor(**tiny)}]
 

@@ -8,7 +8,7 @@ from sklearn import exceptions as sklearn_exceptions
 from sklearn.utils._metadata_requests import _MetadataRequester
 from sktime import exceptions as sktime_exceptions
 
-__all__ = ["NotFittedError", "SklearnCompatMixin"]
+__all__ = ["KeepOnResetMixin", "NotFittedError", "SklearnCompatMixin"]
 
 # What scikit-learn stores on an estimator: requested metadata, and since 1.9 callbacks.
 _SKLEARN_ATTRIBUTES = (
@@ -24,7 +24,27 @@ class NotFittedError(sktime_exceptions.NotFittedError, sklearn_exceptions.NotFit
     """The estimator is not fitted; caught as sktime's or as scikit-learn's error."""
 
 
-class SklearnCompatMixin(_MetadataRequester):
+class KeepOnResetMixin:
+    """Keep what scikit-learn stores on an estimator when sktime resets it.
+
+    Must come before sktime's class among the bases.
+    """
+
+    def reset(self) -> Any:
+        """Reset, but keep scikit-learn's attributes.
+
+        It deletes its callbacks after ``fit``; sktime's ``fit`` resets the estimator and so
+        has deleted them before.
+        """
+        own = vars(self)
+        kept = {name: own[name] for name in _SKLEARN_ATTRIBUTES if name in own}
+        super().reset()  # type: ignore[misc]
+        for name, value in kept.items():
+            self.__dict__.setdefault(name, value)
+        return self
+
+
+class SklearnCompatMixin(KeepOnResetMixin, _MetadataRequester):
     """Make an sktime estimator acceptable to scikit-learn's meta-estimators.
 
     Must come before sktime's class among the bases. ``__sklearn_tags__`` defers to
@@ -61,16 +81,3 @@ class SklearnCompatMixin(_MetadataRequester):
             super().check_is_fitted(method_name)
         except sktime_exceptions.NotFittedError as error:
             raise NotFittedError(*error.args) from None
-
-    def reset(self) -> Any:
-        """Reset, but keep what scikit-learn stores on an estimator.
-
-        It deletes its callbacks after ``fit``; sktime's ``fit`` resets the estimator and so
-        has deleted them before.
-        """
-        own = vars(self)
-        kept = {name: own[name] for name in _SKLEARN_ATTRIBUTES if name in own}
-        super().reset()
-        for name, value in kept.items():
-            self.__dict__.setdefault(name, value)
-        return self

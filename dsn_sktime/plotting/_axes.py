@@ -9,7 +9,7 @@ from sktime.exceptions import NotFittedError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from dsn_sktime.estimators import DSNClassifier
+    from dsn_sktime.estimators import DSNClassifier, DSNRegressor
 
 __all__ = ["COLOURS", "axes_or_new", "check_trained", "open_frame"]
 
@@ -31,7 +31,7 @@ def open_frame(ax: Axes) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def check_trained(estimator: DSNClassifier) -> None:
+def check_trained(estimator: DSNClassifier | DSNRegressor) -> None:
     """Raise NotFittedError unless the estimator has a trained network."""
     estimator.check_is_fitted()
     if not hasattr(estimator, "networks_"):
