@@ -59,7 +59,7 @@ def test_features_are_what_their_names_say(parameters: dict, n_features: int) ->
     assert len(set(names)) == n_features
     cached = {}
     for column, name in zip(found.T, names, strict=True):
-        member, kind, layer, channel, pooling, _ = NAME.fullmatch(name).groups()
+        member, kind, layer, channel, pooling = NAME.fullmatch(name).groups()
         key = int(member), kind
         if key not in cached:
             cached[key] = activations(classifier, *key)

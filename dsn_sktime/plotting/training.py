@@ -20,7 +20,8 @@ __all__ = ["plot_history"]
 def plot_history(estimator: DSNClassifier | DSNRegressor, ax: Axes | None = None) -> Axes:
     """Plot loss and accuracy by epoch, and mark the epoch whose weights are kept.
 
-    A regressor has no accuracy. Those of a validation set are thick lines. For an ensemble, each network has a line.
+    A regressor has no accuracy. Those of a validation set are thick lines. For an ensemble, each
+    network has a line.
 
     Parameters
     ----------
