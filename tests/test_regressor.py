@@ -105,7 +105,7 @@ BAD_TARGETS = {
     "strings": (["a", "b"] * 10, TypeError, "found str such as 'a'. Use a classifier"),
     "mixed": (["a", 1.0] * 10, TypeError, "found str such as 'a'"),
     "complex": (Y + 1j, TypeError, "found complex"),
-    "dates": (np.array(["2020-01-01"] * 20, "M8[D]"), TypeError, "found datetime64"),
+    "dates": (np.array(["2020-01-01"] * 20, "M8[D]"), TypeError, "found date such as"),
     "missing": ([np.nan, *Y[1:]], ValueError, "one number per series, found 1 missing numbers"),
     "infinite": ([np.inf, *Y[1:]], ValueError, "one finite number per series"),
     "too few": (Y[1:], ValueError, "20 series in X and 19 numbers in y"),

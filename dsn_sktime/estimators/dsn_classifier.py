@@ -225,9 +225,6 @@ class DSNClassifier(DSNEstimator, NetworkClassifier):
     (22, 2)
     """
 
-    _trained_head = "bins"
-    _heads = ("ridge", "bins", "linear")
-
     def __init__(
         self,
         n_epochs: int = 50,

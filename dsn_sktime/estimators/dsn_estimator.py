@@ -19,7 +19,7 @@ from dsn_sktime.estimators.network_estimator import (
 )
 from dsn_sktime.estimators.parameters import check_choice, check_integer, check_number
 from dsn_sktime.estimators.ridge_head import STATISTICS, RidgeHead, fit_ridge_head
-from dsn_sktime.layers import PADDINGS
+from dsn_sktime.layers import HEADS, PADDINGS
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.panel import Panel
 from dsn_sktime.runtime import default_switches
@@ -44,9 +44,6 @@ class DSNEstimator(TransformerMixin, NetworkEstimator, auto_wrap_output_keys=Non
 
     _network_name = "DSN"
     _trainer = SparseTrainer
-    # That of the network where it is read by a ridge head.
-    _trained_head: str
-    _heads: tuple[str, ...]
 
     n_layers: int
     n_filters: int
@@ -78,7 +75,7 @@ class DSNEstimator(TransformerMixin, NetworkEstimator, auto_wrap_output_keys=Non
         check_number("sparsity", self.sparsity, "[0, 1)", lambda share: 0 <= share < 1)
         check_choice("topology_init", self.topology_init, TOPOLOGY_INITS)
         check_choice("padding", self.padding, PADDINGS)
-        check_choice("head", self.head, self._heads)
+        check_choice("head", self.head, ("ridge", *HEADS))
 
     def _check_shape(self, n_variates: int, n_steps: int, n_outputs: int) -> None:
         # Kernel groups check their own limits. The first layer reads univariate series
@@ -118,7 +115,7 @@ class DSNEstimator(TransformerMixin, NetworkEstimator, auto_wrap_output_keys=Non
 
     def _network_settings(self) -> dict[str, Any]:
         settings = self._arguments_for(DSNNetwork)
-        return {**settings, "head": self._trained_head} if self.head == "ridge" else settings
+        return {**settings, "head": "bins"} if self.head == "ridge" else settings
 
     def _fit_head(
         self, trainer: Trainer, data: TrainingData, shape: tuple[int, int, int]

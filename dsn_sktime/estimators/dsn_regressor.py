@@ -31,7 +31,11 @@ class DSNRegressor(DSNEstimator, NetworkRegressor):
         :class:`~dsn_sktime.training.EarlyStopping` may. With ``keep="average"`` it is that of
         the network before averaging.
     head : {"ridge", "bins", "linear"}, default="ridge"
-        TODO
+        From pooled features to the output, as in :class:`DSNClassifier`. "ridge" averages the
+        output of a network that is trained with "bins" with those of two ridge regressions on
+        mean, maximum and share of positive values of all layers' activations: of the trained
+        network and of an untrained one. Losses in ``history_`` are always those of the head
+        that is trained.
     n_estimators : int, default=1
         Networks, trained with different seeds, whose predictions are averaged.
     verbose : {0, 1, 2}, default=0
@@ -86,9 +90,6 @@ class DSNRegressor(DSNEstimator, NetworkRegressor):
     >>> regressor.predict(X_test).shape
     (61,)
     """
-
-    _trained_head = "linear"
-    _heads = ("ridge", "bins", "linear")
 
     def __init__(
         self,

@@ -73,7 +73,7 @@ def read_numbers(y: Any, raw: RawPanel) -> Any:
     y = read_labels(y, raw, noun="number")
     values = np.asarray(y)
     if values.dtype.kind not in "biuf":
-        for one in values.flat:
+        for one in values.ravel().tolist():
             if not isinstance(one, Real):
                 raise TypeError(
                     f"y must hold one number per series, found {type(one).__name__} such as "
