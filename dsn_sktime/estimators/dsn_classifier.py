@@ -6,10 +6,12 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from sklearn.base import TransformerMixin
 from torch import Tensor
 
 from dsn_sktime.estimators.dsn_estimator import DSNEstimator
 from dsn_sktime.estimators.network_classifier import NetworkClassifier
+from dsn_sktime.runtime import default_switches
 from dsn_sktime.training import Callback, CrossEntropy, Objective
 
 __all__ = ["DSNClassifier"]
@@ -46,7 +48,8 @@ _PAPER: dict[str, Any] = {
 }
 
 
-class DSNClassifier(DSNEstimator, NetworkClassifier):
+# Frames of series have an index of two levels, which is not that of a table of features.
+class DSNClassifier(TransformerMixin, DSNEstimator, NetworkClassifier, auto_wrap_output_keys=None):
     """Dynamic Sparse Network for time series classification.
 
     A convolutional network [1]_ with large kernels of which few taps are activated. It learns
@@ -317,6 +320,62 @@ class DSNClassifier(DSNEstimator, NetworkClassifier):
         1000
         """
         return cls(**{**_PAPER, **overrides})
+
+    @default_switches()
+    def transform(self, X: Any) -> np.ndarray:
+        """Compute the pooled features that the head reads.
+
+        With the ridge head these are mean, maximum and share of positive values of each channel
+        of all layers, of the trained network and of the untrained one; with the other heads the
+        bins of the last layer. An ensemble's networks follow one another.
+
+        Parameters
+        ----------
+        X : array of shape (n, m, L) or any other sktime panel container
+            Series with the variates of those in :meth:`fit`, of any length.
+
+        Returns
+        -------
+        float32 array of shape (n, d)
+            Its columns are named by :meth:`get_feature_names_out`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If ``X`` is invalid, or nothing was trained in :meth:`fit`.
+        NotFittedError
+            If the estimator is not fitted.
+
+        Notes
+        -----
+        The networks were trained on the targets of their training series, so the features of
+        those series separate the targets better than the features of new series do.
+        """
+        return self.pooled_features(X)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the features that :meth:`transform` computes.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        array of str of shape (d,)
+            Such as ``"member0_untrained_layer2_channel17_max"``: number of the network in
+            ``networks_``, the network or its ridge head's untrained one, layer (from 1),
+            channel, and "mean", "max", "positive" or the number of the bin.
+
+        Raises
+        ------
+        ValueError
+            If nothing was trained in ``fit``.
+        NotFittedError
+            If the estimator is not fitted.
+        """
+        return self.pooled_feature_names()
 
     def _ridge_targets(
         self, targets: Tensor, weight: Tensor, n_outputs: int, objective: Objective

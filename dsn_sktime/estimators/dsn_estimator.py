@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from sklearn.base import TransformerMixin
 from torch import Tensor
 
 from dsn_sktime.estimators.network_estimator import (
@@ -22,15 +21,13 @@ from dsn_sktime.estimators.ridge_head import STATISTICS, RidgeHead, fit_ridge_he
 from dsn_sktime.layers import HEADS, PADDINGS
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.panel import Panel
-from dsn_sktime.runtime import default_switches
 from dsn_sktime.topology import TOPOLOGY_INITS, KernelGroups
 from dsn_sktime.training import Objective, SparseRecipe, SparseTrainer, Trainer, Use, random_stream
 
 __all__ = ["DSNEstimator"]
 
 
-# Frames of series have an index of two levels, which is not that of a table of features.
-class DSNEstimator(TransformerMixin, NetworkEstimator, auto_wrap_output_keys=None):
+class DSNEstimator(NetworkEstimator):
     """Estimator whose networks are Dynamic Sparse Networks.
 
     A subclass derives from this class first and from the base class of its task second. It
@@ -152,37 +149,9 @@ class DSNEstimator(TransformerMixin, NetworkEstimator, auto_wrap_output_keys=Non
             conv.groups.n_activated for conv in self.networks_[0].sparse_convs()
         )
 
-    @default_switches()
-    def transform(self, X: Any) -> np.ndarray:
-        """Compute the pooled features that the head reads.
-
-        With the ridge head these are mean, maximum and share of positive values of each channel
-        of all layers, of the trained network and of the untrained one; with the other heads the
-        bins of the last layer. An ensemble's networks follow one another.
-
-        Parameters
-        ----------
-        X : array of shape (n, m, L) or any other sktime panel container
-            Series with the variates of those in :meth:`fit`, of any length.
-
-        Returns
-        -------
-        float32 array of shape (n, d)
-            Its columns are named by :meth:`get_feature_names_out`.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If ``X`` is invalid, or nothing was trained in :meth:`fit`.
-        NotFittedError
-            If the estimator is not fitted.
-
-        Notes
-        -----
-        The networks were trained on the targets of their training series, so the features of
-        those series separate the targets better than the features of new series do.
-        """
-        self._check_trained("transform")
+    def pooled_features(self, X: Any) -> np.ndarray:
+        """Compute what the heads of the networks read: float32 (n, d)."""
+        self._check_trained()
         raw = self._check_convert_X_for_predict(X)
         return np.concatenate(self._computed(raw, self._batch_features), axis=1)
 
@@ -196,29 +165,9 @@ class DSNEstimator(TransformerMixin, NetworkEstimator, auto_wrap_output_keys=Non
         ]
         return torch.stack(features).flatten(2).cpu()
 
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Return the names of the features that :meth:`transform` computes.
-
-        Parameters
-        ----------
-        input_features : None
-            Ignored.
-
-        Returns
-        -------
-        array of str of shape (d,)
-            Such as ``"member0_untrained_layer2_channel17_max"``: number of the network in
-            ``networks_``, the network or its ridge head's untrained one, layer (from 1),
-            channel, and "mean", "max", "positive" or the number of the bin.
-
-        Raises
-        ------
-        ValueError
-            If nothing was trained in ``fit``.
-        NotFittedError
-            If the estimator is not fitted.
-        """
-        self._check_trained("get_feature_names_out")
+    def pooled_feature_names(self) -> np.ndarray:
+        """Return a name for each column of the features."""
+        self._check_trained()
         network, n_layers = self.networks_[0], len(self.networks_[0].layers)
         kinds, layers = ["trained", "untrained"], range(1, n_layers + 1)
         statistics = list(STATISTICS)
@@ -235,11 +184,11 @@ class DSNEstimator(TransformerMixin, NetworkEstimator, auto_wrap_output_keys=Non
             dtype=object,
         )
 
-    def _check_trained(self, method: str) -> None:
+    def _check_trained(self) -> None:
         """Raise unless the estimator is fitted and has networks."""
         self.check_is_fitted()
         if not hasattr(self, "networks_"):
             raise ValueError(
-                f"{method} needs the trained networks of one target, found none. Fit with a "
-                "1-D y of more than one value."
+                "features need the trained networks of one target, found none. Fit with a 1-D y "
+                "of more than one value."
             )

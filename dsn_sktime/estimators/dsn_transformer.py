@@ -19,7 +19,8 @@ class DSNTransformer(KeepOnResetMixin, BaseTransformer):
     """Features of a Dynamic Sparse Network, as a table for any estimator.
 
     ``fit`` trains a classifier or a regressor on series and targets; ``transform`` returns a
-    column for each feature that its head reads, as the ``transform`` of that estimator does.
+    data frame with a column for each feature that its head reads, as
+    :meth:`DSNClassifier.transform` does.
 
     Parameters
     ----------
@@ -102,8 +103,8 @@ class DSNTransformer(KeepOnResetMixin, BaseTransformer):
         return self
 
     def _transform(self, X: Any, y: Any = None) -> pd.DataFrame:
-        # A frame of many named columns is slow to make and to check, but is sktime's table.
-        return pd.DataFrame(self.estimator_.transform(X), columns=self.get_feature_names_out())
+        features = self.estimator_.pooled_features(X)
+        return pd.DataFrame(features, columns=self.get_feature_names_out())
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the columns, as :meth:`DSNClassifier.get_feature_names_out`.
@@ -118,4 +119,4 @@ class DSNTransformer(KeepOnResetMixin, BaseTransformer):
         array of str of shape (d,)
         """
         self.check_is_fitted()
-        return self.estimator_.get_feature_names_out()
+        return self.estimator_.pooled_feature_names()
