@@ -268,10 +268,11 @@ def test_the_package_has_no_other_attributes() -> None:
         dsn_sktime.NoSuchClassifier  # noqa: B018
 
 
-def test_the_package_lists_its_classifiers() -> None:
+def test_the_package_lists_its_estimators() -> None:
     import dsn_sktime
 
-    assert {"DSNClassifier", "OSCNNClassifier", "__version__"} <= set(dir(dsn_sktime))
+    names = {"DSNClassifier", "DSNRegressor", "DSNTransformer", "OSCNNClassifier", "__version__"}
+    assert names <= set(dir(dsn_sktime))
 
 
 def network_of_fit(classifier: Any, X: np.ndarray, y: np.ndarray) -> torch.nn.Module:

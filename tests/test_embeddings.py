@@ -11,16 +11,21 @@ import torch
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sktime.utils.estimator_checks import check_estimator
 from tiny import TINY, panel, tiny_classifier
 
 from dsn_sktime import DSNClassifier, DSNRegressor, DSNTransformer
 from dsn_sktime.estimators import OSCNNClassifier
 
 X, Y = panel()
-NAME = re.compile(
-    r"member(\d)_(trained|untrained)_layer(\d)_channel(\d)_(mean|max|positive|bin(\d+))"
-)
+NAME = re.compile(r"member(\d)_(trained|untrained)_layer(\d)_channel(\d)_(\w+)")
 RIDGE = {**TINY, "head": "ridge", "n_epochs": 2}
+
+
+def test_the_transformer_passes_every_check_of_sktime() -> None:
+    results = check_estimator(DSNTransformer, verbose=False)
+    assert len(results) > 100
+    assert {name: r for name, r in results.items() if r != "PASSED"} == {}
 
 
 def activations(classifier: Any, member: int, kind: str) -> np.ndarray:

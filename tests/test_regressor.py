@@ -13,6 +13,7 @@ import torch
 from sklearn.base import is_regressor
 from sklearn.metrics import r2_score
 from sklearn.model_selection import cross_val_score
+from sktime.utils.estimator_checks import check_estimator
 from tiny import TINY, StopAfter, panel
 
 from dsn_sktime import DSNClassifier, DSNRegressor
@@ -25,6 +26,12 @@ SETTINGS = {**TINY, "head": "linear"}
 
 def tiny_regressor(**parameters: Any) -> DSNRegressor:
     return DSNRegressor(**{**SETTINGS, **parameters})
+
+
+def test_passes_every_check_of_sktime() -> None:
+    results = check_estimator(DSNRegressor, verbose=False)
+    assert len(results) > 100
+    assert {name: r for name, r in results.items() if r != "PASSED"} == {}
 
 
 def test_it_learns_a_property_of_series() -> None:
