@@ -75,7 +75,7 @@ def test_features_are_what_their_names_say(parameters: dict, n_features: int) ->
 
 def test_features_carry_what_the_head_predicts() -> None:
     classifier = DSNClassifier(**RIDGE).fit(X, Y)
-    features = classifier.transform(X).astype(float)
+    features = classifier.transform(X)
     (head,), (network,) = classifier.heads_, classifier.networks_
     ridges = features @ head.coef.numpy() + head.intercept.numpy()
     # The network's own logits from the means of the last layer of the trained network.

@@ -336,7 +336,7 @@ class DSNClassifier(TransformerMixin, DSNEstimator, NetworkClassifier, auto_wrap
 
         Returns
         -------
-        float32 array of shape (n, d)
+        float64 array of shape (n, d)
             Its columns are named by :meth:`get_feature_names_out`.
 
         Raises

@@ -150,7 +150,7 @@ class DSNEstimator(NetworkEstimator):
         )
 
     def pooled_features(self, X: Any) -> np.ndarray:
-        """Compute what the heads of the networks read: float32 (n, d)."""
+        """Compute what the heads of the networks read: float64 (n, d)."""
         self._check_trained()
         raw = self._check_convert_X_for_predict(X)
         return np.concatenate(self._computed(raw, self._batch_features), axis=1)
@@ -163,7 +163,7 @@ class DSNEstimator(NetworkEstimator):
             else head.features(network, batch.values, batch.lengths)
             for network, head in zip(self.networks_, self.heads_, strict=True)
         ]
-        return torch.stack(features).flatten(2).cpu()
+        return torch.stack(features).flatten(2).cpu().double()
 
     def pooled_feature_names(self) -> np.ndarray:
         """Return a name for each column of the features."""
