@@ -48,8 +48,13 @@ _PAPER: dict[str, Any] = {
 }
 
 
-# Frames of series have an index of two levels, which is not that of a table of features.
-class DSNClassifier(TransformerMixin, DSNEstimator, NetworkClassifier, auto_wrap_output_keys=None):
+class DSNClassifier(  # type: ignore[call-arg]
+    TransformerMixin,
+    DSNEstimator,
+    NetworkClassifier,
+    # Its data frames would get the index of the series, which has two levels in a long frame.
+    auto_wrap_output_keys=None,
+):
     """Dynamic Sparse Network for time series classification.
 
     A convolutional network [1]_ with large kernels of which few taps are activated. It learns
