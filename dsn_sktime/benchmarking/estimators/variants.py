@@ -105,8 +105,8 @@ class OtherHead(_Variant):
 
     def _ridge(self, features: np.ndarray, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return leave-one-out outputs for the training series, and outputs for new ones."""
-        weight = np.ones(len(features))
-        fitted = fit_ridge(features, self._targets, self.n_classes_, weight)
+        targets = np.where(self._targets[:, None] == np.arange(self.n_classes_), 1.0, -1.0)
+        fitted = fit_ridge(features, targets, np.ones(len(features)))
         return fitted.held_out, new @ fitted.coef + fitted.intercept
 
 
