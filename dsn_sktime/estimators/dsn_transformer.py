@@ -26,8 +26,7 @@ class DSNTransformer(KeepOnResetMixin, BaseTransformer):
     ----------
     estimator : DSNClassifier, DSNRegressor or None, default=None
         Estimator to train, which is cloned; None is ``DSNClassifier()``. Its parameters are
-        set as ``estimator__n_epochs`` and so on. With ``head="bins"`` or ``"linear"`` there
-        are fewer features, of the trained network only.
+        set as ``estimator__n_epochs`` and so on; its ``head`` decides on the features.
 
     Attributes
     ----------
