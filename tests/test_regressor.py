@@ -159,6 +159,17 @@ def test_one_series_cannot_be_split() -> None:
         tiny_regressor(validation_fraction=0.5).fit(X[:1], Y[:1])
 
 
+def test_the_history_can_be_plotted() -> None:
+    pytest.importorskip("matplotlib").use("Agg")
+    from dsn_sktime.plotting import plot_history
+
+    regressor = tiny_regressor().fit(X, Y)
+    ax = plot_history(regressor)
+    losses = [record["loss"] for record in regressor.history_]
+    assert ax.lines[0].get_ydata().tolist() == losses
+    assert len(ax.figure.axes) == 1  # none for an accuracy
+
+
 def test_progress_is_shown(capsys: pytest.CaptureFixture) -> None:
     tiny_regressor(n_epochs=1, verbose=2, validation_fraction=0.25).fit(X, Y)
     printed = capsys.readouterr().out
