@@ -178,7 +178,7 @@ def test_a_line_cut_short_ends_in_one_sentence(measured, tmp_path, capsys):
     path = tmp_path / "results.csv"
     path.write_bytes(measured.read_bytes() + b"Wine,dsn,0,def")
     n_lines = path.read_text().count("\n") + 1
-    message = f"{path}, line {n_lines}: expected 28 fields, found 4"
+    message = f"{path}, line {n_lines}: expected {len(results.COLUMNS)} fields, found 4"
     assert_fails(path, tmp_path / "out", capsys, message)
 
 
