@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dsn_sktime.layers import PADDINGS, SparseConv1d
 from dsn_sktime.network import DSNNetwork
 
-drawn = settings(deadline=None, derandomize=True, max_examples=100)
+drawn = settings(deadline=None, derandomize=True, max_examples=50)
 seeds = st.integers(0, 2**32 - 1)
 
 # Fewer series than a vector has lanes are cut into segments; 16 fill a vector.

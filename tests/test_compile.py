@@ -1,4 +1,4 @@
-"""What a user sees of compilation: one line, a command, and nothing when it is done."""
+"""What a user sees of compilation; ``.ci/release`` compares a first run with a second."""
 
 from __future__ import annotations
 
@@ -6,27 +6,6 @@ import pytest
 from processes import run_python
 
 from dsn_sktime.__main__ import main
-
-
-def test_the_first_compilation_is_announced_once_and_changes_no_result(tmp_path, monkeypatch):
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    program = """
-        import contextlib, io
-        errors = io.StringIO()
-        with contextlib.redirect_stderr(errors):
-            from dsn_sktime.__main__ import main
-            main(["compile"])
-            import numpy as np
-            from dsn_sktime import DSNClassifier
-            X = np.random.default_rng(0).normal(size=(8, 1, 20))
-            classifier = DSNClassifier(n_epochs=3, n_layers=2, random_state=0).fit(X, [0, 1] * 4)
-        print(classifier.predict_proba(X).tobytes().hex())
-        print(errors.getvalue().count("Compiling the sparse kernels"))
-    """
-    cold, n_cold = run_python(program, timeout=300).split()[-2:]
-    warm, n_warm = run_python(program).split()[-2:]
-    assert (n_cold, n_warm) == ("1", "0")
-    assert cold == warm  # A process that compiles computes as one that loads.
 
 
 def test_predicting_with_the_dense_backend_compiles_nothing(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from sktime.datasets import load_japanese_vowels
 from sktime.datatypes import convert_to
 from tiny import panel, tiny_classifier, tiny_oscnn
 
+from dsn_sktime import DSNClassifier
 from dsn_sktime.panel import read_panel
 
 UNIVARIATE, LABELS = panel()
@@ -66,13 +68,29 @@ OF_ALL = {
     "array of arrays": objects,
     "nested arrays": nested_of_arrays,
     "Series of frames": lambda X: pd.Series([pd.DataFrame(x.T) for x in X]),
+    "nested frame": lambda X: convert_to(X, "nested_univ", "Panel"),
+    "long frame": lambda X: convert_to(X, "pd-multiindex", "Panel"),
+    "list of frames": lambda X: convert_to(X, "df-list", "Panel"),
     "swapped view": lambda X: np.ascontiguousarray(X.transpose(2, 1, 0)).transpose(2, 1, 0),
 }
 
 
-def assert_same_as_the_array(held: Any, X: np.ndarray, y: np.ndarray, tiny: Callable) -> None:
-    expected = tiny().fit(X, y)
-    found = tiny().fit(held, y)
+@cache
+def fitted_to_the_array(name: str) -> DSNClassifier:
+    return tiny_classifier().fit(*panel(name))
+
+
+@cache
+def fitted_to_unequal_lengths() -> tuple[list[pd.DataFrame], np.ndarray, DSNClassifier]:
+    frames, y = load_japanese_vowels("train", return_type="df-list")
+    frames, y = frames[::9], y[::9]
+    return frames, y, tiny_classifier().fit(frames, y)
+
+
+def assert_same_as_the_array(hold: Callable, name: str) -> None:
+    X, y = panel(name)
+    held, expected = hold(X), fitted_to_the_array(name)
+    found = tiny_classifier().fit(held, y)
     assert np.array_equal(found.predict_proba(held), expected.predict_proba(X))
     assert np.array_equal(expected.predict_proba(held), expected.predict_proba(X))
     assert np.array_equal(expected.predict(held), expected.predict(X))
@@ -80,20 +98,24 @@ def assert_same_as_the_array(held: Any, X: np.ndarray, y: np.ndarray, tiny: Call
 
 
 @pytest.mark.parametrize("hold", OF_UNIVARIATE.values(), ids=OF_UNIVARIATE)
-def test_univariate_series_in_any_container(tiny: Callable, hold: Callable) -> None:
-    assert_same_as_the_array(hold(UNIVARIATE), UNIVARIATE, LABELS, tiny)
+def test_univariate_series_in_any_container(hold: Callable) -> None:
+    assert_same_as_the_array(hold, "univariate")
 
 
 @pytest.mark.parametrize("hold", OF_ALL.values(), ids=OF_ALL)
-def test_multivariate_series_in_any_container(tiny: Callable, hold: Callable) -> None:
-    assert_same_as_the_array(hold(MULTIVARIATE), MULTIVARIATE, FOUR_LABELS, tiny)
+def test_multivariate_series_in_any_container(hold: Callable) -> None:
+    assert_same_as_the_array(hold, "multivariate")
 
 
-@pytest.mark.parametrize("hold", [*OF_UNIVARIATE.values()], ids=OF_UNIVARIATE)
+@pytest.mark.parametrize("hold", (OF_UNIVARIATE | OF_ALL).values(), ids=OF_UNIVARIATE | OF_ALL)
 def test_folds_of_series_in_any_container(hold: Callable) -> None:
-    expected = tiny_classifier().fit_predict_proba(UNIVARIATE, LABELS, cv=FOLDS)
     found = tiny_classifier().fit_predict_proba(hold(UNIVARIATE), LABELS, cv=FOLDS)
-    assert np.array_equal(found, expected)
+    assert np.array_equal(found, out_of_folds())
+
+
+@cache
+def out_of_folds() -> np.ndarray:
+    return tiny_classifier().fit_predict_proba(UNIVARIATE, LABELS, cv=FOLDS)
 
 
 def test_half_precision_tensors() -> None:
@@ -104,9 +126,8 @@ def test_half_precision_tensors() -> None:
 
 
 @pytest.mark.parametrize("kind", ["2-D arrays", "tensors", "frames", "lists", "long", "nested"])
-def test_series_of_unequal_length(tiny: Callable, kind: str) -> None:
-    frames, y = load_japanese_vowels("train", return_type="df-list")
-    frames, y = frames[::9], y[::9]
+def test_series_of_unequal_length(kind: str) -> None:
+    frames, y, expected = fitted_to_unequal_lengths()
     held = {
         "2-D arrays": [frame.to_numpy().T for frame in frames],
         "tensors": [torch.tensor(frame.to_numpy().T.copy()) for frame in frames],
@@ -115,8 +136,8 @@ def test_series_of_unequal_length(tiny: Callable, kind: str) -> None:
         "long": pd.concat(dict(enumerate(frames))),
         "nested": pd.DataFrame([[frame[name].to_numpy() for name in frame] for frame in frames]),
     }[kind]
-    expected = tiny().fit(frames, y)
-    assert np.array_equal(tiny().fit(held, y).predict_proba(held), expected.predict_proba(frames))
+    found = tiny_classifier().fit(held, y)
+    assert np.array_equal(found.predict_proba(held), expected.predict_proba(frames))
     assert np.array_equal(expected.predict_proba(held), expected.predict_proba(frames))
 
 
@@ -317,15 +338,13 @@ def padded(frames: list[pd.DataFrame], longest: int) -> np.ndarray:
     ],
     ids=["array", "list", "masked", "tensor", "frames", "nested", "long"],
 )
-def test_padding_is_no_part_of_a_series(tiny: Callable, hold: Callable) -> None:
-    frames, y = load_japanese_vowels("train", return_type="df-list")
-    frames, y = frames[::9], y[::9]
+def test_padding_is_no_part_of_a_series(hold: Callable) -> None:
+    frames, y, expected = fitted_to_unequal_lengths()
     X = hold(padded(frames, 40))  # longer than the longest, too
-    expected = tiny().fit(frames, y)
     with pytest.warns(
         UserWarning, match=r"30 of 30 series end in steps .* treated as padding"
     ) as caught:
-        classifier = tiny().fit(X, y)
+        classifier = tiny_classifier().fit(X, y)
     assert len(caught) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,7 @@ def hold(request: pytest.FixtureRequest) -> Callable:
     return request.param
 
 
+@cache
 def expected() -> np.ndarray:
     return tiny_classifier().fit(SERIES, LABELS).predict_proba(SERIES)
 

@@ -353,7 +353,7 @@ def plateau_recipe(n_epochs: int, lr: float, lr_min: float, factor: float, patie
     patience=st.integers(0, 3),
     factor=st.sampled_from([0.1, 0.5]),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_the_schedule_is_that_of_torch(losses: list[float], patience: int, factor: float) -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1e-3)
     torchs = torch.optim.lr_scheduler.ReduceLROnPlateau(

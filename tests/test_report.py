@@ -27,9 +27,9 @@ CHROMIUM = next(
 )
 
 
-@pytest.fixture
-def published(tmp_path):
-    path = tmp_path / "published.csv"
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    path = tmp_path_factory.mktemp("published") / "published.csv"
     path.write_text(
         "dataset,ROCKET (mean 10),InceptionTime (5-ens),Plain\n"
         + "".join(f"{name},0.{80 + number},0.75,0.7\n" for number, name in enumerate(DATASETS))
@@ -37,8 +37,8 @@ def published(tmp_path):
     return path
 
 
-@pytest.fixture
-def measured(tmp_path):
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
     """Two estimators and two seeds; rocket failed on one set and was not run on another."""
     rng = np.random.default_rng(0)
     rows = [
@@ -48,7 +48,8 @@ def measured(tmp_path):
         for seed in (0, 1)
         if (dataset, estimator) not in {("Fish", "rocket"), ("Car", "rocket")}
     ]
-    return write(tmp_path / "results.csv", [*rows, row("Car", "rocket", 0, None)])
+    path = tmp_path_factory.mktemp("measured") / "results.csv"
+    return write(path, [*rows, row("Car", "rocket", 0, None)])
 
 
 def made(results_path, output, *options):
@@ -56,8 +57,15 @@ def made(results_path, output, *options):
     return check_whole((output / "report.html").read_text())
 
 
-def test_numbers_are_those_of_the_file(measured, published, tmp_path):
-    page = made(measured, tmp_path / "out", "--published", published)
+@pytest.fixture(scope="module")
+def report(measured, published, tmp_path_factory):
+    """Folder of the report of the measured results beside the published ones, and its page."""
+    folder = tmp_path_factory.mktemp("report") / "out"
+    return folder, made(measured, folder, "--published", published)
+
+
+def test_numbers_are_those_of_the_file(measured, report):
+    _, page = report
     rows = results.read(measured).query("status == 'ok'")
     accuracy = rows.groupby(["dataset", "estimator"])["accuracy"].mean().unstack().dropna()
     assert len(accuracy) == 5
@@ -79,8 +87,8 @@ def test_numbers_are_those_of_the_file(measured, published, tmp_path):
     assert costs["rocket"][:2] == [MISSING, MISSING]
 
 
-def test_says_what_was_left_out_and_what_failed(measured, published, tmp_path):
-    page = made(measured, tmp_path / "out", "--published", published)
+def test_says_what_was_left_out_and_what_failed(report):
+    _, page = report
     reasons = dict(page.table("Data set", "Why")[1:])
     assert reasons == {"Car": "failed: rocket", "Fish": "not run: rocket"}
     assert page.table("Data set", "Estimator", "Seed")[1:] == [
@@ -89,9 +97,9 @@ def test_says_what_was_left_out_and_what_failed(measured, published, tmp_path):
     assert all("5 data sets" in caption for caption in page.captions)
 
 
-def test_published_is_labelled_wherever_it_stands(measured, published, tmp_path):
-    page = made(measured, tmp_path / "out", "--published", published)
-    html = (tmp_path / "out" / "report.html").read_text()
+def test_published_is_labelled_wherever_it_stands(report):
+    folder, page = report
+    html = (folder / "report.html").read_text()
     names = {
         "ROCKET (published, mean of 10 runs)",
         "InceptionTime (published, ensemble of 5)",
@@ -104,17 +112,17 @@ def test_published_is_labelled_wherever_it_stands(measured, published, tmp_path)
     assert re.search(r'<td [^>]*class="[^"]*published[^"]*" ?>Plain \(published\)</td>', html)
     assert re.search(r'<button [^>]*class="[^"]*published[^"]*">Plain \(published\)<', html)
     assert not re.search(r'class="[^"]*published[^"]*" ?>(dsn|rocket)<', html)
-    assert "*Plain (published)*" in (tmp_path / "out" / "report.md").read_text()
+    assert "*Plain (published)*" in (folder / "report.md").read_text()
 
 
-def test_markdown_has_the_same_tables_and_its_pictures(measured, tmp_path):
-    page = made(measured, tmp_path / "out")
-    text = (tmp_path / "out" / "report.md").read_text()
+def test_markdown_has_the_same_tables_and_its_pictures(report):
+    folder, page = report
+    text = (folder / "report.md").read_text()
     assert len(re.findall(r"^\|(?: ---:? \|)+$", text, re.MULTILINE)) == len(page.tables)
     files = re.findall(r"\]\((figures/[^)]+\.png)\)", text)
     assert len(files) == len(page.images)
     for file in files:
-        assert (tmp_path / "out" / file).read_bytes().startswith(b"\x89PNG")
+        assert (folder / file).read_bytes().startswith(b"\x89PNG")
 
 
 def test_estimators_and_reference_are_chosen_by_name(measured, published, tmp_path):
@@ -167,10 +175,11 @@ def test_only_failures_end_in_one_sentence(tmp_path, capsys):
 
 
 def test_a_line_cut_short_ends_in_one_sentence(measured, tmp_path, capsys):
-    measured.write_bytes(measured.read_bytes() + b"Wine,dsn,0,def")
-    n_lines = measured.read_text().count("\n") + 1
-    message = f"{measured}, line {n_lines}: expected 28 fields, found 4"
-    assert_fails(measured, tmp_path / "out", capsys, message)
+    path = tmp_path / "results.csv"
+    path.write_bytes(measured.read_bytes() + b"Wine,dsn,0,def")
+    n_lines = path.read_text().count("\n") + 1
+    message = f"{path}, line {n_lines}: expected {len(results.COLUMNS)} fields, found 4"
+    assert_fails(path, tmp_path / "out", capsys, message)
 
 
 @pytest.mark.parametrize("n_datasets", [1, 3])
@@ -269,9 +278,8 @@ def test_published_files_of_another_form_are_refused(tmp_path, text, message):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to render the page with")
-def test_a_browser_shows_it_all(measured, published, tmp_path):
-    made(measured, tmp_path / "out", "--published", published)
-    source = (tmp_path / "out" / "report.html").read_text()
+def test_a_browser_shows_it_all(report, tmp_path):
+    source = (report[0] / "report.html").read_text()
     # Clicks on a header and counts the pictures that the browser could decode.
     probe = """<script>
     document.querySelectorAll("thead button")[1].click();

@@ -93,7 +93,7 @@ def test_every_combination_is_rerun_and_resumed_to_the_same_bits(
     plan |= {"n_epochs": 8, "delta_t": 1, "patience": 0, "update_bn": weight_decay > 0}
     data = tiny_panel(6, unequal=growth is None)
     objective = CrossEntropy(torch.tensor([1.0, 2.0, 0.5]), label_smoothing=0.1)
-    saves = [SaveAt(epoch) for epoch in range(8)]
+    saves = [SaveAt(epoch) for epoch in (1, 5, 6)]
     unbroken = trainer_of(saves, objective=objective, **plan)
     again = trainer_of(objective=objective, **plan)
     for trainer in (unbroken, again):

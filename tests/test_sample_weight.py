@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -116,10 +117,15 @@ WRONG = {
 }
 
 
+@cache
+def fitted_without_weights() -> Any:
+    return tiny_classifier().fit(X, Y)
+
+
 @pytest.mark.parametrize("wrong", WRONG)
 def test_wrong_weights_get_one_sentence_and_cost_no_fit(wrong: str) -> None:
     weight, words = WRONG[wrong]
-    fitted = tiny_classifier().fit(X, Y)
+    fitted = fitted_without_weights()
     expected = fitted.predict_proba(X)
     for use in (fitted.fit, fitted.score):
         with pytest.raises((TypeError, ValueError)) as caught:

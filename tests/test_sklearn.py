@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,10 @@ FOLDS = StratifiedKFold(3, shuffle=True, random_state=0)
 GRID = {"sparsity": [0.5, 0.8], "growth": ["random", None]}
 
 
-def fold_scores(tiny: Callable, X: Any, y: np.ndarray) -> np.ndarray:
+@cache
+def fold_scores(tiny: Callable, name: str = "univariate") -> np.ndarray:
     """Cross-validate by hand, for comparison."""
+    X, y = panel(name)
     return np.array(
         [
             tiny().fit(X[train], y[train]).score(X[test], y[test])
@@ -73,9 +76,8 @@ def test_clone_gives_an_equal_classifier(tiny: Callable) -> None:
 
 @pytest.mark.parametrize("name", ["univariate", "multivariate"])
 def test_cross_val_score_is_that_of_the_folds(tiny: Callable, name: str) -> None:
-    X, y = panel(name)
-    scores = cross_val_score(tiny(), X, y, cv=FOLDS, error_score="raise")
-    assert np.array_equal(scores, fold_scores(tiny, X, y))
+    scores = cross_val_score(tiny(), *panel(name), cv=FOLDS, error_score="raise")
+    assert np.array_equal(scores, fold_scores(tiny, name))
 
 
 def test_cross_val_score_with_a_number_of_folds(tiny: Callable) -> None:
@@ -95,20 +97,20 @@ def test_scorer_made_of_a_metric(tiny: Callable) -> None:
     X, y = panel()
     scorer = make_scorer(accuracy_score)
     scores = cross_val_score(tiny(), X, y, cv=FOLDS, scoring=scorer, error_score="raise")
-    assert np.array_equal(scores, fold_scores(tiny, X, y))
+    assert np.array_equal(scores, fold_scores(tiny))
 
 
 def test_cross_val_score_in_two_processes(tiny: Callable) -> None:
     X, y = panel()
     scores = cross_val_score(tiny(), X, y, cv=FOLDS, n_jobs=2, error_score="raise")
-    assert np.array_equal(scores, fold_scores(tiny, X, y))
+    assert np.array_equal(scores, fold_scores(tiny))
 
 
 def test_cross_val_score_of_a_nested_data_frame(tiny: Callable) -> None:
     X, y = panel()
     nested = convert_to(X, "nested_univ", "Panel")
     scores = cross_val_score(tiny(), nested, y, cv=FOLDS, error_score="raise")
-    assert np.array_equal(scores, fold_scores(tiny, X, y))
+    assert np.array_equal(scores, fold_scores(tiny))
 
 
 def test_cross_validate_returns_fitted_estimators(tiny: Callable) -> None:
@@ -123,7 +125,7 @@ def test_cross_validate_returns_fitted_estimators(tiny: Callable) -> None:
         return_train_score=True,
         error_score="raise",
     )
-    assert np.array_equal(result["test_accuracy"], fold_scores(tiny, X, y))
+    assert np.array_equal(result["test_accuracy"], fold_scores(tiny))
     assert np.isfinite(result["train_neg_log_loss"]).all()
     assert all(len(fitted.predict(X)) == len(X) for fitted in result["estimator"])
 
@@ -247,7 +249,7 @@ def test_a_2d_array_holds_univariate_series(tiny: Callable) -> None:
     assert np.array_equal(flat.predict_proba(X[:, 0]), tiny().fit(X, y).predict_proba(X))
     assert np.array_equal(
         cross_val_score(tiny(), X[:, 0], y, cv=FOLDS, error_score="raise"),
-        fold_scores(tiny, X, y),
+        fold_scores(tiny),
     )
 
 

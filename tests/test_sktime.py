@@ -1,4 +1,4 @@
-"""sktime's own tools: benchmarks, pipelines, tuning, containers, saving, fit_predict."""
+"""sktime's own tools: benchmarks, pipelines, tuning, saving, fit_predict."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ from tiny import panel, tiny_classifier
 
 from dsn_sktime import DSNClassifier
 
-CONTAINERS = ["numpy3D", "nested_univ", "pd-multiindex", "df-list"]
 FOLDS = StratifiedKFold(3, shuffle=True, random_state=0)
 
 
@@ -145,32 +144,6 @@ def test_multiplexer_takes_the_chosen_one() -> None:
     assert np.array_equal(choice.fit(X, y).predict_proba(X), expected)
 
 
-# Containers.
-
-
-@pytest.mark.parametrize("name", ["univariate", "multivariate"])
-@pytest.mark.parametrize("container", CONTAINERS)
-def test_every_container_holds_the_same_series(container: str, name: str) -> None:
-    X, y = panel(name)
-    expected = tiny_classifier().fit(X, y)
-    held = convert_to(X, container, "Panel")
-    found = tiny_classifier().fit(held, y)
-    for series in (X, held):
-        assert np.array_equal(found.predict_proba(series), expected.predict_proba(X))
-        assert np.array_equal(expected.predict_proba(series), expected.predict_proba(X))
-
-
-def test_containers_of_unequal_lengths_hold_the_same_series() -> None:
-    nested, y = load_japanese_vowels("train", return_type="nested_univ")
-    nested, y = nested.iloc[::9].reset_index(drop=True), y[::9]
-    results = []
-    for container in ("nested_univ", "pd-multiindex", "df-list"):
-        held = convert_to(nested, container, "Panel")
-        results.append(tiny_classifier().fit(held, y).predict_proba(held))
-    assert np.array_equal(results[0], results[1])
-    assert np.array_equal(results[0], results[2])
-
-
 # Saving.
 
 
@@ -252,14 +225,12 @@ def test_fit_predict_without_folds_is_fit_then_predict() -> None:
 
 
 @pytest.mark.parametrize("name", ["univariate", "multivariate"])
-@pytest.mark.parametrize("container", CONTAINERS)
-def test_fit_predict_with_folds_is_out_of_fold(container: str, name: str) -> None:
+def test_fit_predict_with_folds_is_out_of_fold(name: str) -> None:
     X, y = panel(name)
-    held = convert_to(X, container, "Panel")
     expected = out_of_fold(X, y)
-    found = tiny_classifier().fit_predict_proba(held, y, cv=FOLDS)
+    found = tiny_classifier().fit_predict_proba(X, y, cv=FOLDS)
     assert np.array_equal(found, expected)
-    labels = tiny_classifier().fit_predict(held, y, cv=FOLDS)
+    labels = tiny_classifier().fit_predict(X, y, cv=FOLDS)
     assert np.array_equal(labels, np.unique(y)[expected.argmax(1)])
     assert labels.dtype == y.dtype
 

@@ -6,6 +6,7 @@ import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,14 @@ def frames() -> list[pd.DataFrame]:
     return [pd.DataFrame({"reading": series[0]}) for series in panel()[0]]
 
 
+@cache
+def made_outside(tiny: Callable) -> tuple[Any, np.ndarray, np.ndarray]:
+    """Return a fitted classifier, its probabilities, and those of one fitted to frames."""
+    X, y = panel()
+    before = tiny().fit(X, y)
+    return before, before.predict_proba(X), tiny().fit(frames(), y).predict_proba(frames())
+
+
 @pytest.fixture(params=SWITCHES)
 def switch(request: pytest.FixtureRequest) -> Callable[[], AbstractContextManager]:
     if request.param == "default device that is missing" and torch.cuda.is_available():
@@ -101,10 +110,7 @@ def switch(request: pytest.FixtureRequest) -> Callable[[], AbstractContextManage
 def test_results_and_switches_stay_as_they_are(
     tiny: Callable, switch: Callable[[], AbstractContextManager], tmp_path: Path
 ) -> None:
-    X, y = panel()
-    before = tiny().fit(X, y)
-    expected = before.predict_proba(X)
-    of_frames = tiny().fit(frames(), y).predict_proba(frames())
+    (X, y), (before, expected, of_frames) = panel(), made_outside(tiny)
     before.save(tmp_path / "saved")
     network = tiny().make_network(1, 24, 2).state_dict()
     with switch():
@@ -130,11 +136,16 @@ def test_results_and_switches_stay_as_they_are(
         assert np.array_equal(classifier.clone().fit(X, y).predict_proba(X), expected)
 
 
+@cache
+def of_an_ensemble(tiny: Callable) -> np.ndarray:
+    X, y = panel()
+    return tiny(n_estimators=2).fit(X, y).predict_proba(X)
+
+
 @pytest.mark.parametrize("name", ["float64", "inference mode", "device meta", "joblib threads"])
 @pytest.mark.parametrize("n_jobs", [None, 2])
 def test_ensembles_too(tiny: Callable, name: str, n_jobs: int | None) -> None:
-    X, y = panel()
-    expected = tiny(n_estimators=2).fit(X, y).predict_proba(X)
+    (X, y), expected = panel(), of_an_ensemble(tiny)
     with SWITCHES[name]():
         found = tiny(n_estimators=2, n_jobs=n_jobs).fit(X, y).predict_proba(X)
     assert np.array_equal(found, expected)

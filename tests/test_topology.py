@@ -14,7 +14,7 @@ from dsn_sktime import topology
 from dsn_sktime.topology import KernelGroups, TopologyUpdate, initial_topology
 from dsn_sktime.topology.enrf import enrf_sizes
 
-examples = settings(deadline=None, max_examples=100)
+examples = settings(deadline=None, max_examples=50)
 
 
 def update_topology(groups, index, values, drop_fraction, rng, gradient=None):

@@ -1,4 +1,4 @@
-"""Command line: ``python -m dsn_sktime.benchmarking COMMAND``."""
+"""Command line: ``dsn-benchmark COMMAND``, or ``python -m dsn_sktime.benchmarking COMMAND``."""
 
 import argparse
 import sys
@@ -13,7 +13,7 @@ def main(arguments: list[str] | None = None) -> int:
     Errors that the user can correct, from a wrong name to a full disk, end in one sentence.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m dsn_sktime.benchmarking",
+        prog="dsn-benchmark",
         description="Benchmarks of DSN and other time series classifiers.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -1,1 +1,1 @@
-"""Commands of ``python -m dsn_sktime.benchmarking``."""
+"""Commands of ``dsn-benchmark``."""

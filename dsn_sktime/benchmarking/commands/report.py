@@ -10,7 +10,7 @@ from dsn_sktime.benchmarking.run import results
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the command to ``python -m dsn_sktime.benchmarking``."""
+    """Add the command to ``dsn-benchmark``."""
     command = commands.add_parser("report", help="compare the estimators of a results file")
     option = command.add_argument
     option("results", type=Path, metavar="RESULTS.csv", help="written by 'run'")

@@ -15,8 +15,8 @@ estimators:
   module:factory    any class or function that makes an sktime classifier without arguments
 
 examples:
-  python -m dsn_sktime.benchmarking run -d GunPoint ArrowHead -e dsn minirocket --epochs 100
-  python -m dsn_sktime.benchmarking run --all archive -e dsn-paper oscnn --seeds 5 --workers 8
+  dsn-benchmark run -d GunPoint ArrowHead -e dsn minirocket --epochs 100
+  dsn-benchmark run --all archive -e dsn-paper oscnn --seeds 5 --workers 8
 
 The result of each job is a file in FILE.jobs; all of them are written to FILE at the end. Several
 processes may share them. A job that has a result is not run again, so start the same command again
@@ -26,7 +26,7 @@ The exit status is 0, 1 if a job failed, 2 if nothing could be run.
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the command to ``python -m dsn_sktime.benchmarking``."""
+    """Add the command to ``dsn-benchmark``."""
     command = commands.add_parser(
         "run",
         help="fit and evaluate classifiers on data sets of the archives",

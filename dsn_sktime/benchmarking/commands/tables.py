@@ -17,7 +17,7 @@ _SHAPE = ["n_variates", "series_length", "n_classes"]
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the command to ``python -m dsn_sktime.benchmarking``."""
+    """Add the command to ``dsn-benchmark``."""
     command = commands.add_parser(
         "tables",
         help="parameters and multiply-adds of networks on data sets, without training",

@@ -10,7 +10,7 @@ import numpy as np
 from sktime.classification.base import BaseClassifier
 
 _ROCKET = "dsn_sktime.benchmarking.estimators.rocket:RocketRidge"
-_AEON = "dsn_sktime.benchmarking.estimators.hydra:AeonClassifier"
+_AEON = "dsn_sktime.benchmarking.estimators.rocket:AeonClassifier"
 _DSN = "dsn_sktime:DSNClassifier"
 _PAPER = f"{_DSN}.paper"
 _OSCNN = "dsn_sktime:OSCNNClassifier"

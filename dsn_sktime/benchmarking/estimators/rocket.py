@@ -1,10 +1,12 @@
-"""ROCKET, MiniROCKET and MultiROCKET of sktime, without what slows its classifier down.
+"""Random convolutional kernels: ROCKET and its successors of sktime, Hydra of aeon.
 
 sktime 1.2's ``RocketClassifier`` passes the features through an sktime pipeline that checks
 each of the 10,000 columns on its own, four times: on the 50 training series of GunPoint
 that is 9.7 of the 9.9 seconds of a MiniROCKET fit. Here they go to scikit-learn as one
 array; transforms, ridge classifier and predictions are the same.
 """
+
+from importlib.util import find_spec
 
 import numpy as np
 from sklearn.linear_model import RidgeClassifierCV
@@ -20,6 +22,14 @@ _TRANSFORMS = {
     "multirocket": (rocket.MultiRocket, rocket.MultiRocketMultivariate),
 }
 
+_TAGS = {
+    "X_inner_mtype": "numpy3D",
+    "capability:multivariate": True,
+    "capability:multithreading": True,
+    "capability:random_state": True,
+    "property:randomness": "derandomized",
+}
+
 
 class RocketRidge(BaseClassifier):
     """Random convolutional kernels and a ridge classifier.
@@ -29,14 +39,7 @@ class RocketRidge(BaseClassifier):
     no probabilities: ``predict_proba`` is 1 for the predicted class.
     """
 
-    _tags = {
-        "X_inner_mtype": "numpy3D",
-        "capability:multivariate": True,
-        "capability:multithreading": True,
-        "capability:random_state": True,
-        "property:randomness": "derandomized",
-        "python_dependencies": "numba",
-    }
+    _tags = {**_TAGS, "python_dependencies": "numba"}
 
     def __init__(
         self,
@@ -65,3 +68,32 @@ class RocketRidge(BaseClassifier):
 
     def _predict(self, X: np.ndarray) -> np.ndarray:
         return self.ridge_.predict(np.asarray(self.transform_.transform(X.copy())))
+
+
+class AeonClassifier(BaseClassifier):
+    """A convolution-based classifier of aeon, by its class name, with its defaults.
+
+    ``predict_proba`` is 1 for the predicted class, as in :class:`RocketRidge`.
+    """
+
+    _tags = _TAGS
+
+    def __init__(
+        self, name: str = "HydraClassifier", n_jobs: int = 1, random_state: int | None = None
+    ) -> None:
+        if find_spec("aeon") is None:
+            raise ModuleNotFoundError("aeon is missing: pip install 'dsn-sktime[aeon]'")
+        self.name = name
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        super().__init__()
+
+    def _fit(self, X: np.ndarray, y: np.ndarray) -> "AeonClassifier":
+        from aeon.classification import convolution_based
+
+        make = getattr(convolution_based, self.name)
+        self.classifier_ = make(n_jobs=self.n_jobs, random_state=self.random_state).fit(X, y)
+        return self
+
+    def _predict(self, X: np.ndarray) -> np.ndarray:
+        return self.classifier_.predict(X)

@@ -48,19 +48,13 @@ def estimator_labels(results: pd.DataFrame) -> pd.Series:
     that differ, so that their results are not averaged.
     """
     labels = results["estimator"].astype(str)
-    parameters = results["parameters"].map(
-        lambda text: {
-            key: value
-            for key, value in json.loads(text).items()
-            if key.split("__")[-1] not in _NEUTRAL
-        }
-    )
-    for _, rows in parameters.groupby(labels):
-        table = pd.DataFrame([{key: json.dumps(p[key]) for key in p} for p in rows], rows.index)
-        differing = sorted(name for name in table if table[name].nunique(dropna=False) > 1)
+    settings = pd.DataFrame([json.loads(text) for text in results["parameters"]], results.index)
+    settings = settings[[name for name in settings if name.split("__")[-1] not in _NEUTRAL]]
+    for _, rows in settings.map(json.dumps).groupby(labels):
+        differing = sorted(rows.columns[rows.nunique() > 1])
         for row in rows.index if differing else []:
-            listed = ", ".join(f"{name}={rows[row].get(name)}" for name in differing)
-            labels[row] += f" ({listed})"
+            given = json.loads(results.at[row, "parameters"])
+            labels[row] += f" ({', '.join(f'{name}={given.get(name)}' for name in differing)})"
     return labels
 
 

@@ -57,13 +57,11 @@ def pairwise(compared: Comparison, reference: str, place: int, name: str) -> Fig
 
 def accuracy_costs(costs: pd.DataFrame, n_datasets: int) -> list[Figure]:
     """Draw mean accuracy against each cost that is known of an estimator."""
-    known = {column: costs[costs[column] > 0] for column in _COSTS}
-    n_all = len(costs)
-    return [_cost(column, one, n_all, n_datasets) for column, one in known.items() if len(one)]
+    return [_cost(column, costs, n_datasets) for column in _COSTS if (costs[column] > 0).any()]
 
 
-def _cost(column: str, known: pd.DataFrame, n_all: int, n_datasets: int) -> Figure:
-    axis, digits = _COSTS[column]
+def _cost(column: str, costs: pd.DataFrame, n_datasets: int) -> Figure:
+    (axis, digits), known = _COSTS[column], costs[costs[column] > 0]
     drawn, _ = _plain_names(known.rename(columns={column: f"{axis} (mean)"}))
     listed = ", ".join(
         f"{name} {100 * row['accuracy']:.1f} % at {number(row[column], digits)}"
@@ -74,7 +72,7 @@ def _cost(column: str, known: pd.DataFrame, n_all: int, n_datasets: int) -> Figu
         partial(plots.plot_accuracy_cost, drawn, f"{axis} (mean)"),
         f"Mean accuracy against {axis}: {listed}.",
         f"Mean accuracy against mean {axis}, logarithmic, over {count(n_datasets, 'data set')}; "
-        f"up and to the left is better. {len(known)} of the {n_all} measured here have "
+        f"up and to the left is better. {len(known)} of the {len(costs)} measured here have "
         "both numbers.",
         (4.6, 3.4),
         wide=False,

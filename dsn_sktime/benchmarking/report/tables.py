@@ -90,13 +90,14 @@ def costs(compared: Comparison) -> Table:
 
 
 def measures(compared: Comparison) -> Table:
-    """Average the metrics other than accuracy."""
+    """Average the metrics other than accuracy that are known at all: older files lack some."""
     caption = (
         f"Means over runs and {count(len(compared.common), 'data set')}. Of the log loss a lower "
         f"value is better, of the others a higher one. {MISSING} where an estimator lacks it on "
         "a data set."
     )
-    return _formatted("Estimator", mean_costs(compared, _MEASURES)[_MEASURES], caption)
+    means = mean_costs(compared, _MEASURES)[_MEASURES].dropna(axis="columns", how="all")
+    return _formatted("Estimator", means, caption)
 
 
 def by_dataset(compared: Comparison) -> Table:
