@@ -65,9 +65,11 @@ __all__ = [
     "prediction_batches",
 ]
 
-# Batches of a prediction: as many series as suit the sparse kernels best, but few enough time
-# steps to keep memory small.
+# Batches of a prediction: as many series as suit the sparse kernels best, several times of them
+# where series are short, but of long ones few enough time steps to keep memory small.
 _SERIES_PER_BATCH = 16
+_MOST_SERIES = 64
+_STEPS_OF_SEVERAL = 2**15
 _STEPS_PER_BATCH = 2**18
 
 _LEAST_BATCH_SIZES = {"auto": 8, "paper": 2}
@@ -694,10 +696,11 @@ def _draw_seeds(random_state: Any, n: int) -> np.ndarray:
     return check_random_state(rng).randint(2**31 - 1, size=n)
 
 
-def prediction_batches(panel: Panel) -> Iterator[Panel]:
-    """Yield a panel in parts that networks predict fast and in little memory."""
-    size = min(_SERIES_PER_BATCH, max(1, _STEPS_PER_BATCH // panel.values.shape[2]))
-    return panel.chunks(size)
+def prediction_batches(panel: Panel, most: int = _MOST_SERIES) -> Iterator[Panel]:
+    """Yield parts of ``most`` series or fewer that networks predict fast and in little memory."""
+    n_steps = panel.values.shape[2]
+    n_times = max(1, min(most, _STEPS_OF_SEVERAL // n_steps) // _SERIES_PER_BATCH)
+    return panel.chunks(min(n_times * _SERIES_PER_BATCH, max(1, _STEPS_PER_BATCH // n_steps)))
 
 
 def generator(seed: int) -> torch.Generator:
