@@ -9,18 +9,16 @@ import numpy as np
 
 from dsn_sktime.benchmarking.speed.timing import median_seconds
 
-# Time steps at which sktime's classifier is timed too: it takes over a second each time.
-_WITH_SKTIME = 300
+LENGTHS = (100, 300, 500, 700)
+# Of a single series, and where sktime's classifier is timed too: it takes over a second each time.
+LENGTH = 300
+_N_SERIES = 100
+_N_FITTED = 20
 _SKTIME_REPEATS = 3
 _IN_A_ROW = 20
 
 
-def rockets(
-    n_repeats: int,
-    thread_counts: Iterable[int],
-    lengths: Iterable[int] = (100, 300, 500, 700),
-    n_series: int = 100,
-) -> list[dict[str, Any]]:
+def rockets(n_repeats: int, thread_counts: Iterable[int]) -> list[dict[str, Any]]:
     """Time the prediction of univariate series by DSN and MiniROCKET, which take turns.
 
     Return a row per classifier, thread count and length, with "ms" for all series and "of_lean":
@@ -34,23 +32,24 @@ def rockets(
     from dsn_sktime.benchmarking.estimators.rocket import RocketRidge
 
     rows = []
-    for n_threads, n_steps in product(thread_counts, lengths):
-        X, y = _panel(n_series, n_steps)
+    for n_threads, n_steps in product(thread_counts, LENGTHS):
+        X, y = _panel(_N_SERIES, n_steps)
         own: dict[str, Any] = {"n_jobs": n_threads, "random_state": 0}
         classifiers = {
             "MiniROCKET": RocketRidge("minirocket", **own),
             "DSN": DSNClassifier(n_epochs=1, **own),
             "DSN, head='bins'": DSNClassifier(n_epochs=1, head="bins", **own),
         }
-        predict = [partial(one.fit(X[:20], y[:20]).predict, X) for one in classifiers.values()]
+        few = X[:_N_FITTED], y[:_N_FITTED]
+        predict = [partial(one.fit(*few).predict, X) for one in classifiers.values()]
         seconds = median_seconds(*predict, n_repeats=n_repeats, n_in_a_row=1)
-        if n_steps == _WITH_SKTIME:
+        if n_steps == LENGTH:
             classifiers["sktime's MiniROCKET"] = rocket = RocketClassifier(
                 rocket_transform="minirocket", **own
             )
-            run = partial(rocket.fit(X[:20], y[:20]).predict, X)
+            run = partial(rocket.fit(*few).predict, X)
             seconds += median_seconds(run, n_repeats=_SKTIME_REPEATS, n_in_a_row=1)
-        shape = {"threads": n_threads, "B": n_series, "L": n_steps}
+        shape = {"threads": n_threads, "B": _N_SERIES, "L": n_steps}
         rows += [
             {"classifier": name, **shape, "ms": 1e3 * each, "of_lean": each / seconds[0]}
             for name, each in zip(classifiers, seconds, strict=True)
@@ -58,9 +57,7 @@ def rockets(
     return rows
 
 
-def latency(
-    n_repeats: int, thread_counts: Iterable[int], n_steps: int = 300
-) -> list[dict[str, Any]]:
+def latency(n_repeats: int, thread_counts: Iterable[int]) -> list[dict[str, Any]]:
     """Time ``predict_proba`` of a single univariate series, and what checks its input.
 
     Return rows with "call", "threads" and "ms". Our own checks are part of ``predict_proba``;
@@ -71,7 +68,7 @@ def latency(
     from dsn_sktime import DSNClassifier
     from dsn_sktime.panel import read_panel
 
-    X, y = _panel(20, n_steps)
+    X, y = _panel(_N_FITTED, LENGTH)
     one = X[:1]
     rows = []
     for n_threads in thread_counts:
