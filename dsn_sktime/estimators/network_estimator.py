@@ -514,17 +514,13 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         """Train the networks, or after Ctrl-C those that have an epoch."""
         run_id = self._run_id(data, validation)
         n_processes = 1 if self.n_jobs is None else min(self.n_estimators, n_threads(self.n_jobs))
-        n_each = n_threads(self.n_jobs) // n_processes
         recipe = self._recipe(len(data.panel))
         if recipe.max_seconds is not None:  # Shared by the networks that a process trains.
             n_in_turn = ceil(self.n_estimators / n_processes)
             recipe = replace(recipe, max_seconds=recipe.max_seconds / n_in_turn)
-        train, trained = delayed(self._train), []
-        # One by one, so that Ctrl-C loses none that is complete.
-        networks = Parallel(n_jobs=n_processes, return_as="generator_unordered")(
-            train(data, validation, shape, recipe, objective, seed, number, run_id, n_each)
-            for number, seed in enumerate(_draw_seeds(self.random_state, self.n_estimators))
-        )
+        arguments = data, validation, shape, recipe, objective
+        trained: list[Trained] = []
+        networks = self._each_trained(arguments, run_id, n_processes)
         try:
             for one in networks:
                 trained.append(one)
@@ -534,6 +530,19 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             if not trained:
                 raise
         return sorted(trained, key=lambda one: one.number)
+
+    def _each_trained(self, arguments: tuple, run_id: str, n_processes: int) -> Iterator[Trained]:
+        """Train the networks, and yield them one by one, so that Ctrl-C loses none."""
+        seeds = [*enumerate(_draw_seeds(self.random_state, self.n_estimators))]
+        # Those that are left when each process has trained as many have more threads each.
+        n_even = len(seeds) - len(seeds) % n_processes
+        for some in filter(None, (seeds[:n_even], seeds[n_even:])):
+            n_at_once = min(n_processes, len(some))
+            n_each = n_threads(self.n_jobs) // n_at_once
+            yield from Parallel(n_jobs=n_at_once, return_as="generator_unordered")(
+                delayed(self._train)(*arguments, seed, number, run_id, n_each)
+                for number, seed in some
+            )
 
     @default_switches()  # again, as this may be another thread or process
     def _train(
