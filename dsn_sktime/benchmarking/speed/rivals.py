@@ -1,6 +1,6 @@
 """Predictions by DSN beside MiniROCKET's, and the latency of a single series."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import product
 from typing import Any
@@ -35,7 +35,7 @@ def rockets(n_repeats: int, thread_counts: Iterable[int]) -> list[dict[str, Any]
     for n_threads, n_steps in product(thread_counts, LENGTHS):
         X, y = _panel(_N_SERIES, n_steps)
         own: dict[str, Any] = {"n_jobs": n_threads, "random_state": 0}
-        classifiers = {
+        classifiers: dict[str, Any] = {
             "MiniROCKET": RocketRidge("minirocket", **own),
             "DSN": DSNClassifier(n_epochs=1, **own),
             "DSN, head='bins'": DSNClassifier(n_epochs=1, head="bins", **own),
@@ -73,10 +73,10 @@ def latency(n_repeats: int, thread_counts: Iterable[int]) -> list[dict[str, Any]
     rows = []
     for n_threads in thread_counts:
         default, bins = (
-            DSNClassifier(n_epochs=1, n_jobs=n_threads, random_state=0, **head).fit(X, y)
-            for head in ({}, {"head": "bins"})
+            DSNClassifier(n_epochs=1, head=head, n_jobs=n_threads, random_state=0).fit(X, y)
+            for head in ("ridge", "bins")
         )
-        calls = {
+        calls: dict[str, Callable[[], object]] = {
             "predict_proba": partial(default.predict_proba, one),
             "predict_proba, head='bins'": partial(bins.predict_proba, one),
             "own checks, included": partial(read_panel, one),
