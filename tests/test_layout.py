@@ -43,7 +43,7 @@ MAY_IMPORT = {
         "plotting",
         "statistics",
     },
-    "benchmarking.estimators": {"analysis"},
+    "benchmarking.estimators": {"analysis", "estimators", "panel"},
     "benchmarking.speed": {
         "analysis",
         "benchmarking.estimators",
