@@ -4,10 +4,13 @@ import json
 
 import pytest
 import torch
+from sktime.classification import kernel_based
+from sktime.classification.dummy import DummyClassifier
 
 from dsn_sktime.analysis import count_parameters
 from dsn_sktime.benchmarking.__main__ import main
-from dsn_sktime.benchmarking.speed import speed
+from dsn_sktime.benchmarking.estimators import rocket
+from dsn_sktime.benchmarking.speed import rivals, speed
 from dsn_sktime.benchmarking.speed.masked_dense import MaskedDenseNetwork
 from dsn_sktime.network import DSNNetwork
 
@@ -39,6 +42,38 @@ def test_speed_prints_a_table_and_writes_json(monkeypatch, tmp_path, capsys):
     figures = json.loads(file.read_text())["figures"]
     assert len(figures) == 8
     assert all(row["value"] > 0 for row in figures)
+
+
+def test_speed_compares_with_minirocket_and_times_a_single_series(monkeypatch, tmp_path, capsys):
+    for name in ("measure", "figures"):
+        monkeypatch.setattr(speed, name, lambda *arguments: {})
+    monkeypatch.setattr(speed.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(rivals, "LENGTHS", (10, 12))
+    monkeypatch.setattr(rivals, "LENGTH", 12)
+    # Not compiled here, which takes numba half a minute.
+    for module, name in ((rocket, "RocketRidge"), (kernel_based, "RocketClassifier")):
+        monkeypatch.setattr(module, name, lambda *arguments, **settings: DummyClassifier())
+    file = tmp_path / "speed.json"
+    main(["speed", "--repeats", "1", "--rocket", "--latency", "--json", str(file)])
+    found = json.loads(file.read_text())
+    names = ["MiniROCKET", "DSN", "DSN, head='bins'"]
+    assert [(row["classifier"], row["L"]) for row in found["rockets"]] == [
+        *((name, 10) for name in names),
+        *((name, 12) for name in [*names, "sktime's MiniROCKET"]),
+    ]
+    lean = {row["L"]: row["ms"] for row in found["rockets"] if row["classifier"] == "MiniROCKET"}
+    for row in found["rockets"]:
+        assert row["of_lean"] == pytest.approx(row["ms"] / lean[row["L"]])
+    calls = [row["call"] for row in found["latency"]]
+    assert calls == [
+        "predict_proba",
+        "predict_proba, head='bins'",
+        "own checks, included",
+        "sktime's checks, not made",
+    ]
+    assert all(row["ms"] > 0 for row in found["latency"])
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in [*names, *calls])
 
 
 def test_no_repeats_are_refused(capsys):

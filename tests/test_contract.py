@@ -314,3 +314,12 @@ def test_make_network_names_the_size_that_is_wrong(tiny: Callable, name: str, si
 def test_make_network_checks_the_parameters() -> None:
     with pytest.raises(ValueError, match=r"sparsity must be a number in \[0, 1\)"):
         tiny_classifier(sparsity=2).make_network(1, 24, 2)
+
+
+def test_many_short_series_are_predicted_as_each_alone(tiny):
+    X, y = panel()
+    classifier = tiny().fit(X, y)
+    many = np.tile(X, (8, 1, 1))[:150] + np.random.default_rng(0).normal(size=(150, 1, 24))
+    together = classifier.predict_proba(many)
+    alone = np.concatenate([classifier.predict_proba(series[None]) for series in many])
+    assert together == pytest.approx(alone, abs=1e-6)

@@ -43,7 +43,15 @@ MAY_IMPORT = {
         "statistics",
     },
     "benchmarking.estimators": {"analysis", "estimators", "panel"},
-    "benchmarking.speed": {"analysis", "kernels", "network", "runtime", "training"},
+    "benchmarking.speed": {
+        "analysis",
+        "benchmarking.estimators",
+        "kernels",
+        "network",
+        "panel",
+        "runtime",
+        "training",
+    },
     "__init__": {"_version", "estimators"},
     "__main__": {"kernels"},
 }

@@ -56,7 +56,8 @@ def test_the_history_is_reproducible_but_for_the_seconds(tiny: Callable) -> None
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
 
 
-@pytest.mark.parametrize("n_estimators", [1, 2])
+# Two processes leave one of three over, which has both of their threads.
+@pytest.mark.parametrize("n_estimators", [1, 3])
 @pytest.mark.parametrize("n_jobs", [1, 2, 3, -1])
 def test_results_do_not_depend_on_n_jobs(tiny: Callable, n_jobs: int, n_estimators: int) -> None:
     expected = probabilities(tiny(n_estimators=n_estimators))

@@ -155,8 +155,9 @@ class DSNClassifier(  # type: ignore[call-arg]
         Networks, trained with different seeds, whose probabilities are averaged.
     n_jobs : int or None, default=None
         Cores to use, -1 for all. The networks of an ensemble are trained in as many
-        processes; remaining cores are used as threads. None is one process with torch's
-        number of threads. Results do not depend on it, unless ``max_seconds`` is given.
+        processes; remaining cores are used as threads, as are those of processes that find no
+        network left to train. None is one process with torch's number of threads. Results do
+        not depend on it, unless ``max_seconds`` is given.
     device : str, default="auto"
         Torch device; "auto" is CUDA where there is a GPU and the CPU elsewhere.
     backend : {"auto", "sparse", "dense"}, default="auto"

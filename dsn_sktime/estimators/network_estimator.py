@@ -67,9 +67,11 @@ __all__ = [
     "prediction_batches",
 ]
 
-# Batches of a prediction: as many series as suit the sparse kernels best, but few enough time
-# steps to keep memory small.
+# Batches of a prediction: as many series as suit the sparse kernels best, several times of them
+# where series are short, but of long ones few enough time steps to keep memory small.
 _SERIES_PER_BATCH = 16
+_MOST_SERIES = 64
+_STEPS_OF_SEVERAL = 2**15
 _STEPS_PER_BATCH = 2**18
 
 _LEAST_BATCH_SIZES = {"auto": 8, "paper": 2}
@@ -527,17 +529,13 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         """Train the networks, or after Ctrl-C those that have an epoch."""
         run_id = self._run_id(data, validation)
         n_processes = 1 if self.n_jobs is None else min(self.n_estimators, n_threads(self.n_jobs))
-        n_each = n_threads(self.n_jobs) // n_processes
         recipe = self._recipe(len(data.panel))
         if recipe.max_seconds is not None:  # Shared by the networks that a process trains.
             n_in_turn = ceil(self.n_estimators / n_processes)
             recipe = replace(recipe, max_seconds=recipe.max_seconds / n_in_turn)
-        train, trained = delayed(self._train), []
-        # One by one, so that Ctrl-C loses none that is complete.
-        networks = Parallel(n_jobs=n_processes, return_as="generator_unordered")(
-            train(data, validation, shape, recipe, objective, seed, number, run_id, n_each)
-            for number, seed in enumerate(_draw_seeds(self.random_state, self.n_estimators))
-        )
+        arguments = data, validation, shape, recipe, objective
+        trained: list[Trained] = []
+        networks = self._each_trained(arguments, run_id, n_processes)
         try:
             for one in networks:
                 trained.append(one)
@@ -547,6 +545,19 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             if not trained:
                 raise
         return sorted(trained, key=lambda one: one.number)
+
+    def _each_trained(self, arguments: tuple, run_id: str, n_processes: int) -> Iterator[Trained]:
+        """Train the networks, and yield them one by one, so that Ctrl-C loses none."""
+        seeds = [*enumerate(_draw_seeds(self.random_state, self.n_estimators))]
+        # Those that are left when each process has trained as many have more threads each.
+        n_even = len(seeds) - len(seeds) % n_processes
+        for some in filter(None, (seeds[:n_even], seeds[n_even:])):
+            n_at_once = min(n_processes, len(some))
+            n_each = n_threads(self.n_jobs) // n_at_once
+            yield from Parallel(n_jobs=n_at_once, return_as="generator_unordered")(
+                delayed(self._train)(*arguments, seed, number, run_id, n_each)
+                for number, seed in some
+            )
 
     @default_switches()  # again, as this may be another thread or process
     def _train(
@@ -713,10 +724,11 @@ def _draw_seeds(random_state: Any, n: int) -> np.ndarray:
     return check_random_state(rng).randint(2**31 - 1, size=n)
 
 
-def prediction_batches(panel: Panel) -> Iterator[Panel]:
-    """Yield a panel in parts that networks predict fast and in little memory."""
-    size = min(_SERIES_PER_BATCH, max(1, _STEPS_PER_BATCH // panel.values.shape[2]))
-    return panel.chunks(size)
+def prediction_batches(panel: Panel, most: int = _MOST_SERIES) -> Iterator[Panel]:
+    """Yield parts of ``most`` series or fewer that networks predict fast and in little memory."""
+    n_steps = panel.values.shape[2]
+    n_times = max(1, min(most, _STEPS_OF_SEVERAL // n_steps) // _SERIES_PER_BATCH)
+    return panel.chunks(min(n_times * _SERIES_PER_BATCH, max(1, _STEPS_PER_BATCH // n_steps)))
 
 
 def generator(seed: int) -> torch.Generator:

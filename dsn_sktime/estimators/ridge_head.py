@@ -29,6 +29,8 @@ STATISTICS = ("mean", "max", "positive")
 
 _ALPHAS = np.logspace(-3, 3, 10)
 _LOG_TEMPERATURES = np.linspace(-2, 5, 141)
+# BatchNorm's statistics of the untrained network are means over batches of it.
+_BATCH_SIZE = 16
 # More do not change a linear model of some thousand features by much.
 _MOST_SERIES = 10_000
 
@@ -231,7 +233,7 @@ def fit_ridge_head(
     panel = panel.take(torch.from_numpy(rows).to(panel.values.device))
     targets, weight = targets[rows], weight[rows]
     # BatchNorm needs more than one series for a variance; its update reads no targets.
-    chunks = [chunk for chunk in prediction_batches(panel) if len(chunk) > 1]
+    chunks = [chunk for chunk in prediction_batches(panel, _BATCH_SIZE) if len(chunk) > 1]
     update_bn(untrained, (Batch(one.values, one.lengths, one.values, None) for one in chunks))
     untrained.eval()
     fits = [fit_ridge(_stats(one, panel), targets, weight) for one in (trained, untrained)]
@@ -247,6 +249,6 @@ def fit_ridge_head(
 def _stats(network: FeatureNetwork, panel: Panel) -> np.ndarray:
     found = [
         network.features(chunk.values, chunk.lengths, layers="all", pool="stats").flatten(1).cpu()
-        for chunk in prediction_batches(panel)
+        for chunk in prediction_batches(panel, _BATCH_SIZE)
     ]
     return torch.cat(found).numpy()

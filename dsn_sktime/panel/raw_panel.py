@@ -87,8 +87,10 @@ class RawPanel:
 
     def chunks(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield rows and float64 copies (k, m, length) of consecutive series of equal length."""
-        changes = np.flatnonzero(np.diff(self.lengths)) + 1
-        for first, end in pairwise([0, *changes.tolist(), len(self)]):
+        changes: list[int] = []
+        if not isinstance(self.series, np.ndarray):
+            changes = (np.flatnonzero(np.diff(self.lengths)) + 1).tolist()
+        for first, end in pairwise([0, *changes, len(self)]):
             size = max(1, _CHUNK_SIZE // self.series[first].size)
             for start in range(first, end, size):
                 rows = slice(start, min(start + size, end))

@@ -53,7 +53,9 @@ def compare(
     Return "B", "m", "L", steps per second "captured_per_s" and "dense_per_s", and "ratio".
     """
     steps = _steps(device, graphs, case)
-    seconds = median_seconds(*steps, n_repeats, _STEPS_IN_A_ROW, synchronize)
+    seconds = median_seconds(
+        *steps, n_repeats=n_repeats, n_in_a_row=_STEPS_IN_A_ROW, synchronize=synchronize
+    )
     captured, dense = (1 / each for each in seconds)
     row = {"captured_per_s": captured, "dense_per_s": dense, "ratio": captured / dense}
     return dict(zip("BmL", case, strict=True)) | row

@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import platform
-import timeit
 from collections.abc import Callable
 from functools import partial
 from itertools import product
@@ -21,7 +20,7 @@ import torch
 from torch.nn import functional as F
 
 from dsn_sktime.analysis import count_flops, count_parameters
-from dsn_sktime.benchmarking.speed import cuda, startup_and_memory
+from dsn_sktime.benchmarking.speed import cuda, rivals, startup_and_memory
 from dsn_sktime.benchmarking.speed.masked_dense import MaskedDenseNetwork, train_step
 from dsn_sktime.benchmarking.speed.timing import median_seconds
 from dsn_sktime.kernels import sparse_conv1d
@@ -47,8 +46,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     option, path = command.add_argument, "write the results to this file as well"
     option("--repeats", type=int, default=15, help="timed turns of each (15)")
-    rocket = "also compare predictions with sktime's ROCKETs"
+    rocket = "also compare predictions of 100 series with MiniROCKET's"
     option("--rocket", action="store_true", help=rocket)
+    latency = "also time the prediction of a single series"
+    option("--latency", action="store_true", help=latency)
     limits = "also measure start-up time and the memory of large panels (takes minutes)"
     option("--limits", action="store_true", help=limits)
     device = "cuda: the captured training step against the eager masked dense one (cpu)"
@@ -69,10 +70,12 @@ def _run(args: argparse.Namespace) -> None:
     result = measure(args.repeats, thread_counts)
     result["figures"] = figures(args.repeats)
     if args.rocket:
-        result["rockets"] = rockets()
+        result["rockets"] = rivals.rockets(args.repeats, thread_counts)
+    if args.latency:
+        result["latency"] = rivals.latency(args.repeats, thread_counts)
     if args.limits:
         result["limits"] = startup_and_memory.measure()
-    for table in ("rows", "figures", "rockets", "limits"):
+    for table in ("rows", "figures", "rockets", "latency", "limits"):
         if table in result:
             print(pd.DataFrame(result[table]).round(2).to_string(index=False))
     if args.json:
@@ -90,7 +93,9 @@ def measure(n_repeats: int, thread_counts: tuple[int, ...]) -> dict[str, Any]:
     try:
         for n_threads, case, (task, prepare) in product(thread_counts, CASES, tasks):
             torch.set_num_threads(n_threads)
-            seconds = median_seconds(*prepare(case), n_repeats, _STEPS_IN_A_ROW)
+            seconds = median_seconds(
+                *prepare(case), n_repeats=n_repeats, n_in_a_row=_STEPS_IN_A_ROW
+            )
             sparse, dense = (1e3 * each for each in seconds)
             row = {"task": task, "threads": n_threads, **dict(zip("BmL", case, strict=True))}
             rows.append({**row, "sparse_ms": sparse, "dense_ms": dense, "ratio": dense / sparse})
@@ -151,7 +156,9 @@ def _rate(run: _Call, n_each: int, n_repeats: int) -> float:
 def _ratio(run: _Call, other: _Call, n_repeats: int) -> float:
     """Return the time of a call relative to another's, on one thread."""
     with compute_threads(1):
-        seconds, other_seconds = median_seconds(run, other, n_repeats, _STEPS_IN_A_ROW)
+        seconds, other_seconds = median_seconds(
+            run, other, n_repeats=n_repeats, n_in_a_row=_STEPS_IN_A_ROW
+        )
     return seconds / other_seconds
 
 
@@ -164,32 +171,6 @@ def _state_ratio() -> float:
     kept += [tensor for state in optimizer.state.values() for tensor in state.values()]
     n_bytes = sum(tensor.numel() * tensor.element_size() for tensor in kept)
     return n_bytes / (count_parameters(network).dense * 4 * 4)
-
-
-def rockets(n_series: int = 100, n_steps: int = 300) -> list[dict[str, Any]]:
-    """Time the prediction of univariate series by DSN, MiniROCKET and ROCKET, all warmed up.
-
-    Return "classifier" and "ms" per series, the least of three predictions on all cores.
-    """
-    # Both are slow to import, and needed here only.
-    from sktime.classification.kernel_based import RocketClassifier
-
-    from dsn_sktime import DSNClassifier
-
-    rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(n_series, 1, n_steps)), np.arange(n_series) % 2
-    own: dict[str, Any] = {"n_jobs": -1, "random_state": 0}
-    classifiers = {
-        "DSN": DSNClassifier(n_epochs=1, **own),
-        "MiniROCKET": RocketClassifier(rocket_transform="minirocket", **own),
-        "ROCKET": RocketClassifier(**own),
-    }
-    rows = []
-    for name, classifier in classifiers.items():
-        classifier.fit(X[:20], y[:20]).predict(X)
-        seconds = min(timeit.repeat(partial(classifier.predict, X), repeat=3, number=1))
-        rows.append({"classifier": name, "ms": 1e3 * seconds / n_series})
-    return rows
 
 
 def _networks(

@@ -1,4 +1,4 @@
-"""Interleaved timing of two pieces of code, so that both see the same machine."""
+"""Interleaved timing of pieces of code, so that all see the same machine."""
 
 import statistics
 import time
@@ -9,21 +9,20 @@ _N_UNTIMED = 2
 
 
 def median_seconds(
-    one: Callable[[], object],
-    other: Callable[[], object],
+    *functions: Callable[[], object],
     n_repeats: int,
     n_in_a_row: int,
     synchronize: Callable[[], object] = lambda: None,
-) -> tuple[float, float]:
-    """Run two functions alternately and return the median time of a call of each.
+) -> list[float]:
+    """Run functions in turns and return the median time of a call of each.
 
     A timed turn is ``n_in_a_row`` calls after one untimed, so that each finds its own data in the
-    caches, not the other's: training and prediction make thousands of calls in a row.
+    caches, not the others': training and prediction make thousands of calls in a row.
     ``synchronize`` waits until a device has done all that was launched on it.
     """
-    times: tuple[list[float], list[float]] = ([], [])
+    times: list[list[float]] = [[] for _ in functions]
     for turn in range(n_repeats + _N_UNTIMED):
-        for run, kept in zip((one, other), times, strict=True):
+        for run, kept in zip(functions, times, strict=True):
             run()
             synchronize()
             started = time.perf_counter()
@@ -32,4 +31,4 @@ def median_seconds(
             synchronize()
             if turn >= _N_UNTIMED:
                 kept.append((time.perf_counter() - started) / n_in_a_row)
-    return statistics.median(times[0]), statistics.median(times[1])
+    return [statistics.median(one) for one in times]
