@@ -5,20 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from dsn_sktime.analysis import receptive_fields
-from dsn_sktime.plotting._axes import COLOURS, axes_or_new, check_trained
+from dsn_sktime.estimators.fitted import check_trained_dsn
+from dsn_sktime.plotting._axes import COLOURS, axes_or_new, open_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from dsn_sktime.estimators import DSNClassifier
+    from dsn_sktime.network import DSNNetwork
 
-__all__ = ["plot_activated_weights", "plot_receptive_fields"]
+__all__ = ["plot_activated_weights", "plot_growth", "plot_receptive_fields"]
 
 
 def plot_activated_weights(
-    estimator: DSNClassifier, ax: Axes | None = None, layer: int = 1
+    estimator: DSNClassifier, ax: Axes | None = None, layer: int = 1, initial: bool = False
 ) -> Axes:
     """Plot which taps of a layer's kernels are activated.
 
@@ -34,6 +37,9 @@ def plot_activated_weights(
         A new figure's if None.
     layer : int, default=1
         Layer to draw, counted from 1.
+    initial : bool, default=False
+        Plot the network before training instead; if ``random_state`` is no integer, another
+        one that is drawn like it.
 
     Returns
     -------
@@ -41,13 +47,16 @@ def plot_activated_weights(
 
     Raises
     ------
+    TypeError
+        If the estimator is no DSN.
     NotFittedError
         If there is no trained network.
     ValueError
         If the network has no such layer.
     """
-    check_trained(estimator)
-    convs = estimator.networks_[0].sparse_convs()
+    check_trained_dsn(estimator)
+    network = _initial_network(estimator) if initial else estimator.networks_[0]
+    convs = network.sparse_convs()
     if not 1 <= layer <= len(convs):
         raise ValueError(f"layer must lie in 1..{len(convs)}, found {layer}.")
     groups = convs[layer - 1].groups
@@ -79,8 +88,60 @@ def plot_activated_weights(
     return ax
 
 
-def plot_receptive_fields(estimator: DSNClassifier, ax: Axes | None = None) -> Axes:
+def plot_receptive_fields(
+    estimator: DSNClassifier, ax: Axes | None = None, initial: bool = False
+) -> Axes:
     """Plot the distribution of receptive fields after each layer.
+
+    For an ensemble, the mean over the networks is plotted.
+
+    Parameters
+    ----------
+    estimator : DSNClassifier
+        Fitted.
+    ax : Axes, optional
+        A new figure's if None.
+    initial : bool, default=False
+        Plot the network before training instead, as :func:`plot_activated_weights`.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    TypeError
+        If the estimator is no DSN.
+    NotFittedError
+        If there is no trained network.
+    """
+    check_trained_dsn(estimator)
+    networks = [_initial_network(estimator)] if initial else estimator.networks_
+    ax = axes_or_new(ax)
+    n_layers, kernel_size = estimator.n_layers, estimator.kernel_size
+    fractions = np.zeros((n_layers, n_layers * (kernel_size - 1) + 2))
+    for network in networks:
+        table = receptive_fields(network)
+        fractions[table["layer"] - 1, table["receptive_field"]] += table["fraction"]
+    fractions /= len(networks)
+    for layer, shares in enumerate(fractions, start=1):
+        sizes = np.arange(1, layer * (kernel_size - 1) + 2)
+        colour = COLOURS[(layer - 1) % len(COLOURS)]
+        ax.step(sizes, shares[sizes], where="mid", color=colour, label=f"{layer}")
+        ax.fill_between(sizes, shares[sizes], step="mid", color=colour, alpha=0.15)
+    ax.set(
+        xlabel="receptive field (time steps)",
+        ylabel="fraction of paths",
+        title="Receptive fields",
+        xlim=(0, np.flatnonzero(fractions.any(0)).max() + 2),
+        ylim=(0, None),
+    )
+    ax.legend(title="after layer")
+    return ax
+
+
+def plot_growth(estimator: DSNClassifier, ax: Axes | None = None) -> Axes:
+    """Plot the share of activated weights that each topology update drops and grows elsewhere.
 
     For an ensemble, the mean over the networks is plotted.
 
@@ -97,28 +158,29 @@ def plot_receptive_fields(estimator: DSNClassifier, ax: Axes | None = None) -> A
 
     Raises
     ------
+    TypeError
+        If the estimator is no DSN.
     NotFittedError
         If there is no trained network.
     """
-    check_trained(estimator)
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    check_trained_dsn(estimator)
     ax = axes_or_new(ax)
-    n_layers, kernel_size = estimator.n_layers, estimator.kernel_size
-    fractions = np.zeros((n_layers, n_layers * (kernel_size - 1) + 2))
-    for network in estimator.networks_:
-        table = receptive_fields(network)
-        fractions[table["layer"] - 1, table["receptive_field"]] += table["fraction"]
-    fractions /= len(estimator.networks_)
-    for layer, shares in enumerate(fractions, start=1):
-        sizes = np.arange(1, layer * (kernel_size - 1) + 2)
-        colour = COLOURS[(layer - 1) % len(COLOURS)]
-        ax.step(sizes, shares[sizes], where="mid", color=colour, label=f"{layer}")
-        ax.fill_between(sizes, shares[sizes], step="mid", color=colour, alpha=0.15)
+    grown = pd.DataFrame(estimator.history_).groupby("epoch")["n_grown"].mean()
+    ax.bar(grown.index, grown / estimator.n_activated_, width=0.8, color=COLOURS[2])
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.set(
-        xlabel="receptive field (time steps)",
-        ylabel="fraction of paths",
-        title="Receptive fields",
-        xlim=(0, np.flatnonzero(fractions.any(0)).max() + 2),
-        ylim=(0, None),
+        xlabel="epoch",
+        ylabel="share of activated weights",
+        title="Weights dropped and grown elsewhere",
+        xlim=(-0.5, grown.index[-1] + 0.5),
     )
-    ax.legend(title="after layer")
+    open_frame(ax)
     return ax
+
+
+def _initial_network(estimator: DSNClassifier) -> DSNNetwork:
+    # The number of time steps changes nothing.
+    return estimator.make_network(estimator.n_variates_, 1, estimator.n_classes_)
