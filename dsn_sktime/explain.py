@@ -205,8 +205,8 @@ def _step_weights(panel: Panel, n_pool: int) -> Tensor:
     """Return the weight of each time step in the average of the bins: (B, 1, L)."""
     with torch.enable_grad():
         steps = torch.zeros_like(panel.values[:, :1], dtype=torch.float64, requires_grad=True)
-        average = pool_features(steps, n_pool, panel.lengths).mean(2)
-    return torch.autograd.grad(average.sum(), steps)[0]
+        average = pool_features(steps, n_pool, panel.lengths).mean(2).sum()
+    return torch.autograd.grad(average, steps)[0]
 
 
 def _of_statistics(activations: Tensor, coef: Tensor, weights: Tensor) -> Tensor:

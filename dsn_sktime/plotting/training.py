@@ -23,7 +23,8 @@ def plot_history(estimator: DSNClassifier | OSCNNClassifier, ax: Axes | None = N
     """Plot loss and accuracy by epoch, and mark the weights that are kept.
 
     A dot marks the kept epoch, a gray band the epochs over whose optimizer steps the weights
-    are averaged (``keep="average"``). Loss and accuracy of a validation set are thick lines. For an ensemble, each network has a line.
+    are averaged (``keep="average"``). Loss and accuracy of a validation set are thick lines.
+    For an ensemble, each network has a line.
 
     Parameters
     ----------
