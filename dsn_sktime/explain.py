@@ -210,16 +210,26 @@ def _step_weights(panel: Panel, n_pool: int) -> Tensor:
 
 
 def _of_statistics(activations: Tensor, coef: Tensor, weights: Tensor) -> Tensor:
-    """Split statistics of one layer (B, C, L) over their time steps: (c, B, C, L)."""
+    """Split a linear form of one layer's statistics over channels and steps: (c, B, C, L).
+
+    Channels that speak for and against a class at the same step cancel: their sum is
+    divided among them in proportion to the squares.
+    """
     largest, step = activations.max(2, keepdim=True)
     parts = (
         activations * weights,
         torch.zeros_like(activations).scatter_(2, step, largest),
         (activations > 0) * weights,
     )
-    return sum(
-        torch.einsum("bkl,kc->cbkl", part, coef[:, number]) for number, part in enumerate(parts)
+    found = torch.stack(
+        [
+            sum(part * one[:, None] for part, one in zip(parts, of_class, strict=True))
+            for of_class in coef.permute(2, 1, 0)
+        ]
     )
+    squares = found.square()
+    total = squares.sum(2, keepdim=True)
+    return found.sum(2, keepdim=True) * (squares / total).masked_fill(total == 0, 0)
 
 
 def _to_inputs(
