@@ -182,7 +182,8 @@ def _draw_rows(ax: Axes, rows: np.ndarray, found: np.ndarray, names: list[str]) 
     # Each time step has the line to the middle of its neighbors.
     steps = np.arange(n_steps)
     ends = np.clip(np.arange(-0.5, n_steps), 0, n_steps - 1)
-    most = np.nanmax(np.abs(found)) or 1.0
+    # The end of a series, which padding repeats, may exceed all else.
+    most = np.nanquantile(np.abs(found), 0.99) or 1.0
     colors = LinearSegmentedColormap.from_list("contribution", [COLOURS[0], "0.82", COLOURS[1]])
     for row, colored in zip(rows, found, strict=True):
         middles = np.interp(ends, steps, row)
@@ -195,5 +196,5 @@ def _draw_rows(ax: Axes, rows: np.ndarray, found: np.ndarray, names: list[str]) 
     ax.autoscale_view()
     ax.set(xlabel="time step", xlim=(0, max(n_steps - 1, 1)))
     open_frame(ax)
-    bar = ax.figure.colorbar(drawn, ax=ax, label="contribution to the logit")
+    bar = ax.figure.colorbar(drawn, ax=ax, label="contribution to the logit", extend="both")
     bar.outline.set_visible(False)
