@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dsn_sktime.estimators import DSNClassifier
 from dsn_sktime.estimators.fitted import check_trained_dsn
 from dsn_sktime.estimators.ridge_head import RidgeHead
-from dsn_sktime.layers import ClassHead, LinearHead, SparseModule
+from dsn_sktime.layers import ClassHead, LinearHead, SparseConv1d, SparseModule
 from dsn_sktime.layers.pooling import pool_features
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.panel import Panel, Standardization, match_variates, read_panel
@@ -48,13 +48,16 @@ class LinearForm(NamedTuple):
 def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
     """Compute how much each time step of each variate speaks for each class.
 
-    The logits are linear in pooled activations. Each pooled value is split exactly over the
-    time steps that it comes from, and each step's part is carried back, layer by layer, to the
-    steps that the activated taps read, in proportion to the squares of weight times value
-    (layer-wise relevance propagation [1]_). Nothing is lost on the way:
-    ``contributions(classifier, X).sum((2, 3)) + baseline(classifier)`` are the logits, and their
-    softmax is ``classifier.predict_proba(X)``. For an ensemble they are the means of the networks'
-    logits, while ``predict_proba`` averages probabilities.
+    The logits are linear in pooled activations. What each pooled value differs from its mean
+    over the training series (with ``head="ridge"``; from 0 with the others) is divided over the
+    time steps that it comes from. Each step's part is carried back, layer by layer, to the steps
+    that the activated taps read, in proportion to the squares of weight times value (layer-wise
+    relevance propagation [1]_); at the first layer to the variates before their steps.
+
+    Nothing is lost on the way: ``contributions(classifier, X).sum((2, 3)) +
+    baseline(classifier)`` are the logits, and their softmax is ``classifier.predict_proba(X)``.
+    For an ensemble they are the means of the networks' logits, while ``predict_proba`` averages
+    probabilities.
 
     Parameters
     ----------
@@ -69,7 +72,8 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
         In units of the logits; positive values speak for a class, negative ones against it.
         Classes in the order of ``classifier.classes_``, variates in that of the training series.
         0 after the end of a series that is shorter than the longest, L. A missing value is read
-        as the mean of its variate and gets nothing, unless all that a kernel reads is 0.
+        as the mean of its variate and gets nothing, unless all that a kernel reads is 0. The last
+        step stands for the padding by its value.
 
     Raises
     ------
@@ -116,7 +120,10 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
 
 
 def baseline(classifier: DSNClassifier) -> np.ndarray:
-    """Return the logits to which the contributions of a series are added: the biases.
+    """Return the logits to which the contributions of a series are added.
+
+    With ``head="ridge"`` those of the training series' mean features, with the other heads
+    those of features that are 0, the bias.
 
     Parameters
     ----------
@@ -200,14 +207,14 @@ def _of_form(form: LinearForm, panel: Panel) -> Tensor:
     activations = network.features(x, lengths, layers="all", pool=None).split(widths, 1)
     coefs, means = (one.to(x.device).split(widths) for one in (form.coef, form.mean))
     weights = _step_weights(panel, form.n_pool)
-    inputs = (x, *activations)
     relevance = torch.zeros((), device=x.device)
     for place, layer in reversed(list(enumerate(network.sparse_modules()))):
         relevance = relevance + _of_statistics(
             activations[place].double(), weights, coefs[place], means[place]
         )
-        relevance = _to_inputs(layer, inputs[place], relevance, lengths)
-    return relevance.transpose(0, 1)
+        if place > 0:
+            relevance = _to_inputs(layer, activations[place - 1], relevance, lengths)
+    return _to_variates(network.sparse_modules()[0], x, relevance, lengths).transpose(0, 1)
 
 
 def _step_weights(panel: Panel, n_pool: int) -> Tensor:
@@ -251,15 +258,49 @@ def _to_inputs(
     layer: SparseModule, inputs: Tensor, relevance: Tensor, lengths: Tensor | None
 ) -> Tensor:
     """Carry relevance of a layer's outputs (c, B, C, L) to its inputs (c, B, C_in, L)."""
-    conv = copy.deepcopy(layer.conv).double().requires_grad_(False)
+    conv, bottleneck = copy.deepcopy(layer.conv).double(), copy.deepcopy(layer.bottleneck).double()
     conv.backend = "dense"
     conv.values.square_()
-    if layer.bottleneck is None:
-        return _carry(relevance, conv, inputs, lengths)
-    relevance = _carry(relevance, conv, layer.bottleneck(inputs), lengths)
-    bottleneck = copy.deepcopy(layer.bottleneck).double().requires_grad_(False)
+    relevance = _carry(relevance, conv, bottleneck(inputs.double()), lengths)
     bottleneck.weight.square_()
     return _carry(relevance, bottleneck, inputs)
+
+
+def _to_variates(
+    layer: SparseModule, x: Tensor, relevance: Tensor, lengths: Tensor | None
+) -> Tensor:
+    """Carry relevance of the first layer's outputs (c, B, C, L) to the series (c, B, m, L).
+
+    First to the variates, in proportion to the squares of what each adds to the convolution: a
+    pattern that a kernel matches adds more than noise of the same power.
+    """
+    convs = _convs_of_variates(layer)
+    variates = x.double().split(1, 1)
+    added = [conv(one, lengths).square() for conv, one in zip(convs, variates, strict=True)]
+    total = sum(added)
+    found = []
+    for conv, one, part in zip(convs, variates, added, strict=True):
+        share = torch.where(total == 0, 1 / len(convs), part / total)
+        conv.values.square_()
+        found.append(_carry(relevance * share, conv, one, lengths))
+    return torch.cat(found, 2)
+
+
+def _convs_of_variates(layer: SparseModule) -> list[SparseConv1d]:
+    """Return a layer without BatchNorm and ReLU as the sum of one convolution per variate."""
+    conv = layer.conv
+    out_channels, _, kernel_size = conv.groups.shape
+    kernels = torch.zeros(conv.groups.shape, dtype=torch.float64, device=conv.values.device)
+    kernels.view(-1)[conv.index.long()] = conv.values.double()
+    if layer.bottleneck is not None:
+        kernels = torch.einsum("kjt,jv->kvt", kernels, layer.bottleneck.weight.double())
+    found, unused = [], torch.Generator()  # The weights are replaced.
+    for variate in range(kernels.shape[1]):
+        one = SparseConv1d(1, out_channels, kernel_size, 1, 0.0, conv.padding, generator=unused)
+        one = one.to(kernels.device).double()
+        one.values.copy_(kernels[:, variate].flatten())
+        found.append(one)
+    return found
 
 
 def _carry(relevance: Tensor, squared: nn.Module, inputs: Tensor, *more: Any) -> Tensor:

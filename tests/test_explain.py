@@ -78,15 +78,31 @@ def naive_carry(relevance, weight, inputs):
     return found
 
 
-def naive_parts(activations, coef):
+def naive_variates(relevance, kernels, x):
+    """Carry relevance (C_out, L) to the series (m, L), first to its variates."""
+    n_steps = x.shape[1]
+    added = np.zeros((len(x), *relevance.shape))
+    for variate, channel, step in np.ndindex(added.shape):
+        for tap, weight in enumerate(kernels[channel, variate]):
+            added[variate, channel, step] += weight * x[variate, min(step + tap, n_steps - 1)]
+    shares = added**2 / (added**2).sum(0)
+    rows = [
+        naive_carry(relevance * shares[variate], kernels[:, [variate]], x[[variate]])
+        for variate in range(len(x))
+    ]
+    return np.concatenate(rows)
+
+
+def naive_parts(activations, coef, mean):
     """Split the class's part of the logit of one layer's statistics over channels and steps."""
-    n_channels, n_steps = activations.shape
+    n_steps = activations.shape[1]
     parts = np.zeros(activations.shape)
     for channel, row in enumerate(activations):
-        for step, value in enumerate(row):
-            parts[channel, step] += coef[channel, 0] * value / n_steps
-            parts[channel, step] += coef[channel, 2] * (value > 0) / n_steps
-        parts[channel, row.argmax()] += coef[channel, 1] * row.max()
+        is_largest = np.arange(n_steps) == row.argmax()
+        for place, source in enumerate((row / n_steps, row * is_largest, (row > 0) / n_steps)):
+            value = source.sum()
+            shares = source / value if value > 0 else np.full(n_steps, 1 / n_steps)
+            parts[channel] += coef[channel, place] * (value - mean[channel, place]) * shares
     found = np.zeros(parts.shape)
     for step in range(n_steps):
         squares = parts[:, step] ** 2
@@ -107,25 +123,27 @@ def test_contributions_are_those_of_plain_loops():
     expected = np.zeros((2, *x.shape[1:]))
     coefs = head.coef.reshape(2, 18, 3, -1).numpy() / 3
     coefs[0, 9:, 0] += own.detach().numpy().T / 3
-    for which, coef in zip((network, head.untrained), coefs, strict=True):
+    means = head.mean.reshape(2, 18, 3).numpy()
+    for which, coef, mean in zip((network, head.untrained), coefs, means, strict=True):
         with torch.no_grad():
             first, second = which.features(x, layers="all", pool=None)[0].double().split(9)
-        maps = [x[0].double().numpy(), first.numpy(), second.numpy()]
+        values, first, second = x[0].double().numpy(), first.numpy(), second.numpy()
+        (kernels, mixing), (more_kernels, more_mixing) = map(weights_of, which.layers)
         for number in range(2):
-            relevance = np.zeros(maps[2].shape)
-            for place in (1, 0):
-                layer = which.layers[place]
-                relevance = relevance + naive_parts(
-                    maps[place + 1], coef[9 * place : 9 * place + 9, :, number]
-                )
-                mixing = layer.bottleneck.weight.detach().double().numpy()
-                kernels = torch.zeros(layer.conv.groups.shape, dtype=torch.float64)
-                kernels.view(-1)[layer.conv.index.long()] = layer.conv.values.detach().double()
-                mixed = mixing @ maps[place]
-                relevance = naive_carry(relevance, kernels.numpy(), mixed)
-                relevance = naive_carry(relevance, mixing[:, :, None], maps[place])
-            expected[number] += relevance
+            relevance = naive_parts(second, coef[9:, :, number], mean[9:])
+            relevance = naive_carry(relevance, more_kernels, more_mixing @ first)
+            relevance = naive_carry(relevance, more_mixing[:, :, None], first)
+            relevance += naive_parts(first, coef[:9, :, number], mean[:9])
+            mixed = np.einsum("kjt,jv->kvt", kernels, mixing)
+            expected[number] += naive_variates(relevance, mixed, values)
     assert contributions(classifier, X[:1])[0, :2] == pytest.approx(expected, abs=1e-6)
+
+
+def weights_of(layer):
+    """Return kernels (C_out, C_in, k) and the 1x1 convolution of a layer."""
+    kernels = torch.zeros(layer.conv.groups.shape, dtype=torch.float64)
+    kernels.view(-1)[layer.conv.index.long()] = layer.conv.values.detach().double()
+    return kernels.numpy(), layer.bottleneck.weight.detach().double().numpy()
 
 
 def test_a_series_has_its_contributions_whatever_comes_with_it():
@@ -163,7 +181,7 @@ def planted(n, kind, seed):
     X, starts = [], []
     for label in labels:
         n_steps = rng.integers(70, 100) if kind == "unequal" else 90
-        one = rng.normal(size=(1 if kind == "univariate" else 3, n_steps))
+        one = rng.normal(size=(2 if kind == "multivariate" else 1, n_steps))
         starts.append(rng.integers(0, n_steps - 20))
         one[-1, starts[-1] : starts[-1] + 20] += waves[label]
         X.append(one)

@@ -192,9 +192,9 @@ def test_what_cannot_be_drawn_of_predictions_is_refused(fitted):
     X, y = panel()
     with pytest.raises(ValueError, match="one series, found 20"):
         plot_contributions(fitted, X)
-    with pytest.raises(ValueError, match="must be a class, .*, found 'no'"):
+    with pytest.raises(ValueError, match=r"must be a class, .*, found 'no'"):
         plot_contributions(fitted, X[0], label="no")
-    with pytest.raises(ValueError, match="must be a class, .*, found 'no'"):
+    with pytest.raises(ValueError, match=r"must be a class, .*, found 'no'"):
         plot_class_means(fitted, X, ["no"] * len(y))
     with pytest.raises(ValueError, match=r"variate must lie in 0\.\.0, found 1"):
         plot_class_means(fitted, X, y, variate=1)
