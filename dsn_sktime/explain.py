@@ -32,15 +32,12 @@ class LinearForm(NamedTuple):
     network : DSNNetwork
     coef : float64 tensor of shape (C, 3, c)
         Of mean, maximum and share of positive values of the channels of all layers.
-    mean : float64 tensor of shape (C, 3)
-        Statistics that the logits are compared to.
     n_pool : int
         Bins that the mean is an average of; 1 is the plain mean.
     """
 
     network: DSNNetwork
     coef: Tensor
-    mean: Tensor
     n_pool: int
 
 
@@ -48,10 +45,9 @@ class LinearForm(NamedTuple):
 def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
     """Compute how much each time step of each variate speaks for each class.
 
-    The logits are linear in pooled activations. What each pooled value differs from its mean
-    over the training series (with ``head="ridge"``; from 0 with the others) is divided over the
-    time steps that it comes from. Each step's part is carried back, layer by layer, to the steps
-    that the activated taps read, in proportion to the squares of weight times value (layer-wise
+    The logits are linear in pooled activations. Each pooled value is split exactly over the time
+    steps that it comes from. Each step's part is carried back, layer by layer, to the steps that
+    the activated taps read, in proportion to the squares of weight times value (layer-wise
     relevance propagation [1]_); at the first layer to the variates before their steps.
 
     Nothing is lost on the way: ``contributions(classifier, X).sum((2, 3)) +
@@ -122,8 +118,7 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
 def baseline(classifier: DSNClassifier) -> np.ndarray:
     """Return the logits to which the contributions of a series are added.
 
-    With ``head="ridge"`` those of the training series' mean features, with the other heads
-    those of features that are 0, the bias.
+    They are the biases, to which the logits fall where all activations are 0.
 
     Parameters
     ----------
@@ -165,7 +160,7 @@ def _of_network(network: DSNNetwork, head: nn.Module | None) -> tuple[list[Linea
     coef = torch.zeros(n_channels, 3, len(bias), dtype=torch.float64)
     coef[-len(weight) :, 0] = weight
     if head is None:
-        return [LinearForm(network, coef, torch.zeros_like(coef[..., 0]), network.n_pool)], bias
+        return [LinearForm(network, coef, network.n_pool)], bias
     if not isinstance(head, RidgeHead):
         raise TypeError(
             f"only heads that are linear in pooled features can be explained, found {head!r}."
@@ -173,13 +168,11 @@ def _of_network(network: DSNNetwork, head: nn.Module | None) -> tuple[list[Linea
     if head.untrained.backend != network.backend:  # It may be changed after the fit.
         head.untrained.backend = network.backend
     trained, untrained = head.coef.detach().cpu().view(2, n_channels, 3, -1) / 3
-    means = head.mean.detach().cpu().view(2, n_channels, 3)
     forms = [
-        LinearForm(network, coef / 3 + trained, means[0], 1),
-        LinearForm(cast(DSNNetwork, head.untrained), untrained, means[1], 1),
+        LinearForm(network, coef / 3 + trained, 1),
+        LinearForm(cast(DSNNetwork, head.untrained), untrained, 1),
     ]
-    compared = sum(torch.einsum("ksc,ks->c", form.coef, form.mean) for form in forms)
-    return forms, (bias + head.intercept.detach().cpu()) / 3 + compared
+    return forms, (bias + head.intercept.detach().cpu()) / 3
 
 
 def _of_own_head(head: nn.Module) -> tuple[Tensor, Tensor]:
@@ -205,13 +198,11 @@ def _of_form(form: LinearForm, panel: Panel) -> Tensor:
     x, lengths = panel.values, panel.lengths
     widths = [conv.groups.out_channels for conv in network.sparse_convs()]
     activations = network.features(x, lengths, layers="all", pool=None).split(widths, 1)
-    coefs, means = (one.to(x.device).split(widths) for one in (form.coef, form.mean))
+    coefs = form.coef.to(x.device).split(widths)
     weights = _step_weights(panel, form.n_pool)
     relevance = torch.zeros((), device=x.device)
     for place, layer in reversed(list(enumerate(network.sparse_modules()))):
-        relevance = relevance + _of_statistics(
-            activations[place].double(), weights, coefs[place], means[place]
-        )
+        relevance = relevance + _of_statistics(activations[place].double(), weights, coefs[place])
         if place > 0:
             relevance = _to_inputs(layer, activations[place - 1], relevance, lengths)
     return _to_variates(network.sparse_modules()[0], x, relevance, lengths).transpose(0, 1)
@@ -225,24 +216,18 @@ def _step_weights(panel: Panel, n_pool: int) -> Tensor:
     return torch.autograd.grad(average, steps)[0]
 
 
-def _of_statistics(activations: Tensor, weights: Tensor, coef: Tensor, mean: Tensor) -> Tensor:
+def _of_statistics(activations: Tensor, weights: Tensor, coef: Tensor) -> Tensor:
     """Split a linear form of one layer's statistics over channels and steps: (c, B, C, L).
 
-    What a statistic differs from its mean is divided over the steps that it comes from, or
-    over all steps if it is 0. Channels that speak for and against a class at the same step
-    cancel: their sum is divided among them in proportion to the squares.
+    Channels that speak for and against a class at the same step cancel: their sum is
+    divided among them in proportion to the squares.
     """
     largest, step = activations.max(2, keepdim=True)
-    sources = (
+    parts = (
         activations * weights,
         torch.zeros_like(activations).scatter_(2, step, largest),
         (activations > 0) * weights,
     )
-    parts = []
-    for source, typical in zip(sources, mean.T, strict=True):
-        value = source.sum(2, keepdim=True)
-        shares = torch.where(value == 0, weights, source / value)
-        parts.append(shares * (value - typical[:, None]))
     found = torch.stack(
         [
             sum(part * one[:, None] for part, one in zip(parts, of_class, strict=True))

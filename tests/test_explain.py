@@ -85,7 +85,8 @@ def naive_variates(relevance, kernels, x):
     for variate, channel, step in np.ndindex(added.shape):
         for tap, weight in enumerate(kernels[channel, variate]):
             added[variate, channel, step] += weight * x[variate, min(step + tap, n_steps - 1)]
-    shares = added**2 / (added**2).sum(0)
+    total = (added**2).sum(0)
+    shares = np.where(total > 0, added**2 / np.where(total > 0, total, 1), 1 / len(x))
     rows = [
         naive_carry(relevance * shares[variate], kernels[:, [variate]], x[[variate]])
         for variate in range(len(x))
@@ -93,16 +94,15 @@ def naive_variates(relevance, kernels, x):
     return np.concatenate(rows)
 
 
-def naive_parts(activations, coef, mean):
+def naive_parts(activations, coef):
     """Split the class's part of the logit of one layer's statistics over channels and steps."""
     n_steps = activations.shape[1]
     parts = np.zeros(activations.shape)
     for channel, row in enumerate(activations):
-        is_largest = np.arange(n_steps) == row.argmax()
-        for place, source in enumerate((row / n_steps, row * is_largest, (row > 0) / n_steps)):
-            value = source.sum()
-            shares = source / value if value > 0 else np.full(n_steps, 1 / n_steps)
-            parts[channel] += coef[channel, place] * (value - mean[channel, place]) * shares
+        of_mean, of_largest, of_share = coef[channel]
+        for step, value in enumerate(row):
+            parts[channel, step] += of_mean * value / n_steps + of_share * (value > 0) / n_steps
+        parts[channel, row.argmax()] += of_largest * row.max()
     found = np.zeros(parts.shape)
     for step in range(n_steps):
         squares = parts[:, step] ** 2
@@ -123,17 +123,16 @@ def test_contributions_are_those_of_plain_loops():
     expected = np.zeros((2, *x.shape[1:]))
     coefs = head.coef.reshape(2, 18, 3, -1).numpy() / 3
     coefs[0, 9:, 0] += own.detach().numpy().T / 3
-    means = head.mean.reshape(2, 18, 3).numpy()
-    for which, coef, mean in zip((network, head.untrained), coefs, means, strict=True):
+    for which, coef in zip((network, head.untrained), coefs, strict=True):
         with torch.no_grad():
             first, second = which.features(x, layers="all", pool=None)[0].double().split(9)
         values, first, second = x[0].double().numpy(), first.numpy(), second.numpy()
         (kernels, mixing), (more_kernels, more_mixing) = map(weights_of, which.layers)
         for number in range(2):
-            relevance = naive_parts(second, coef[9:, :, number], mean[9:])
+            relevance = naive_parts(second, coef[9:, :, number])
             relevance = naive_carry(relevance, more_kernels, more_mixing @ first)
             relevance = naive_carry(relevance, more_mixing[:, :, None], first)
-            relevance += naive_parts(first, coef[:9, :, number], mean[:9])
+            relevance += naive_parts(first, coef[:9, :, number])
             mixed = np.einsum("kjt,jv->kvt", kernels, mixing)
             expected[number] += naive_variates(relevance, mixed, values)
     assert contributions(classifier, X[:1])[0, :2] == pytest.approx(expected, abs=1e-6)
@@ -176,8 +175,8 @@ def test_what_cannot_be_explained_is_refused_by_name():
 def planted(n, kind, seed):
     """Return noise with a wave of 20 steps in one variate, its labels, and the waves' starts."""
     rng = np.random.default_rng(seed)
-    labels, time = np.arange(n) % 2, np.linspace(0, 2 * np.pi, 20)
-    waves = 5 * np.sin(time), 5 * np.sign(np.cos(time))
+    labels, time = np.arange(n) % 3, np.linspace(0, 2 * np.pi, 20)
+    waves = 4 * np.sin(time), 4 * np.sign(np.cos(time)), 4 * np.cos(2 * time)
     X, starts = [], []
     for label in labels:
         n_steps = rng.integers(70, 100) if kind == "unequal" else 90
@@ -190,8 +189,8 @@ def planted(n, kind, seed):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_most_of_what_speaks_for_the_predicted_class_lies_on_a_planted_pattern(kind):
-    X, y, _ = planted(40, kind, seed=0)
-    classifier = DSNClassifier(n_epochs=15, n_filters=6, random_state=0).fit(X, y)
+    X, y, _ = planted(60, kind, seed=0)
+    classifier = DSNClassifier(n_epochs=20, n_filters=8, random_state=0).fit(X, y)
     X, y, starts = planted(100, kind, seed=1)
     found = contributions(classifier, X)[np.arange(100), classifier.predict(X)].clip(min=0)
     on_pattern = [

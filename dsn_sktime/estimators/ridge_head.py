@@ -32,14 +32,11 @@ class RidgeClassifier(NamedTuple):
     intercept : float64 array of shape (c,)
     held_out : float64 array of shape (n, c)
         Outputs for each training series of the classifier fitted to all others.
-    mean : float64 array of shape (p,)
-        Of the training series' features.
     """
 
     coef: np.ndarray
     intercept: np.ndarray
     held_out: np.ndarray
-    mean: np.ndarray
 
 
 # The number of threads changes the last digits of sums.
@@ -94,7 +91,7 @@ def fit_ridge(
             best_error, best_alpha, best_residual = error, alpha, residual
     factor = np.sqrt(squared) / (squared + best_alpha)
     coef = right @ (factor[:, None] * projected) / scale[:, None]
-    return RidgeClassifier(coef, target_mean - mean @ coef, targets - best_residual, mean)
+    return RidgeClassifier(coef, target_mean - mean @ coef, targets - best_residual)
 
 
 def _thin_svd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -148,27 +145,15 @@ class RidgeHead(nn.Module):
     coef : float64 array of shape (p, c)
         For the features of the trained network, and then of the untrained one.
     intercept : float64 array of shape (c,)
-    mean : float64 array of shape (p,), optional
-        Of the training series' features, to which explanations compare; 0 if None.
     """
 
-    def __init__(
-        self,
-        untrained: FeatureNetwork,
-        coef: np.ndarray,
-        intercept: np.ndarray,
-        mean: np.ndarray | None = None,
-    ) -> None:
+    def __init__(self, untrained: FeatureNetwork, coef: np.ndarray, intercept: np.ndarray) -> None:
         super().__init__()
         self.untrained = untrained
         self.register_buffer("coef", torch.from_numpy(coef))
         self.register_buffer("intercept", torch.from_numpy(intercept))
-        self.register_buffer(
-            "mean", torch.from_numpy(np.zeros(len(coef)) if mean is None else mean)
-        )
         self.coef: Tensor
         self.intercept: Tensor
-        self.mean: Tensor
 
     def forward(self, network: FeatureNetwork, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Compute the logits.
@@ -236,8 +221,7 @@ def fit_ridge_head(
     ]
     factor = fit_temperature(fits[1].held_out, class_indices.numpy(), weight[rows.numpy()])
     coef = factor * np.concatenate([fit.coef for fit in fits])
-    mean = np.concatenate([fit.mean for fit in fits])
-    head = RidgeHead(untrained, coef, factor * (fits[0].intercept + fits[1].intercept), mean)
+    head = RidgeHead(untrained, coef, factor * (fits[0].intercept + fits[1].intercept))
     return head.to(panel.values.device)
 
 
