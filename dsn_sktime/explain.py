@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dsn_sktime.estimators import DSNClassifier
 from dsn_sktime.estimators.fitted import check_trained_dsn
 from dsn_sktime.estimators.ridge_head import RidgeHead
-from dsn_sktime.layers import ClassHead, LinearHead, SparseConv1d, SparseModule
+from dsn_sktime.layers import ClassHead, LinearHead, PointwiseConv1d, SparseConv1d, SparseModule
 from dsn_sktime.layers.pooling import pool_features
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.panel import Panel, Standardization, match_variates, read_panel
@@ -243,7 +243,8 @@ def _to_inputs(
     layer: SparseModule, inputs: Tensor, relevance: Tensor, lengths: Tensor | None
 ) -> Tensor:
     """Carry relevance of a layer's outputs (c, B, C, L) to its inputs (c, B, C_in, L)."""
-    conv, bottleneck = copy.deepcopy(layer.conv).double(), copy.deepcopy(layer.bottleneck).double()
+    conv = copy.deepcopy(layer.conv).double()
+    bottleneck = cast(PointwiseConv1d, copy.deepcopy(layer.bottleneck)).double()
     conv.backend = "dense"
     conv.values.square_()
     relevance = _carry(relevance, conv, bottleneck(inputs.double()), lengths)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
@@ -183,4 +183,5 @@ def plot_growth(estimator: DSNClassifier, ax: Axes | None = None) -> Axes:
 
 def _initial_network(estimator: DSNClassifier) -> DSNNetwork:
     # The number of time steps changes nothing.
-    return estimator.make_network(estimator.n_variates_, 1, estimator.n_classes_)
+    shape = estimator.n_variates_, 1, estimator.n_classes_
+    return cast("DSNNetwork", estimator.make_network(*shape))

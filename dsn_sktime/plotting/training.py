@@ -12,6 +12,7 @@ from dsn_sktime.plotting._axes import COLOURS, axes_or_new
 from dsn_sktime.training import Recipe
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
     from dsn_sktime.estimators import DSNClassifier, OSCNNClassifier
@@ -51,7 +52,7 @@ def plot_history(estimator: DSNClassifier | OSCNNClassifier, ax: Axes | None = N
     records = pd.DataFrame(estimator.history_)
     is_validated = "val_loss" in records
     widths = {"": 1, "val_": 2.5} if is_validated else {"": 1}
-    marked = {}
+    marked: dict[str, Artist] = {}
     for number, history in records.groupby("network"):
         for of, width in widths.items():
             ax.plot(history["epoch"], history[f"{of}loss"], color=COLOURS[0], lw=width)
