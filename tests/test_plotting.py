@@ -152,7 +152,7 @@ def test_contributions_of_one_variate_color_the_series(fitted):
     predicted = fitted.predict(x[None])[0]
     place = list(fitted.classes_).index(predicted)
     expected = contributions(fitted, x[None])[0, place, 0]
-    assert line.get_array() == pytest.approx(expected)
+    assert np.asarray(line.get_array()) == pytest.approx(expected)
     # Each time step's segment passes through its point.
     assert [segment[1].tolist() for segment in line.get_segments()] == [
         [step, value] for step, value in enumerate(x[0])
@@ -161,7 +161,9 @@ def test_contributions_of_one_variate_color_the_series(fitted):
     assert f"{fitted.predict_proba(x[None]).max():.2f}" in ax.get_title()
     other = next(label for label in fitted.classes_ if label != predicted)
     (line,) = plot_contributions(fitted, x[0], label=other).collections
-    assert line.get_array() == pytest.approx(contributions(fitted, x[None])[0, 1 - place, 0])
+    assert np.asarray(line.get_array()) == pytest.approx(
+        contributions(fitted, x[None])[0, 1 - place, 0]
+    )
 
 
 def test_contributions_of_variates_have_a_row_each(ensemble):
@@ -184,7 +186,7 @@ def test_class_means_leave_out_missing_steps(fitted):
         np.mean([found[row, 1, 0, step] for row in rows if step < longer[row].shape[1]])
         for step in range(24)
     ]
-    assert ax.collections[1].get_array() == pytest.approx(np.array(expected))
+    assert np.asarray(ax.collections[1].get_array()) == pytest.approx(np.array(expected))
     assert [label.get_text() for label in ax.get_yticklabels()] == list(fitted.classes_)
 
 

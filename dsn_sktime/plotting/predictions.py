@@ -58,7 +58,7 @@ def plot_contributions(
     if len(raw) != 1:
         raise ValueError(f"x must be one series, found {len(raw)}. Plot them one by one.")
     probabilities = classifier.predict_proba(x)[0]
-    labels = list(classifier.classes_)
+    labels = classifier.classes_.tolist()
     place = int(probabilities.argmax()) if label is None else _place(label, labels)
     names = [str(name) for name in classifier.variate_names_ or range(raw.n_variates)]
     ax = axes_or_new(ax)
@@ -104,8 +104,8 @@ def plot_class_means(
     raw = _read(classifier, X)
     if not 0 <= variate < raw.n_variates:
         raise ValueError(f"variate must lie in 0..{raw.n_variates - 1}, found {variate}.")
-    labels = list(classifier.classes_)
-    places = np.array([_place(label, labels) for label in read_labels(y, raw)])
+    labels = classifier.classes_.tolist()
+    places = np.array([_place(label, labels) for label in np.asarray(read_labels(y, raw)).tolist()])
     found = contributions(classifier, X)[np.arange(len(raw)), places, variate]
     series = np.full(found.shape, np.nan)
     for row, one in zip(series, raw.series, strict=True):
