@@ -38,7 +38,8 @@ def main() -> None:
     print(f"parameters     {parameters.activated:,} activated, {parameters.dense:,} dense")
     print(f"multiply-adds  {flops.activated:,} activated, {flops.dense:,} dense, per series")
 
-    figure, axes = plt.subplots(1, 3, figsize=(15, 4.6), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(15.5, 4.6), layout="constrained")
+    figure.get_layout_engine().set(wspace=0.06)
     plot_history(classifier, axes[0])
     plot_activated_weights(classifier, axes[1])
     plot_receptive_fields(classifier, axes[2])

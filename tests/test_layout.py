@@ -33,7 +33,8 @@ MAY_IMPORT = {
     },
     "analysis": {"layers", "network", "oscnn", "topology"},
     "statistics": set(),
-    "plotting": {"analysis", "estimators", "statistics"},
+    "explain": {"estimators", "layers", "network", "panel", "runtime"},
+    "plotting": {"analysis", "estimators", "explain", "network", "panel", "statistics", "training"},
     "benchmarking": {
         "_version",
         "analysis",

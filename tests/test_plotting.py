@@ -7,13 +7,19 @@ import pytest
 from matplotlib import pyplot as plt
 from sktime.datasets import load_basic_motions, load_unit_test
 from sktime.exceptions import NotFittedError
+from tiny import panel, tiny_oscnn
 
 from dsn_sktime import DSNClassifier
 from dsn_sktime.analysis import receptive_fields
+from dsn_sktime.explain import contributions
 from dsn_sktime.plotting import (
     plot_accuracy_cost,
     plot_activated_weights,
+    plot_class_means,
+    plot_confusion_matrix,
+    plot_contributions,
     plot_critical_difference,
+    plot_growth,
     plot_history,
     plot_pairwise,
     plot_receptive_fields,
@@ -21,7 +27,7 @@ from dsn_sktime.plotting import (
 )
 
 matplotlib.use("Agg")
-OF_AN_ESTIMATOR = [plot_activated_weights, plot_history, plot_receptive_fields]
+OF_AN_ESTIMATOR = [plot_activated_weights, plot_growth, plot_history, plot_receptive_fields]
 
 
 def tiny(**settings):
@@ -39,6 +45,11 @@ def fitted():
 def ensemble():
     classifier = tiny(random_state=0, n_estimators=2)
     return classifier.fit(*load_basic_motions("train", return_type="numpy3D"))
+
+
+@pytest.fixture(scope="module")
+def oscnn():
+    return tiny_oscnn().fit(*panel())
 
 
 @pytest.fixture(autouse=True)
@@ -87,11 +98,122 @@ def test_receptive_fields_of_an_ensemble_are_the_mean(ensemble):
     assert ax.lines[-1].get_ydata() == pytest.approx(expected[1:])
 
 
-def test_history_marks_the_epoch_of_the_model(fitted):
+def test_initial_receptive_fields_are_those_of_the_network_before_training(fitted):
+    start = receptive_fields(fitted.make_network(1, 24, 2)).query("layer == 2")
+    shares = plot_receptive_fields(fitted, initial=True).lines[-1].get_ydata()
+    assert shares[start["receptive_field"] - 1] == pytest.approx(start["fraction"])
+    # The first taps of each region.
+    drawn = plot_activated_weights(fitted, initial=True).images[0].get_array()
+    assert not np.diff(drawn, axis=1).clip(min=0).any()
+
+
+def test_growth_is_the_share_of_activated_weights(fitted):
+    heights = [bar.get_height() for bar in plot_growth(fitted).patches]
+    grown = [record["n_grown"] for record in fitted.history_]
+    assert sum(grown) > 0
+    assert heights == pytest.approx(np.array(grown) / fitted.n_activated_)
+
+
+@pytest.mark.parametrize("n_epochs", [4, 8])
+def test_history_marks_the_epochs_that_are_averaged(n_epochs):
+    ax = plot_history(tiny(n_epochs=n_epochs).fit(*panel()))
+    (band,) = ax.patches
+    assert (band.get_x(), band.get_width()) == (n_epochs * 3 / 4 - 0.5, n_epochs / 4)
+    assert len(ax.lines) == 1
+
+
+def test_history_marks_the_epoch_of_the_model():
+    fitted = tiny(keep="best").fit(*panel())
     ax = plot_history(fitted)
     loss, model = ax.lines
     assert loss.get_ydata().tolist() == [record["loss"] for record in fitted.history_]
     assert model.get_xdata().tolist() == [fitted.best_epoch_]
+
+
+@pytest.mark.parametrize(
+    "plot",
+    [
+        plot_activated_weights,
+        plot_growth,
+        plot_receptive_fields,
+        lambda estimator: plot_contributions(estimator, panel()[0][0]),
+        lambda estimator: plot_class_means(estimator, *panel()),
+    ],
+)
+def test_plots_of_a_dsn_refuse_an_oscnn_by_name(plot, oscnn):
+    with pytest.raises(TypeError, match="DSNRegressor, found OSCNNClassifier"):
+        plot(oscnn)
+
+
+def test_contributions_of_one_variate_color_the_series(fitted):
+    x = panel()[0][3]
+    ax = plot_contributions(fitted, x)
+    (line,) = ax.collections
+    predicted = fitted.predict(x[None])[0]
+    place = list(fitted.classes_).index(predicted)
+    expected = contributions(fitted, x[None])[0, place, 0]
+    assert np.asarray(line.get_array()) == pytest.approx(expected)
+    # Each time step's segment passes through its point.
+    assert [segment[1].tolist() for segment in line.get_segments()] == [
+        [step, value] for step, value in enumerate(x[0])
+    ]
+    assert f"class {predicted}" in ax.get_title()
+    assert f"{fitted.predict_proba(x[None]).max():.2f}" in ax.get_title()
+    other = next(label for label in fitted.classes_ if label != predicted)
+    (line,) = plot_contributions(fitted, x[0], label=other).collections
+    assert np.asarray(line.get_array()) == pytest.approx(
+        contributions(fitted, x[None])[0, 1 - place, 0]
+    )
+
+
+def test_contributions_of_variates_have_a_row_each(ensemble):
+    X, _ = panel("multivariate")
+    ax = plot_contributions(ensemble, X[0])
+    assert len(ax.collections) == X.shape[1]
+    assert [label.get_text() for label in ax.get_yticklabels()] == list("012345")
+    for row, line in enumerate(ax.collections):
+        heights = np.concatenate(line.get_segments())[:, 1]
+        assert -row <= heights.min() < heights.max() <= 1 - row
+
+
+def test_class_means_leave_out_missing_steps(fitted):
+    X, y = panel()
+    longer = [one if place % 2 else one[:, :20] for place, one in enumerate(X)]
+    ax = plot_class_means(fitted, longer, y)
+    found = contributions(fitted, longer)
+    rows = np.flatnonzero(y == fitted.classes_[1])
+    expected = [
+        np.mean([found[row, 1, 0, step] for row in rows if step < longer[row].shape[1]])
+        for step in range(24)
+    ]
+    assert np.asarray(ax.collections[1].get_array()) == pytest.approx(np.array(expected))
+    assert [label.get_text() for label in ax.get_yticklabels()] == list(fitted.classes_)
+
+
+def test_what_cannot_be_drawn_of_predictions_is_refused(fitted):
+    X, y = panel()
+    with pytest.raises(ValueError, match="one series, found 20"):
+        plot_contributions(fitted, X)
+    with pytest.raises(ValueError, match=r"must be a class, .*, found 'no'"):
+        plot_contributions(fitted, X[0], label="no")
+    with pytest.raises(ValueError, match=r"must be a class, .*, found 'no'"):
+        plot_class_means(fitted, X, ["no"] * len(y))
+    with pytest.raises(ValueError, match=r"variate must lie in 0\.\.0, found 1"):
+        plot_class_means(fitted, X, y, variate=1)
+    with pytest.raises(ValueError, match="same length, found 20 series"):
+        plot_confusion_matrix(fitted, X, y[:3])
+
+
+def test_confusion_matrix_counts_series(oscnn):
+    X, y = panel()
+    ax = plot_confusion_matrix(oscnn, X, y)
+    predicted = oscnn.predict(X)
+    counts = [
+        np.count_nonzero((y == true) & (predicted == found))
+        for true in oscnn.classes_
+        for found in oscnn.classes_
+    ]
+    assert [int(text.get_text()) for text in ax.texts] == counts
 
 
 def test_critical_difference_tells_a_better_classifier_from_equal_ones():

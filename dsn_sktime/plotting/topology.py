@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
+import pandas as pd
 
 from dsn_sktime.analysis import receptive_fields
-from dsn_sktime.plotting._axes import COLOURS, axes_or_new, check_trained
+from dsn_sktime.estimators.fitted import check_trained_dsn
+from dsn_sktime.plotting._axes import COLOURS, axes_or_new, open_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from dsn_sktime.estimators import DSNClassifier
+    from dsn_sktime.estimators.dsn_estimator import DSNEstimator
+    from dsn_sktime.network import DSNNetwork
 
-__all__ = ["plot_activated_weights", "plot_receptive_fields"]
+__all__ = ["plot_activated_weights", "plot_growth", "plot_receptive_fields"]
 
 
 def plot_activated_weights(
-    estimator: DSNClassifier, ax: Axes | None = None, layer: int = 1
+    estimator: DSNEstimator, ax: Axes | None = None, layer: int = 1, initial: bool = False
 ) -> Axes:
     """Plot which taps of a layer's kernels are activated.
 
@@ -28,12 +31,15 @@ def plot_activated_weights(
 
     Parameters
     ----------
-    estimator : DSNClassifier
+    estimator : DSNClassifier or DSNRegressor
         Fitted.
     ax : Axes, optional
         A new figure's if None.
     layer : int, default=1
         Layer to draw, counted from 1.
+    initial : bool, default=False
+        Plot the network before training instead; if ``random_state`` is no integer, another
+        one that is drawn like it.
 
     Returns
     -------
@@ -41,13 +47,16 @@ def plot_activated_weights(
 
     Raises
     ------
+    TypeError
+        If the estimator is no DSN.
     NotFittedError
         If there is no trained network.
     ValueError
         If the network has no such layer.
     """
-    check_trained(estimator)
-    convs = estimator.networks_[0].sparse_convs()
+    check_trained_dsn(estimator)
+    network = _initial_network(estimator) if initial else estimator.networks_[0]
+    convs = network.sparse_convs()
     if not 1 <= layer <= len(convs):
         raise ValueError(f"layer must lie in 1..{len(convs)}, found {layer}.")
     groups = convs[layer - 1].groups
@@ -79,17 +88,21 @@ def plot_activated_weights(
     return ax
 
 
-def plot_receptive_fields(estimator: DSNClassifier, ax: Axes | None = None) -> Axes:
+def plot_receptive_fields(
+    estimator: DSNEstimator, ax: Axes | None = None, initial: bool = False
+) -> Axes:
     """Plot the distribution of receptive fields after each layer.
 
     For an ensemble, the mean over the networks is plotted.
 
     Parameters
     ----------
-    estimator : DSNClassifier
+    estimator : DSNClassifier or DSNRegressor
         Fitted.
     ax : Axes, optional
         A new figure's if None.
+    initial : bool, default=False
+        Plot the network before training instead, as :func:`plot_activated_weights`.
 
     Returns
     -------
@@ -97,17 +110,20 @@ def plot_receptive_fields(estimator: DSNClassifier, ax: Axes | None = None) -> A
 
     Raises
     ------
+    TypeError
+        If the estimator is no DSN.
     NotFittedError
         If there is no trained network.
     """
-    check_trained(estimator)
+    check_trained_dsn(estimator)
+    networks = [_initial_network(estimator)] if initial else estimator.networks_
     ax = axes_or_new(ax)
     n_layers, kernel_size = estimator.n_layers, estimator.kernel_size
     fractions = np.zeros((n_layers, n_layers * (kernel_size - 1) + 2))
-    for network in estimator.networks_:
+    for network in networks:
         table = receptive_fields(network)
         fractions[table["layer"] - 1, table["receptive_field"]] += table["fraction"]
-    fractions /= len(estimator.networks_)
+    fractions /= len(networks)
     for layer, shares in enumerate(fractions, start=1):
         sizes = np.arange(1, layer * (kernel_size - 1) + 2)
         colour = COLOURS[(layer - 1) % len(COLOURS)]
@@ -122,3 +138,50 @@ def plot_receptive_fields(estimator: DSNClassifier, ax: Axes | None = None) -> A
     )
     ax.legend(title="after layer")
     return ax
+
+
+def plot_growth(estimator: DSNEstimator, ax: Axes | None = None) -> Axes:
+    """Plot the share of activated weights that each topology update drops and grows elsewhere.
+
+    For an ensemble, the mean over the networks is plotted.
+
+    Parameters
+    ----------
+    estimator : DSNClassifier or DSNRegressor
+        Fitted.
+    ax : Axes, optional
+        A new figure's if None.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    TypeError
+        If the estimator is no DSN.
+    NotFittedError
+        If there is no trained network.
+    """
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    check_trained_dsn(estimator)
+    ax = axes_or_new(ax)
+    grown = pd.DataFrame(estimator.history_).groupby("epoch")["n_grown"].mean()
+    ax.bar(grown.index, grown / estimator.n_activated_, width=0.8, color=COLOURS[2])
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.set(
+        xlabel="epoch",
+        ylabel="share of activated weights",
+        title="Weights dropped and grown elsewhere",
+        xlim=(-0.5, grown.index[-1] + 0.5),
+    )
+    open_frame(ax)
+    return ax
+
+
+def _initial_network(estimator: DSNEstimator) -> DSNNetwork:
+    # The number of time steps changes nothing.
+    shape = estimator.n_variates_, 1, getattr(estimator, "n_classes_", 1)
+    return cast("DSNNetwork", estimator.make_network(*shape))

@@ -7,25 +7,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from dsn_sktime.plotting._axes import COLOURS, axes_or_new, check_trained
+from dsn_sktime.estimators.fitted import check_trained
+from dsn_sktime.plotting._axes import COLOURS, axes_or_new
+from dsn_sktime.training import Recipe
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-    from dsn_sktime.estimators import DSNClassifier, DSNRegressor
+    from dsn_sktime.estimators import DSNClassifier, DSNRegressor, OSCNNClassifier
 
 __all__ = ["plot_history"]
 
 
-def plot_history(estimator: DSNClassifier | DSNRegressor, ax: Axes | None = None) -> Axes:
-    """Plot loss and accuracy by epoch, and mark the epoch whose weights are kept.
+def plot_history(
+    estimator: DSNClassifier | DSNRegressor | OSCNNClassifier, ax: Axes | None = None
+) -> Axes:
+    """Plot loss and accuracy by epoch, and mark the weights that are kept.
 
-    A regressor has no accuracy. Those of a validation set are thick lines. For an ensemble, each
-    network has a line.
+    A dot marks the kept epoch, a gray band the epochs over whose optimizer steps the weights
+    are averaged (``keep="average"``). A regressor has no accuracy. Loss and accuracy of a
+    validation set are thick lines. For an ensemble, each network has a line.
 
     Parameters
     ----------
-    estimator : DSNClassifier or DSNRegressor
+    estimator : DSNClassifier, DSNRegressor or OSCNNClassifier
         Fitted.
     ax : Axes, optional
         A new figure's if None. Accuracy gets a second axis on the right.
@@ -44,22 +50,29 @@ def plot_history(estimator: DSNClassifier | DSNRegressor, ax: Axes | None = None
 
     check_trained(estimator)
     ax = axes_or_new(ax)
-    best_epochs = np.atleast_1d(estimator.best_epoch_)
     records = pd.DataFrame(estimator.history_)
     right = ax.twinx() if "accuracy" in records else None
     is_validated = "val_loss" in records
     widths = {"": 1, "val_": 2.5} if is_validated else {"": 1}
+    marked: dict[str, Artist] = {}
     for number, history in records.groupby("network"):
         for of, width in widths.items():
             ax.plot(history["epoch"], history[f"{of}loss"], color=COLOURS[0], lw=width)
             if right is not None:
                 accuracy = history[f"{of}accuracy"]
                 right.plot(history["epoch"], accuracy, color=COLOURS[1], lw=width, ls="--")
-        kept = history.iloc[best_epochs[number]]
-        followed = "val_loss" if is_validated else "loss"
-        ax.plot(kept["epoch"], kept[followed], "o", color=COLOURS[6])
+        averaged = _averaged_epochs(estimator, history)
+        if len(averaged):
+            ends = averaged[0] - 0.5, averaged[-1] + 0.5
+            marked["averaged weights"] = ax.axvspan(*ends, color="0.9", zorder=0)
+        else:
+            kept = history.iloc[np.atleast_1d(estimator.best_epoch_)[number]]
+            followed = "val_loss" if is_validated else "loss"
+            (dot,) = ax.plot(kept["epoch"], kept[followed], "o", color=COLOURS[6])
+            marked["kept epoch"] = dot
+    ax.legend(marked.values(), marked.keys(), loc="center right")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set(xlabel="epoch", title="Training history (dot: kept epoch)", ylim=(0, None))
+    ax.set(xlabel="epoch", title="Training history", ylim=(0, None))
     of = "" if is_validated else "training "
     thick = "; validation: thick" if is_validated else ""
     ax.set_ylabel(f"{of}loss (solid{thick})", color=COLOURS[0])
@@ -67,3 +80,15 @@ def plot_history(estimator: DSNClassifier | DSNRegressor, ax: Axes | None = None
         right.set_ylabel(f"{of}accuracy (dashed{thick})", color=COLOURS[1])
         right.set_ylim(0, 1.02)
     return ax
+
+
+def _averaged_epochs(
+    estimator: DSNClassifier | DSNRegressor | OSCNNClassifier, history: pd.DataFrame
+) -> np.ndarray:
+    """Return the epochs of which most optimizer steps are in the average of the weights."""
+    recipe = Recipe(n_epochs=estimator.n_epochs, batch_size=2, lr=0, keep=estimator.keep)
+    ends = (history["epoch"].to_numpy() + 1) / estimator.n_epochs
+    if "progress" in history:
+        ends = history["progress"].to_numpy()
+    middles = (ends + np.append(0, ends[:-1])) / 2
+    return history["epoch"].to_numpy()[[recipe.is_averaged(middle) for middle in middles]]

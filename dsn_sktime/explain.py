@@ -1,0 +1,307 @@
+"""Explanations: how much each time step of a series speaks for each class."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dsn_sktime.estimators import DSNClassifier
+from dsn_sktime.estimators.fitted import check_trained
+from dsn_sktime.estimators.ridge_head import RidgeHead
+from dsn_sktime.layers import ClassHead, LinearHead, PointwiseConv1d, SparseConv1d, SparseModule
+from dsn_sktime.layers.pooling import pool_features
+from dsn_sktime.network import DSNNetwork
+from dsn_sktime.panel import Panel, Standardization, match_variates, read_panel
+from dsn_sktime.runtime import compute_threads, default_switches, n_threads
+
+__all__ = ["baseline", "contributions"]
+
+# Values of a layer's activations, times classes, in a batch: 64 MiB in float64.
+_VALUES_PER_BATCH = 2**23
+
+
+class LinearForm(NamedTuple):
+    """Logits as a linear form of the statistics of a network's activations.
+
+    Attributes
+    ----------
+    network : DSNNetwork
+    coef : float64 tensor of shape (C, 3, c)
+        Of mean, maximum and share of positive values of the channels of all layers.
+    n_pool : int
+        Bins that the mean is an average of; 1 is the plain mean.
+    """
+
+    network: DSNNetwork
+    coef: Tensor
+    n_pool: int
+
+
+@default_switches()
+def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
+    """Compute how much each time step of each variate speaks for each class.
+
+    The logits are linear in pooled activations. Each pooled value is split exactly over the time
+    steps that it comes from. Each step's part is carried back, layer by layer, to the steps that
+    the activated taps read, in proportion to the squares of weight times value (layer-wise
+    relevance propagation [1]_); at the first layer to the variates before their steps.
+
+    Nothing is lost on the way: ``contributions(classifier, X).sum((2, 3)) +
+    baseline(classifier)`` are the logits, and their softmax is ``classifier.predict_proba(X)``.
+    For an ensemble they are the means of the networks' logits, while ``predict_proba`` averages
+    probabilities.
+
+    Parameters
+    ----------
+    classifier : DSNClassifier
+        Fitted.
+    X : array of shape (n, m, L) or any other container of series
+        As in ``classifier.predict``.
+
+    Returns
+    -------
+    float64 array of shape (n, c, m, L)
+        In units of the logits; positive values speak for a class, negative ones against it.
+        Classes in the order of ``classifier.classes_``, variates in that of the training series.
+        0 after the end of a series that is shorter than the longest, L. A missing value is read
+        as the mean of its variate and gets nothing, unless all that a kernel reads is 0. The last
+        step stands for the padding by its value.
+
+    Raises
+    ------
+    TypeError
+        If the classifier is no DSN, or has layers or a head of an unknown kind.
+    NotFittedError
+        If the classifier has no trained network.
+    ValueError
+        If ``X`` is invalid.
+
+    References
+    ----------
+    .. [1] S. Bach, A. Binder, G. Montavon, F. Klauschen, K.-R. Müller and W. Samek, "On
+       Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise Relevance
+       Propagation", PLoS ONE 10(7), 2015.
+
+    Examples
+    --------
+    >>> from dsn_sktime import DSNClassifier
+    >>> from dsn_sktime.explain import contributions
+    >>> from sktime.datasets import load_unit_test
+    >>> X, y = load_unit_test("train", return_type="numpy3D")
+    >>> classifier = DSNClassifier(n_epochs=2, n_layers=2, n_filters=4, random_state=0).fit(X, y)
+    >>> contributions(classifier, X).shape
+    (20, 2, 1, 24)
+    """
+    forms, _ = _linear_forms(classifier)
+    names = classifier.variate_names_
+    whose = f"that this {type(classifier).__name__} was fitted with"
+    raw = match_variates(read_panel(X, names), classifier.n_variates_, names, whose)
+    panel = Panel.from_raw(raw, Standardization(classifier.mean_, classifier.scale_))
+    n, n_variates, n_steps = panel.values.shape
+    found = np.zeros((n, classifier.n_classes_, n_variates, n_steps))
+    widest = max(
+        n_variates, *(conv.groups.out_channels for conv in forms[0].network.sparse_convs())
+    )
+    size = max(1, _VALUES_PER_BATCH // (widest * n_steps * classifier.n_classes_))
+    with compute_threads(n_threads(classifier.n_jobs)), torch.no_grad():
+        for form in forms:
+            for start, chunk in zip(range(0, n, size), panel.chunks(size), strict=True):
+                part = _of_form(form, chunk).cpu().numpy()
+                found[start : start + len(chunk), ..., : part.shape[3]] += part
+    return found
+
+
+def baseline(classifier: DSNClassifier) -> np.ndarray:
+    """Return the logits to which the contributions of a series are added.
+
+    They are the biases, to which the logits fall where all activations are 0.
+
+    Parameters
+    ----------
+    classifier : DSNClassifier
+        Fitted.
+
+    Returns
+    -------
+    float64 array of shape (c,)
+
+    Raises
+    ------
+    TypeError, NotFittedError
+        As :func:`contributions`.
+    """
+    return _linear_forms(classifier)[1].numpy()
+
+
+def _linear_forms(classifier: DSNClassifier) -> tuple[list[LinearForm], Tensor]:
+    """Return forms whose sum and biases, of shape (c,), are the mean of the networks' logits."""
+    if not isinstance(classifier, DSNClassifier):
+        raise TypeError(f"only a fitted DSNClassifier has logits to explain, found {classifier!r}.")
+    check_trained(classifier)
+    forms, biases = [], torch.zeros(classifier.n_classes_, dtype=torch.float64)
+    for network, head in zip(classifier.networks_, classifier.heads_, strict=True):
+        of_network, bias = _of_network(network, head)
+        n = len(classifier.networks_)
+        forms += [form._replace(coef=form.coef / n) for form in of_network]
+        biases += bias / n
+    return forms, biases
+
+
+def _of_network(network: DSNNetwork, head: nn.Module | None) -> tuple[list[LinearForm], Tensor]:
+    for layer in network.layers:
+        if not isinstance(layer, SparseModule):
+            raise TypeError(
+                f"only networks of SparseModule layers can be explained, found {layer!r}."
+            )
+    n_channels = sum(conv.groups.out_channels for conv in network.sparse_convs())
+    weight, bias = _of_own_head(network.head)
+    coef = torch.zeros(n_channels, 3, len(bias), dtype=torch.float64)
+    coef[-len(weight) :, 0] = weight
+    if head is None:
+        return [LinearForm(network, coef, network.n_pool)], bias
+    if not isinstance(head, RidgeHead):
+        raise TypeError(
+            f"only heads that are linear in pooled features can be explained, found {head!r}."
+        )
+    if head.untrained.backend != network.backend:  # It may be changed after the fit.
+        head.untrained.backend = network.backend
+    trained, untrained = head.coef.detach().cpu().view(2, n_channels, 3, -1) / 3
+    forms = [
+        LinearForm(network, coef / 3 + trained, 1),
+        LinearForm(cast(DSNNetwork, head.untrained), untrained, 1),
+    ]
+    return forms, (bias + head.intercept.detach().cpu()) / 3
+
+
+def _of_own_head(head: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return weight (C, c) and bias (c,) of a head on the average of its bins."""
+    head = copy.deepcopy(head).double().cpu()
+    if isinstance(head, LinearHead):
+        return head.linear.weight.detach().T, head.linear.bias.detach()
+    if isinstance(head, ClassHead):
+        norm = head.norm
+        scale = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
+        weight = head.classes.weight.detach() * scale[:, None]
+        return weight.T, norm.bias.detach() - scale * norm.running_mean
+    raise TypeError(
+        "only heads that are linear in pooled features can be explained, found "
+        f"{type(head).__name__}. Fit with head='ridge', 'bins' or 'linear'."
+    )
+
+
+def _of_form(form: LinearForm, panel: Panel) -> Tensor:
+    """Return the contributions of a linear form's parts: (B, c, m, L)."""
+    network = form.network
+    panel = panel.to(next(network.parameters()).device)
+    x, lengths = panel.values, panel.lengths
+    widths = [conv.groups.out_channels for conv in network.sparse_convs()]
+    activations = network.features(x, lengths, layers="all", pool=None).split(widths, 1)
+    coefs = form.coef.to(x.device).split(widths)
+    weights = _step_weights(panel, form.n_pool)
+    relevance = torch.zeros((), device=x.device)
+    for place, layer in reversed(list(enumerate(network.sparse_modules()))):
+        relevance = relevance + _of_statistics(activations[place].double(), weights, coefs[place])
+        if place > 0:
+            relevance = _to_inputs(layer, activations[place - 1], relevance, lengths)
+    return _to_variates(network.sparse_modules()[0], x, relevance, lengths).transpose(0, 1)
+
+
+def _step_weights(panel: Panel, n_pool: int) -> Tensor:
+    """Return the weight of each time step in the average of the bins: (B, 1, L)."""
+    with torch.enable_grad():
+        steps = torch.zeros_like(panel.values[:, :1], dtype=torch.float64, requires_grad=True)
+        average = pool_features(steps, n_pool, panel.lengths).mean(2).sum()
+    return torch.autograd.grad(average, steps)[0]
+
+
+def _of_statistics(activations: Tensor, weights: Tensor, coef: Tensor) -> Tensor:
+    """Split a linear form of one layer's statistics over channels and steps: (c, B, C, L).
+
+    Channels that speak for and against a class at the same step cancel: their sum is
+    divided among them in proportion to the squares.
+    """
+    largest, step = activations.max(2, keepdim=True)
+    parts = (
+        activations * weights,
+        torch.zeros_like(activations).scatter_(2, step, largest),
+        (activations > 0) * weights,
+    )
+    found = torch.stack(
+        [
+            sum(part * one[:, None] for part, one in zip(parts, of_class, strict=True))
+            for of_class in coef.permute(2, 1, 0)
+        ]
+    )
+    squares = found.square()
+    total = squares.sum(2, keepdim=True)
+    return found.sum(2, keepdim=True) * (squares / total).masked_fill(total == 0, 0)
+
+
+def _to_inputs(
+    layer: SparseModule, inputs: Tensor, relevance: Tensor, lengths: Tensor | None
+) -> Tensor:
+    """Carry relevance of a layer's outputs (c, B, C, L) to its inputs (c, B, C_in, L)."""
+    conv = copy.deepcopy(layer.conv).double()
+    bottleneck = cast(PointwiseConv1d, copy.deepcopy(layer.bottleneck)).double()
+    conv.backend = "dense"
+    conv.values.square_()
+    relevance = _carry(relevance, conv, bottleneck(inputs.double()), lengths)
+    bottleneck.weight.square_()
+    return _carry(relevance, bottleneck, inputs)
+
+
+def _to_variates(
+    layer: SparseModule, x: Tensor, relevance: Tensor, lengths: Tensor | None
+) -> Tensor:
+    """Carry relevance of the first layer's outputs (c, B, C, L) to the series (c, B, m, L).
+
+    First to the variates, in proportion to the squares of what each adds to the convolution: a
+    pattern that a kernel matches adds more than noise of the same power.
+    """
+    convs = _convs_of_variates(layer)
+    variates = x.double().split(1, 1)
+    added = [conv(one, lengths).square() for conv, one in zip(convs, variates, strict=True)]
+    total = sum(added)
+    found = []
+    for conv, one, part in zip(convs, variates, added, strict=True):
+        share = torch.where(total == 0, 1 / len(convs), part / total)
+        conv.values.square_()
+        found.append(_carry(relevance * share, conv, one, lengths))
+    return torch.cat(found, 2)
+
+
+def _convs_of_variates(layer: SparseModule) -> list[SparseConv1d]:
+    """Return a layer without BatchNorm and ReLU as the sum of one convolution per variate."""
+    conv = layer.conv
+    out_channels, _, kernel_size = conv.groups.shape
+    kernels = torch.zeros(conv.groups.shape, dtype=torch.float64, device=conv.values.device)
+    kernels.view(-1)[conv.index.long()] = conv.values.double()
+    if layer.bottleneck is not None:
+        kernels = torch.einsum("kjt,jv->kvt", kernels, layer.bottleneck.weight.double())
+    found, unused = [], torch.Generator()  # The weights are replaced.
+    for variate in range(kernels.shape[1]):
+        one = SparseConv1d(1, out_channels, kernel_size, 1, 0.0, conv.padding, generator=unused)
+        one = one.to(kernels.device).double()
+        one.values.copy_(kernels[:, variate].flatten())
+        found.append(one)
+    return found
+
+
+def _carry(relevance: Tensor, squared: nn.Module, inputs: Tensor, *more: Any) -> Tensor:
+    """Spread relevance over the inputs in proportion to the squares of weight times value.
+
+    ``squared`` is the linear module with squared weights. What reads zeros only leaves its
+    relevance at its time step.
+    """
+    with torch.enable_grad():
+        squares = inputs.double().square().requires_grad_()
+        total = squared(squares, *more)
+    is_zero = total == 0
+    ratio = (relevance / total).masked_fill(is_zero, 0)
+    gradients = [torch.autograd.grad(total, squares, one, retain_graph=True)[0] for one in ratio]
+    left = relevance.where(is_zero, 0).sum(2, keepdim=True) / inputs.shape[1]
+    return torch.stack(gradients) * squares.detach() + left

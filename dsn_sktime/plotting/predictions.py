@@ -1,0 +1,200 @@
+"""Plots of a classifier's predictions: contributions of the time steps, and confusion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from dsn_sktime.estimators.parameters import brief_repr
+from dsn_sktime.explain import contributions
+from dsn_sktime.panel import match_variates, read_labels, read_panel
+from dsn_sktime.plotting._axes import COLOURS, axes_or_new, open_frame
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from sktime.classification.base import BaseClassifier
+
+    from dsn_sktime.estimators import DSNClassifier
+    from dsn_sktime.panel import RawPanel
+
+__all__ = ["plot_class_means", "plot_confusion_matrix", "plot_contributions"]
+
+# With more classes the title names the likeliest.
+_MOST_NAMED = 3
+
+
+def plot_contributions(
+    classifier: DSNClassifier, x: Any, ax: Axes | None = None, label: Any = None
+) -> Axes:
+    """Plot a series, colored by how much each time step speaks for a class.
+
+    Each variate has a row; several are scaled to rows of the same height.
+
+    Parameters
+    ----------
+    classifier : DSNClassifier
+        Fitted.
+    x : array of shape (m, L) or (L,), or a container of one series
+    ax : Axes, optional
+        A new figure's if None.
+    label : optional
+        Class of which contributions are shown; the predicted one if None.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    TypeError, ValueError, NotFittedError
+        As :func:`dsn_sktime.explain.contributions`, or if ``x`` is not one series, or ``label``
+        no class.
+    """
+    if isinstance(x, np.ndarray) and x.ndim < 3:
+        x = np.atleast_2d(x)[None]
+    found, raw = contributions(classifier, x), _read(classifier, x)
+    if len(raw) != 1:
+        raise ValueError(f"x must be one series, found {len(raw)}. Plot them one by one.")
+    probabilities = classifier.predict_proba(x)[0]
+    labels = classifier.classes_.tolist()
+    place = int(probabilities.argmax()) if label is None else _place(label, labels)
+    names = [str(name) for name in classifier.variate_names_ or range(raw.n_variates)]
+    ax = axes_or_new(ax)
+    _draw_rows(ax, np.asarray(raw.series[0], dtype=np.float64), found[0, place], names)
+    listed = ", ".join(
+        f"{labels[one]}: {probabilities[one]:.2f}"
+        for one in np.argsort(-probabilities, kind="stable")[:_MOST_NAMED]
+    )
+    more = ", ..." if len(labels) > _MOST_NAMED else ""
+    ax.set_title(f"Contributions to class {labels[place]}\nprobabilities: {listed}{more}")
+    return ax
+
+
+def plot_class_means(
+    classifier: DSNClassifier, X: Any, y: Any, ax: Axes | None = None, variate: int = 0
+) -> Axes:
+    """Plot the mean series of each class, colored by the mean contributions to that class.
+
+    Each class has a row. A mean is over the series that have the time step.
+
+    Parameters
+    ----------
+    classifier : DSNClassifier
+        Fitted.
+    X : container of n series
+    y : array-like of shape (n,)
+        Their classes.
+    ax : Axes, optional
+        A new figure's if None.
+    variate : int, default=0
+        Variate to plot.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    TypeError, ValueError, NotFittedError
+        As :func:`dsn_sktime.explain.contributions`, or if ``X`` has no such variate, or ``y``
+        other labels.
+    """
+    raw = _read(classifier, X)
+    if not 0 <= variate < raw.n_variates:
+        raise ValueError(f"variate must lie in 0..{raw.n_variates - 1}, found {variate}.")
+    labels = classifier.classes_.tolist()
+    places = np.array([_place(label, labels) for label in np.asarray(read_labels(y, raw)).tolist()])
+    found = contributions(classifier, X)[np.arange(len(raw)), places, variate]
+    series = np.full(found.shape, np.nan)
+    for row, one in zip(series, raw.series, strict=True):
+        row[: one.shape[1]] = one[variate]
+    found[np.isnan(series)] = np.nan
+    means = pd.DataFrame(series).groupby(places).mean()
+    speaking = pd.DataFrame(found).groupby(places).mean()
+    ax = axes_or_new(ax)
+    _draw_rows(ax, means.to_numpy(), speaking.to_numpy(), [str(labels[one]) for one in means.index])
+    ax.set(title="Class means and their contributions", ylabel="class")
+    return ax
+
+
+def plot_confusion_matrix(
+    classifier: BaseClassifier, X: Any, y: Any, ax: Axes | None = None
+) -> Axes:
+    """Plot how many series of each class are predicted as each class.
+
+    Parameters
+    ----------
+    classifier : sktime classifier
+        Fitted.
+    X : container of n series
+    y : array-like of shape (n,)
+        Their classes.
+    ax : Axes, optional
+        A new figure's if None.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    TypeError, ValueError, NotFittedError
+        As the classifier's ``predict``, or if ``y`` does not belong to ``X``.
+    """
+    from sklearn.metrics import ConfusionMatrixDisplay
+
+    y = read_labels(y, read_panel(X))
+    ax = axes_or_new(ax)
+    ConfusionMatrixDisplay.from_predictions(
+        y, classifier.predict(X), cmap="Blues", colorbar=False, ax=ax
+    )
+    return ax
+
+
+def _read(classifier: DSNClassifier, X: Any) -> RawPanel:
+    names = classifier.variate_names_
+    return match_variates(read_panel(X, names), classifier.n_variates_, names, "of the classifier")
+
+
+def _place(label: Any, labels: list[Any]) -> int:
+    if label not in labels:
+        raise ValueError(f"label must be a class, {brief_repr(labels)}, found {label!r}.")
+    return labels.index(label)
+
+
+def _draw_rows(ax: Axes, rows: np.ndarray, found: np.ndarray, names: list[str]) -> None:
+    """Draw series (r, L), colored by contributions (r, L or more), below one another."""
+    from matplotlib.collections import LineCollection
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
+
+    n_rows, n_steps = rows.shape
+    found = found[:, :n_steps]
+    if n_rows > 1:
+        low = np.nanmin(rows, axis=1, keepdims=True)
+        height = np.nanmax(rows, axis=1, keepdims=True) - low
+        rows = (rows - low) / np.where(height > 0, height, 1) * 0.8 - np.arange(n_rows)[:, None]
+        ax.set_yticks(0.4 - np.arange(n_rows), names)
+        ax.set_ylabel("variate")
+    else:
+        ax.set_ylabel("value")
+    # Each time step has the line to the middle of its neighbors.
+    steps = np.arange(n_steps)
+    ends = np.clip(np.arange(-0.5, n_steps), 0, n_steps - 1)
+    # The end of a series, which padding repeats, may exceed all else.
+    most = np.nanquantile(np.abs(found), 0.99) or 1.0
+    colors = LinearSegmentedColormap.from_list("contribution", [COLOURS[0], "0.82", COLOURS[1]])
+    for row, colored in zip(rows, found, strict=True):
+        middles = np.interp(ends, steps, row)
+        lines = np.stack(
+            [np.c_[ends[:-1], middles[:-1]], np.c_[steps, row], np.c_[ends[1:], middles[1:]]], 1
+        )
+        drawn = LineCollection(list(lines), cmap=colors, norm=Normalize(-most, most), lw=2.2)
+        drawn.set(array=colored, capstyle="round")
+        ax.add_collection(drawn)
+    ax.autoscale_view()
+    ax.set(xlabel="time step", xlim=(0, max(n_steps - 1, 1)))
+    open_frame(ax)
+    bar = ax.figure.colorbar(drawn, ax=ax, label="contribution to the logit", extend="both")
+    bar.outline.set_visible(False)

@@ -1,0 +1,199 @@
+"""Contributions: sums, a plain-loop oracle, padding, and a pattern that they must find."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+from sktime.exceptions import NotFittedError
+from tiny import panel, tiny_classifier, tiny_oscnn
+from torch import nn
+
+from dsn_sktime import DSNClassifier
+from dsn_sktime.explain import baseline, contributions
+from dsn_sktime.panel import Panel, Standardization, read_panel
+
+KINDS = ("univariate", "multivariate", "unequal")
+
+
+def series(kind):
+    """Return series of a kind, with a missing value, and their labels."""
+    X, y = panel("univariate" if kind == "univariate" else "multivariate")
+    X = X[..., :30].copy()
+    X[0, 0, 3] = np.nan
+    if kind != "unequal":
+        return X, y
+    return [one[:, : 12 + 3 * (place % 5)] for place, one in enumerate(X)], y
+
+
+def network_inputs(classifier, X):
+    standardization = Standardization(classifier.mean_, classifier.scale_)
+    read = Panel.from_raw(read_panel(X), standardization)
+    return read.values, read.lengths
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("head", ["ridge", "bins", "linear"])
+def test_contributions_and_baseline_are_the_logits(head, kind):
+    X, y = series(kind)
+    padding = "zeros" if head == "bins" else "replicate"
+    # Of 7 bins, those of a series of 12 or 24 steps overlap.
+    classifier = tiny_classifier(head=head, n_pool=7, padding=padding).fit(X, y)
+    found = contributions(classifier, X)
+    n_classes = len(classifier.classes_)
+    assert found.shape == (len(X), n_classes, len(X[0]), max(one.shape[1] for one in X))
+    logits = found.sum((2, 3)) + baseline(classifier)
+    assert softmax(logits, axis=1) == pytest.approx(classifier.predict_proba(X), abs=1e-5)
+
+
+@pytest.mark.parametrize("head", ["ridge", "bins"])
+def test_an_ensemble_has_the_mean_of_its_networks_logits(head):
+    X, y = series("univariate")
+    classifier = tiny_classifier(head=head, n_estimators=2).fit(X, y)
+    inputs = network_inputs(classifier, X)
+    with torch.no_grad():
+        logits = [
+            network(*inputs) if head is None else head(network, *inputs)
+            for network, head in zip(classifier.networks_, classifier.heads_, strict=True)
+        ]
+    found = contributions(classifier, X).sum((2, 3)) + baseline(classifier)
+    assert found == pytest.approx(sum(logits).numpy() / 2, abs=1e-5)
+
+
+def naive_carry(relevance, weight, inputs):
+    """Carry relevance (C_out, L) of a convolution (C_out, C_in, k) to its inputs (C_in, L)."""
+    found = np.zeros(inputs.shape)
+    n_steps = inputs.shape[1]
+    for out_channel, step in np.ndindex(relevance.shape):
+        # Beyond its end a series has its last value.
+        read = [
+            (in_channel, min(step + tap, n_steps - 1), weight[out_channel, in_channel, tap])
+            for in_channel, tap in zip(*np.nonzero(weight[out_channel]), strict=True)
+        ]
+        squares = [(one * inputs[channel, at]) ** 2 for channel, at, one in read]
+        if sum(squares) == 0:
+            found[:, step] += relevance[out_channel, step] / len(found)
+            continue
+        for (channel, at, _), square in zip(read, squares, strict=True):
+            found[channel, at] += relevance[out_channel, step] * square / sum(squares)
+    return found
+
+
+def naive_variates(relevance, kernels, x):
+    """Carry relevance (C_out, L) to the series (m, L), first to its variates."""
+    n_steps = x.shape[1]
+    added = np.zeros((len(x), *relevance.shape))
+    for variate, channel, step in np.ndindex(added.shape):
+        for tap, weight in enumerate(kernels[channel, variate]):
+            added[variate, channel, step] += weight * x[variate, min(step + tap, n_steps - 1)]
+    total = (added**2).sum(0)
+    shares = np.where(total > 0, added**2 / np.where(total > 0, total, 1), 1 / len(x))
+    rows = [
+        naive_carry(relevance * shares[variate], kernels[:, [variate]], x[[variate]])
+        for variate in range(len(x))
+    ]
+    return np.concatenate(rows)
+
+
+def naive_parts(activations, coef):
+    """Split the class's part of the logit of one layer's statistics over channels and steps."""
+    n_steps = activations.shape[1]
+    parts = np.zeros(activations.shape)
+    for channel, row in enumerate(activations):
+        of_mean, of_largest, of_share = coef[channel]
+        for step, value in enumerate(row):
+            parts[channel, step] += of_mean * value / n_steps + of_share * (value > 0) / n_steps
+        parts[channel, row.argmax()] += of_largest * row.max()
+    found = np.zeros(parts.shape)
+    for step in range(n_steps):
+        squares = parts[:, step] ** 2
+        if squares.sum() > 0:
+            found[:, step] = parts[:, step].sum() * squares / squares.sum()
+    return found
+
+
+def test_contributions_are_those_of_plain_loops():
+    X, y = series("multivariate")
+    classifier = tiny_classifier(head="ridge").fit(X, y)
+    (network,), (head,) = classifier.networks_, classifier.heads_
+    x = network_inputs(classifier, X)[0][:1]
+    norm = network.head.norm
+    own = (
+        network.head.classes.weight * (norm.weight / (norm.running_var + norm.eps).sqrt())[:, None]
+    )
+    expected = np.zeros((2, *x.shape[1:]))
+    coefs = head.coef.reshape(2, 18, 3, -1).numpy() / 3
+    coefs[0, 9:, 0] += own.detach().numpy().T / 3
+    for which, coef in zip((network, head.untrained), coefs, strict=True):
+        with torch.no_grad():
+            first, second = which.features(x, layers="all", pool=None)[0].double().split(9)
+        values, first, second = x[0].double().numpy(), first.numpy(), second.numpy()
+        (kernels, mixing), (more_kernels, more_mixing) = map(weights_of, which.layers)
+        for number in range(2):
+            relevance = naive_parts(second, coef[9:, :, number])
+            relevance = naive_carry(relevance, more_kernels, more_mixing @ first)
+            relevance = naive_carry(relevance, more_mixing[:, :, None], first)
+            relevance += naive_parts(first, coef[:9, :, number])
+            mixed = np.einsum("kjt,jv->kvt", kernels, mixing)
+            expected[number] += naive_variates(relevance, mixed, values)
+    assert contributions(classifier, X[:1])[0, :2] == pytest.approx(expected, abs=1e-6)
+
+
+def weights_of(layer):
+    """Return kernels (C_out, C_in, k) and the 1x1 convolution of a layer."""
+    kernels = torch.zeros(layer.conv.groups.shape, dtype=torch.float64)
+    kernels.view(-1)[layer.conv.index.long()] = layer.conv.values.detach().double()
+    return kernels.numpy(), layer.bottleneck.weight.detach().double().numpy()
+
+
+def test_a_series_has_its_contributions_whatever_comes_with_it():
+    X, y = series("unequal")
+    classifier = tiny_classifier(head="ridge").fit(X, y)
+    together = contributions(classifier, X)
+    for row in (0, 4):
+        n_steps = X[row].shape[1]
+        alone = contributions(classifier, [X[row]])[0]
+        assert together[row, :, :, :n_steps] == pytest.approx(alone, abs=1e-6)
+        assert not together[row, :, :, n_steps:].any()
+
+
+def test_what_cannot_be_explained_is_refused_by_name():
+    X, y = series("univariate")
+    with pytest.raises(TypeError, match="found OSCNNClassifier"):
+        contributions(tiny_oscnn().fit(X, y), X)
+    with pytest.raises(NotFittedError):
+        contributions(tiny_classifier(), X)
+    with pytest.raises(NotFittedError, match="single class"):
+        baseline(tiny_classifier().fit(X, np.ones(len(X))))
+    classifier = tiny_classifier().fit(X, y)
+    classifier.networks_[0].head = nn.Sequential(nn.Flatten(), nn.LazyLinear(2))
+    with pytest.raises(TypeError, match="found Sequential"):
+        contributions(classifier, X)
+    with pytest.raises(ValueError, match="1 variates"):
+        contributions(tiny_classifier().fit(X, y), np.zeros((2, 3, 30)))
+
+
+def planted(n, kind, seed):
+    """Return noise with a wave of 20 steps in one variate, its labels, and the waves' starts."""
+    rng = np.random.default_rng(seed)
+    labels, time = np.arange(n) % 3, np.linspace(0, 2 * np.pi, 20)
+    waves = 4 * np.sin(time), 4 * np.sign(np.cos(time)), 4 * np.cos(2 * time)
+    X, starts = [], []
+    for label in labels:
+        n_steps = rng.integers(70, 100) if kind == "unequal" else 90
+        one = rng.normal(size=(2 if kind == "multivariate" else 1, n_steps))
+        starts.append(rng.integers(0, n_steps - 20))
+        one[-1, starts[-1] : starts[-1] + 20] += waves[label]
+        X.append(one)
+    return (X if kind == "unequal" else np.array(X)), labels, starts
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_most_of_what_speaks_for_the_predicted_class_lies_on_a_planted_pattern(kind):
+    X, y, _ = planted(60, kind, seed=0)
+    classifier = DSNClassifier(n_epochs=20, n_filters=8, random_state=0).fit(X, y)
+    X, y, starts = planted(100, kind, seed=1)
+    found = contributions(classifier, X)[np.arange(100), classifier.predict(X)].clip(min=0)
+    on_pattern = [
+        one[-1, start : start + 20].sum() for one, start in zip(found, starts, strict=True)
+    ]
+    assert np.count_nonzero(on_pattern > found.sum((1, 2)) / 2) >= 95
