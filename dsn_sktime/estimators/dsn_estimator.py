@@ -133,6 +133,15 @@ class DSNEstimator(NetworkEstimator):
         problem = self._ridge_targets(targets, weight, n_outputs, trainer.objective)
         return fit_ridge_head(trained, untrained, data.panel, *problem, rng)
 
+    def _build_head(self, n_variates: int, n_steps: int, n_outputs: int) -> RidgeHead | None:
+        if self.head != "ridge":
+            return None
+        shape = n_variates, n_steps, n_outputs
+        untrained = self._build_network(*shape, generator=torch.Generator())
+        channels = self.n_layers * self.n_filters * self.n_kernel_groups
+        coef = np.zeros((2 * len(STATISTICS) * channels, n_outputs))
+        return RidgeHead(untrained, coef, np.zeros(n_outputs))
+
     def _ridge_targets(
         self, targets: Tensor, weight: Tensor, n_outputs: int, objective: Objective
     ) -> tuple[np.ndarray, np.ndarray, bool]:
