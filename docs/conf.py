@@ -5,6 +5,8 @@ import os
 # Pictures and tables are drawn on one core, so a build takes the same few threads anywhere.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from sphinx_gallery.sorting import ExplicitOrder
+
 import dsn_sktime
 
 project = "dsn_sktime"
@@ -16,8 +18,11 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",  # After mathjax: its files instead of those of a CDN.
     "numpydoc",
     "matplotlib.sphinxext.plot_directive",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
@@ -34,6 +39,31 @@ plot_html_show_formats = False
 plot_html_show_source_link = False
 plot_rcparams = {"font.size": 9, "figure.facecolor": "white", "savefig.bbox": "tight"}
 plot_apply_rcparams = True
+
+# The order in which people need them. `-D plot_gallery=0` builds the pages without running them.
+EXAMPLES = [
+    "quickstart.py",
+    "sensors.py",
+    "unequal_lengths.py",
+    "tuning.py",
+    "resuming.py",
+    "explaining.py",
+    "embeddings.py",
+    "deploying.py",
+    "regression.py",
+    "benchmarking.py",
+]
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"\.py$",
+    "within_subsection_order": ExplicitOrder(EXAMPLES),
+    "capture_repr": ("_repr_html_",),
+    "show_signature": False,
+    "write_computation_times": False,
+    "download_all_examples": False,
+    "abort_on_example_error": True,
+}
 
 html_theme = "pydata_sphinx_theme"
 html_title = "dsn_sktime"
