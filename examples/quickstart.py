@@ -17,17 +17,16 @@ X_train, y_train = load_arrow_head("train", return_type="numpy3D")
 X_test, y_test = load_arrow_head("test", return_type="numpy3D")
 
 # %%
-# The default recipe trains for 50 epochs, about ten seconds on one core. The first fit in a new
-# environment also compiles the kernels, which takes about a minute.
+# 50 epochs are the default, about ten seconds on one core. The first fit in a new environment also
+# compiles the kernels, which takes about a minute.
 
-classifier = DSNClassifier(random_state=0, verbose=1)
+classifier = DSNClassifier(n_epochs=50, random_state=0, verbose=1)
 classifier.fit(X_train, y_train)
 
 print(f"test accuracy  {classifier.score(X_test, y_test):.3f}")
 
 # %%
-# Probabilities are calibrated on the training series, so they can be read as such: the less
-# certain a prediction is, the more often it should be wrong.
+# Each prediction comes with a probability for each class:
 
 for probabilities, label in zip(classifier.predict_proba(X_test[:3]), y_test, strict=False):
     print(probabilities.round(2), "true label:", label)
