@@ -46,6 +46,7 @@ EXAMPLES = [
     "sensors.py",
     "unequal_lengths.py",
     "tuning.py",
+    "calibration.py",
     "resuming.py",
     "explaining.py",
     "embeddings.py",
@@ -75,7 +76,7 @@ html_show_sourcelink = False
 html_theme_options = {
     "header_links_before_dropdown": 6,
     "navbar_end": ["theme-switcher"],
-    "secondary_sidebar_items": {"**": ["page-toc"], "guide/differences": []},
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": [], "guide/differences": []},
     "footer_start": [],
     "footer_end": ["sphinx-version"],
 }
