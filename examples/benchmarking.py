@@ -17,8 +17,8 @@ from dsn_sktime.benchmarking.run import results
 from dsn_sktime.plotting import plot_accuracy_cost
 
 # %%
-# Each data set is two files, ``NAME/NAME_TRAIN.ts`` and ``NAME/NAME_TEST.ts``, in the text format of
-# the archives. sktime writes them. Here, ItalyPowerDemand stands in for your own series.
+# Each data set is two files, ``NAME/NAME_TRAIN.ts`` and ``NAME/NAME_TEST.ts``, in the text format
+# of the archives. sktime writes them. Here, ItalyPowerDemand stands in for your own series.
 
 folder = Path(tempfile.mkdtemp())
 for split in ("train", "test"):
@@ -34,9 +34,9 @@ for split in ("train", "test"):
     )
 
 # %%
-# In a shell, the next line is ``python -m dsn_sktime.benchmarking run --data-path FOLDER ...``. Each
-# result is kept, so the same command continues after an interruption. Your own classifiers take part
-# as ``module:factory``.
+# In a shell, the next line is ``python -m dsn_sktime.benchmarking run --data-path FOLDER ...``.
+# Each result is kept, so the same command continues after an interruption. Your own classifiers
+# take part as ``module:factory``.
 
 file = folder / "results.csv"
 options = ["--data-path", str(folder), "--datasets", "MyData", "--results", str(file)]
@@ -52,8 +52,8 @@ columns = ["estimator", "accuracy", "log_loss", "calibration_error", "fit_second
 print(table[columns].round(3).to_string(index=False))
 
 # %%
-# One data set decides nothing; with several, ``report`` writes a page with ranks, tests and figures:
-# ``python -m dsn_sktime.benchmarking report results.csv``.
+# One data set decides nothing; with several, ``report`` writes a page with ranks, tests and
+# figures: ``python -m dsn_sktime.benchmarking report results.csv``.
 
 plot_accuracy_cost(table.set_index("estimator"), "fit_seconds")
 plt.show()

@@ -18,8 +18,9 @@ X_train, y_train = load_arrow_head("train", return_type="numpy3D")
 X_test, y_test = load_arrow_head("test", return_type="numpy3D")
 
 # %%
-# ``head="bins"`` is the paper's. The default, ``head="ridge"``, averages its logits with those of two
-# ridge classifiers, whose scale is set by leave-one-out predictions: no series are held back for it.
+# ``head="bins"`` is the paper's. The default, ``head="ridge"``, averages its logits with those of
+# two ridge classifiers, whose scale is set by leave-one-out predictions: no series are held back
+# for it.
 
 probabilities = {}
 for head in ("bins", "ridge"):
@@ -27,8 +28,8 @@ for head in ("bins", "ridge"):
     probabilities[head] = classifier.fit(X_train, y_train).predict_proba(X_test)
 
 # %%
-# The log loss judges accuracy and calibration together. To judge calibration alone, compare the mean
-# confidence with the accuracy.
+# The log loss judges accuracy and calibration together. To judge calibration alone, compare the
+# mean confidence with the accuracy.
 
 for head, p in probabilities.items():
     accuracy = np.mean(classifier.classes_[p.argmax(axis=1)] == y_test)
