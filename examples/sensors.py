@@ -59,10 +59,10 @@ print(f"accuracy on {len(test)} other pumps: {(predicted == labels[test]).mean()
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
 pump = labels.index[labels == "worn"][0]
 standardized = (X.loc[pump] - X.mean()) / X.std()
-for offset, sensor in enumerate(X.columns):
-    axes[0].plot(steps / 2, standardized[sensor] - 8 * offset, label=sensor)
-axes[0].set(title=f"{pump}, worn", xlabel="seconds", yticks=[], ylabel="standardized readings")
-axes[0].legend(loc="lower left", ncols=3, fontsize="small")
+for row, sensor in enumerate(X.columns):
+    axes[0].plot(steps / 2, standardized[sensor] - 8 * row)
+axes[0].set_yticks([0, -8, -16], X.columns)
+axes[0].set(title=f"{pump}, worn: standardized readings", xlabel="seconds")
 ConfusionMatrixDisplay.from_predictions(
     labels[test], predicted, ax=axes[1], cmap="Blues", colorbar=False
 )
