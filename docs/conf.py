@@ -50,7 +50,7 @@ EXAMPLES = [
     "resuming.py",
     "explaining.py",
     "embeddings.py",
-    "deploying.py",
+    "saving.py",
     "regression.py",
     "benchmarking.py",
 ]
