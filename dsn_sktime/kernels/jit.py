@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,37 @@ def _digest_of_sources() -> str:
 _SOURCES = _digest_of_sources()
 
 
-class _EntryLibrary(JITCodeLibrary):
-    """Code of an entry that keeps its calls of inner functions to its own copies of them.
+class _LinkedLibrary(JITCodeLibrary):
+    """LLVM code that is only linked into that of entries, and optimized there, once."""
 
-    Otherwise a process that compiles calls the functions as they were compiled by themselves, and
-    one that loads the entry calls the copies, which may sum in another order.
-    """
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        # Not given to the engine, which would call this slow code.
+        self._finalized = True
+
+
+class _LinkedCompiler(Compiler):
+    """Compile a function up to LLVM code, without wrappers and machine code of its own."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        flags = self.state.flags
+        flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+        self.state.library = _LinkedLibrary(self.state.targetctx.codegen(), "linked")
+
+    def compile_extra(self, func: Callable) -> Any:
+        result = super().compile_extra(func)
+        # numba finds the code by a builtin function, which it would have made; nothing calls it.
+        unused: list = []
+        key = unused.append
+        self.state.targetctx.insert_user_function(key, result.fndesc, [result.library])
+        return result._replace(entry_point=key)
+
+
+class _EntryLibrary(JITCodeLibrary):
+    """Code of an entry that keeps its calls of inner functions to its own copies of them."""
 
     def _optimize_final_module(self) -> None:
         for function in self._final_module.functions:
@@ -65,27 +90,28 @@ def _announce() -> None:
 
 
 def compiled(fastmath: bool | set[str] = False) -> Callable[[Callable], Any]:
-    """Return a decorator that compiles a function at its first call, for compiled callers.
-
-    numba keeps the machine code beside the source or in the user's cache folder, and takes
-    it up again as long as no source of this folder has changed. Where neither folder can be
-    written, each process compiles anew.
+    """Return a decorator that compiles a function for compiled callers; Python cannot call it.
 
     Parameters
     ----------
     fastmath : bool or set of str, default=False
         LLVM's liberties with floating point.
     """
-    return partial(_cached, fastmath=fastmath)
+    return njit(
+        nogil=True, fastmath=fastmath, error_model="numpy", pipeline_class=_LinkedCompiler
+    )
 
 
 def compiled_entry(function: Callable) -> Any:
-    """Compile a function at its first call from Python, and log that compiling begins."""
-    return _cached(function, pipeline_class=_EntryCompiler)
+    """Compile a function at its first call from Python, and log that compiling begins.
 
-
-def _cached(function: Callable, **options: Any) -> Any:
-    options |= {"nogil": True, "error_model": "numpy"}
+    numba keeps the machine code beside the source or in the user's cache folder, and takes
+    it up again as long as no source of this folder has changed. Where neither folder can be
+    written, each process compiles anew.
+    """
+    options: dict[str, Any] = {
+        "nogil": True, "error_model": "numpy", "pipeline_class": _EntryCompiler
+    }  # fmt: skip
     try:
         dispatcher: Any = njit(cache=True, **options)(function)
     except RuntimeError:
