@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from llvmlite.binding import Linkage
-from numba import njit
+from llvmlite.binding import (
+    Linkage,
+    create_pass_builder,
+    create_pipeline_tuning_options,
+)
+from numba import int64, njit, void
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 
 from dsn_sktime.kernels.messages import logger
 
-__all__ = ["compiled", "compiled_entry"]
+__all__ = ["code_address", "compiled", "compiled_entry"]
 
 
 if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
@@ -34,6 +38,9 @@ _SOURCES = _digest_of_sources()
 
 class _LinkedLibrary(JITCodeLibrary):
     """LLVM code that is only linked into that of entries, and optimized there, once."""
+
+    def _optimize_functions(self, ll_module: Any) -> None:
+        ll_module.data_layout = self._codegen._data_layout
 
     def _optimize_final_module(self) -> None:
         pass
@@ -64,15 +71,23 @@ class _LinkedCompiler(Compiler):
 class _EntryLibrary(JITCodeLibrary):
     """Code of an entry that keeps its calls of inner functions to its own copies of them."""
 
+    def _optimize_functions(self, ll_module: Any) -> None:
+        ll_module.data_layout = self._codegen._data_layout
+
     def _optimize_final_module(self) -> None:
         for function in self._final_module.functions:
             if not function.is_declaration and function.linkage == Linkage.linkonce_odr:
                 function.linkage = Linkage.internal
-        super()._optimize_final_module()
+        options = create_pipeline_tuning_options(speed_level=2)
+        options.loop_unrolling = options.slp_vectorization = False
+        passes = create_pass_builder(self._codegen._tm, options)
+        manager = passes.getModulePassManager()
+        manager.add_refprune_pass()
+        manager.run(self._final_module, passes)
 
 
 class _EntryCompiler(Compiler):
-    """Compile a function that Python calls; log the first such compilation of a process."""
+    """Compile a function with all that it calls; log the first such compilation of a process."""
 
     def __init__(self, *args: Any) -> None:
         _announce()
@@ -109,6 +124,22 @@ def compiled_entry(function: Callable) -> Any:
     it up again as long as no source of this folder has changed. Where neither folder can be
     written, each process compiles anew.
     """
+    return _kept(function)
+
+
+def code_address(function: Callable, n_arguments: int) -> int:
+    """Compile a function of so many int64, and return where its code is, for call_convolution.
+
+    Kept on disk as in :func:`compiled_entry`.
+    """
+    signature = void(*[int64] * n_arguments)
+    dispatcher = _kept(function)
+    dispatcher.compile(signature)
+    found = dispatcher.overloads[signature.args]
+    return found.library.get_pointer_to_function(found.fndesc.llvm_cfunc_wrapper_name)
+
+
+def _kept(function: Callable) -> Any:
     options: dict[str, Any] = {
         "nogil": True, "error_model": "numpy", "pipeline_class": _EntryCompiler
     }  # fmt: skip
