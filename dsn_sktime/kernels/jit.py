@@ -17,6 +17,7 @@ from llvmlite.binding import (
 from numba import int64, njit, void
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
+from numba.core.types import unliteral
 
 from dsn_sktime.kernels.messages import logger
 
@@ -112,9 +113,18 @@ def compiled(fastmath: bool | set[str] = False) -> Callable[[Callable], Any]:
     fastmath : bool or set of str, default=False
         LLVM's liberties with floating point.
     """
-    return njit(
-        nogil=True, fastmath=fastmath, error_model="numpy", pipeline_class=_LinkedCompiler
-    )
+
+
+    def decorate(function: Callable) -> Any:
+        dispatcher: Any = njit(
+            nogil=True, fastmath=fastmath, error_model="numpy", pipeline_class=_LinkedCompiler
+        )(function)
+        find = dispatcher.get_call_template
+        # numba would compile a variant for each constant that a caller passes.
+        dispatcher.get_call_template = lambda args, kws: find(tuple(map(unliteral, args)), kws)
+        return dispatcher
+
+    return decorate
 
 
 def compiled_entry(function: Callable) -> Any:

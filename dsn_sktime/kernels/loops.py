@@ -446,17 +446,17 @@ def apply_products(products, matrices, x, x_stride, out, out_stride):
     """
     for i in range(len(products)):
         n = np.int64(products[i, 2])
-        multiply_tile(
-            np.int64(products[i, 0]),
-            1,
+        multiply_panel(
             matrices + 4 * np.int64(products[i, 3]),
             n,
             1,
             x + 4 * np.int64(products[i, 1]) * x_stride,
             x_stride,
             n,
+            1,
             out + 4 * np.int64(products[i, 4]) * out_stride,
             out_stride,
+            np.int64(products[i, 0]),
         )
 
 
@@ -532,7 +532,8 @@ def merge_statistics(parts, n_tiles, one, scratch, out, out_stride):
     """
     for i in range(3):
         start = parts + 4 * i * LANES
-        multiply_tile(1, 1, one, 0, 0, start, 3 * LANES, n_tiles, out + 4 * i * out_stride, 0)
+        to = out + 4 * i * out_stride
+        multiply_panel(one, 0, 0, start, 3 * LANES, n_tiles, 1, to, 0, 1)
     reduce_vectors(n_tiles, parts + 4 * LANES, 3 * LANES, scratch)
     found, largest = floats(out + 4 * out_stride, LANES), floats(scratch + 4 * LANES, LANES)
     for lane in range(LANES):
