@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numba
-from llvmlite.binding import (
-    Linkage,
-    create_pass_builder,
-    create_pipeline_tuning_options,
-)
+from llvmlite import binding
 from numba import int64, njit, void
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
@@ -37,11 +33,15 @@ def _digest_of_sources() -> str:
 _SOURCES = _digest_of_sources()
 
 
-class _LinkedLibrary(JITCodeLibrary):
-    """LLVM code that is only linked into that of entries, and optimized there, once."""
+class _Library(JITCodeLibrary):
+    """Code that is optimized only when it is complete, not function by function before."""
 
     def _optimize_functions(self, ll_module: Any) -> None:
         ll_module.data_layout = self._codegen._data_layout
+
+
+class _LinkedLibrary(_Library):
+    """LLVM code that is only linked into that of entries, and optimized there, once."""
 
     def _optimize_final_module(self) -> None:
         pass
@@ -69,38 +69,46 @@ class _LinkedCompiler(Compiler):
         return result._replace(entry_point=key)
 
 
-class _EntryLibrary(JITCodeLibrary):
-    """Code of an entry that keeps its calls of inner functions to its own copies of them."""
-
-    def _optimize_functions(self, ll_module: Any) -> None:
-        ll_module.data_layout = self._codegen._data_layout
+class _EntryLibrary(_Library):
+    """Machine code that calls its own copies of inner functions."""
 
     def _optimize_final_module(self) -> None:
         for function in self._final_module.functions:
-            if not function.is_declaration and function.linkage == Linkage.linkonce_odr:
-                function.linkage = Linkage.internal
-        options = create_pipeline_tuning_options(speed_level=2)
-        options.loop_unrolling = options.slp_vectorization = False
-        passes = create_pass_builder(self._codegen._tm, options)
-        manager = passes.getModulePassManager()
-        manager.add_refprune_pass()
-        manager.run(self._final_module, passes)
+            if not function.is_declaration and function.linkage == binding.Linkage.linkonce_odr:
+                function.linkage = binding.Linkage.internal
+        if not hasattr(binding, "create_pass_builder"):  # An older llvmlite.
+            super()._optimize_final_module()
+            return
+        options = binding.create_pipeline_tuning_options()
+        # The loops that take long are written in vectors; unrolled, they take longer to compile.
+        options.loop_unrolling = False
+        builder = binding.create_pass_builder(self._codegen._tm, options)
+        passes = builder.getModulePassManager()
+        passes.add_refprune_pass()
+        passes.run(self._final_module, builder)
 
 
 class _EntryCompiler(Compiler):
-    """Compile a function with all that it calls; log the first such compilation of a process."""
+    """Compile a function with all that it calls."""
 
     def __init__(self, *args: Any) -> None:
-        _announce()
         super().__init__(*args)
         self.state.library = _EntryLibrary(self.state.targetctx.codegen(), "entry")
         self.state.library.enable_object_caching()
 
 
+class _AnnouncingCompiler(_EntryCompiler):
+    """Log the first such compilation of a process."""
+
+    def __init__(self, *args: Any) -> None:
+        _announce()
+        super().__init__(*args)
+
+
 @cache
 def _announce() -> None:
     logger.info(
-        "Compiling the sparse kernels for this processor, about a minute. The result is kept on "
+        "Compiling the sparse kernels for this processor, some ten seconds. The result is kept on "
         "disk; `python -m dsn_sktime compile` does this ahead, and backend='dense' without."
     )
 
@@ -113,7 +121,6 @@ def compiled(fastmath: bool | set[str] = False) -> Callable[[Callable], Any]:
     fastmath : bool or set of str, default=False
         LLVM's liberties with floating point.
     """
-
 
     def decorate(function: Callable) -> Any:
         dispatcher: Any = njit(
@@ -134,29 +141,27 @@ def compiled_entry(function: Callable) -> Any:
     it up again as long as no source of this folder has changed. Where neither folder can be
     written, each process compiles anew.
     """
-    return _kept(function)
+    return _kept(function, _AnnouncingCompiler)
 
 
 def code_address(function: Callable, n_arguments: int) -> int:
-    """Compile a function of so many int64, and return where its code is, for call_convolution.
+    """Compile a function of so many int64, and return where its code is, for compiled callers.
 
     Kept on disk as in :func:`compiled_entry`.
     """
     signature = void(*[int64] * n_arguments)
-    dispatcher = _kept(function)
+    dispatcher = _kept(function, _EntryCompiler)
     dispatcher.compile(signature)
     found = dispatcher.overloads[signature.args]
     return found.library.get_pointer_to_function(found.fndesc.llvm_cfunc_wrapper_name)
 
 
-def _kept(function: Callable) -> Any:
-    options: dict[str, Any] = {
-        "nogil": True, "error_model": "numpy", "pipeline_class": _EntryCompiler
-    }  # fmt: skip
+def _kept(function: Callable, compiler: type[Compiler]) -> Any:
+    compile_it = partial(njit, nogil=True, error_model="numpy", pipeline_class=compiler)
     try:
-        dispatcher: Any = njit(cache=True, **options)(function)
+        dispatcher: Any = compile_it(cache=True)(function)
     except RuntimeError:
-        return njit(**options)(function)
+        return compile_it()(function)
     # numba looks at the function's own file only, but it inlines what others hold.
     dispatcher._cache._cache_file._source_stamp = _SOURCES
     return dispatcher

@@ -184,9 +184,7 @@ def tile_sizes(n_steps: int) -> set[int]:
 
 
 @compiled()
-def convolve_tile(
-    table, x, offsets, values, counts, n_blocks, n_vectors, out, out_pitch, n_rows
-):
+def convolve_tile(table, x, offsets, values, counts, n_blocks, n_vectors, out, out_pitch, n_rows):
     """``out[row, p] = sum of value * x[offset + p]`` over the weights of each row.
 
     Parameters

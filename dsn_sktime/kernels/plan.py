@@ -122,7 +122,8 @@ _BATCH_FIELDS = (
     # Columns of the time steps before a series' end, and of its last one.
     "sums_from",
     "last_columns",
-    # From loops.convolutions. Of BinTables. First time step and end of each bin of each series, where not aligned.
+    # From loops.convolutions. Of BinTables. First time step and end of each bin of each series,
+    # where not aligned.
     "convolutions",
     "products",
     "matrices",
