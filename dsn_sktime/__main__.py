@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     if sparse is None:
         parser.error("the sparse kernels need numba, found none. Install numba.")
-    compile_kernels()
+    compile_kernels(every_length=True)
     print("The kernels of training and prediction are compiled.")
 
 

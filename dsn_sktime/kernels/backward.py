@@ -233,6 +233,7 @@ def _output_rows(layer, batch, chunk):
 @compiled()
 def _convolve_back(layer, batch, x, n_vectors, out, out_pitch):
     loops.convolve_tile(
+        batch.convolutions,
         x,
         layer.back_offsets,
         layer.ordered,

@@ -14,11 +14,13 @@ __all__ = ["convolve", "values_gradient"]
 
 
 @compiled_entry
-def convolve(x, offsets, values, counts, n_groups, n_steps, kernel_size, out, counters):
+def convolve(table, x, offsets, values, counts, n_groups, n_steps, kernel_size, out, counters):
     """Convolve a padded matrix.
 
     Parameters
     ----------
+    table : int64
+        Address from :func:`~dsn_sktime.kernels.loops.convolutions`.
     x : array of shape (C_in, x_pitch)
         Padded matrix, with all of its halo after the time steps.
     offsets, values, counts : arrays
@@ -32,6 +34,7 @@ def convolve(x, offsets, values, counts, n_groups, n_steps, kernel_size, out, co
     for chunk in claim_chunks(counters, 0, n_groups * per_group):
         group, step, end = loops.chunk_of_group(chunk, per_group, n_steps)
         loops.convolve_tile(
+            table,
             x.ctypes.data + 4 * (group * (n_steps + kernel_size - 1) + step) * LANES,
             # Signed as their increments: numba would make floats of both.
             np.int64(offsets.ctypes.data),

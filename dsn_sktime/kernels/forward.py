@@ -105,6 +105,7 @@ def _fill_rows(layer, batch, chunk):
 def _convolve(layer, batch, group, step, n_vectors, out, out_pitch):
     """Convolve one tile, for all output channels."""
     loops.convolve_tile(
+        batch.convolutions,
         layer.z + 4 * padded_column(batch, group, step, 0),
         layer.offsets,
         layer.ordered,

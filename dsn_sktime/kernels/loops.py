@@ -8,10 +8,12 @@ which thread did which chunk.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 
-from dsn_sktime.kernels.jit import compiled
-from dsn_sktime.kernels.pointers import floats
+from dsn_sktime.kernels.jit import code_address, compiled
+from dsn_sktime.kernels.pointers import floats, longs
 from dsn_sktime.kernels.simd import (
     LANES,
     MAX_DOTS,
@@ -20,6 +22,7 @@ from dsn_sktime.kernels.simd import (
     TILE_ROWS,
     TILE_VECTORS,
     accumulate_tile,
+    call_convolution,
     dot_products,
     multiply_rows,
     multiply_tile,
@@ -41,6 +44,7 @@ __all__ = [
     "apply_products",
     "batch_norm_gradient",
     "chunk_of_group",
+    "convolutions",
     "convolve_tile",
     "copy_rows",
     "fill",
@@ -62,6 +66,7 @@ __all__ = [
     "stretch",
     "suffix_sums",
     "tile_moments",
+    "tile_sizes",
     "tile_statistics",
     "weight_gradient",
 ]
@@ -132,12 +137,60 @@ def prefetch_row(row, n):
         prefetch(line)
 
 
+# Address of the machine code for tiles of each number of vectors; 0 until it is needed. The
+# 7 loops over pairs of each, unrolled over the vectors, take as long to compile as all else.
+_CONVOLUTIONS = np.zeros(MAX_VECTORS + 1, np.int64)
+
+
+def convolutions(sizes: Iterable[int]) -> int:
+    """Compile the convolution of tiles of these numbers of vectors, for convolve_tile.
+
+    Returns
+    -------
+    address
+        Of a table.
+    """
+    for n_vectors in sizes:
+        if _CONVOLUTIONS[n_vectors] == 0:
+            _CONVOLUTIONS[n_vectors] = code_address(_convolution(n_vectors), 8)
+    return _CONVOLUTIONS.ctypes.data
+
+
+def _convolution(n_vectors: int) -> Callable:
+    def convolution(x, offsets, values, counts, n_blocks, out, out_pitch, n_rows):
+        for block in range(n_blocks):
+            for row in range(n_rows):
+                if block == 0 and row + _ROWS_AHEAD < n_rows:
+                    prefetch_row(out + 4 * (row + _ROWS_AHEAD) * out_pitch, n_vectors * LANES)
+                offsets, values = accumulate_tile(
+                    n_vectors,
+                    x,
+                    offsets,
+                    values,
+                    counts + 4 * (MAX_GAP + 1) * (block * n_rows + row),
+                    out + 4 * row * out_pitch,
+                    block == 0,
+                )
+
+    # numba names machine code by this; equal names would be taken for the same code.
+    convolution.__qualname__ += f"_{n_vectors}"
+    return convolution
+
+
+def tile_sizes(n_steps: int) -> set[int]:
+    """Return the numbers of vectors of the tiles of a group of ``n_steps``."""
+    n = n_tiles.py_func(n_steps)
+    return {n_steps // n, -(-n_steps // n)}
+
+
 @compiled()
-def convolve_tile(x, offsets, values, counts, n_blocks, n_vectors, out, out_pitch, n_rows):
+def convolve_tile(table, x, offsets, values, counts, n_blocks, n_vectors, out, out_pitch, n_rows):
     """``out[row, p] = sum of value * x[offset + p]`` over the weights of each row.
 
     Parameters
     ----------
+    table : address
+        From :func:`convolutions`, which was given ``n_vectors``.
     x : address
         Where the tile starts in the first row of what is read.
     offsets, values, counts : addresses of int32, of float32 and of int32
@@ -148,19 +201,8 @@ def convolve_tile(x, offsets, values, counts, n_blocks, n_vectors, out, out_pitc
     out : address
         Where the tile starts in the first row of the output.
     """
-    for block in range(n_blocks):
-        for row in range(n_rows):
-            if block == 0 and row + _ROWS_AHEAD < n_rows:
-                prefetch_row(out + 4 * (row + _ROWS_AHEAD) * out_pitch, n_vectors * LANES)
-            offsets, values = accumulate_tile(
-                n_vectors,
-                x,
-                offsets,
-                values,
-                counts + 4 * (MAX_GAP + 1) * (block * n_rows + row),
-                out + 4 * row * out_pitch,
-                block == 0,
-            )
+    function = longs(table, MAX_VECTORS + 1)[n_vectors]
+    call_convolution(function, x, offsets, values, counts, n_blocks, out, out_pitch, n_rows)
 
 
 @compiled(MATHS)
@@ -402,17 +444,17 @@ def apply_products(products, matrices, x, x_stride, out, out_stride):
     """
     for i in range(len(products)):
         n = np.int64(products[i, 2])
-        multiply_tile(
-            np.int64(products[i, 0]),
-            1,
+        multiply_panel(
             matrices + 4 * np.int64(products[i, 3]),
             n,
             1,
             x + 4 * np.int64(products[i, 1]) * x_stride,
             x_stride,
             n,
+            1,
             out + 4 * np.int64(products[i, 4]) * out_stride,
             out_stride,
+            np.int64(products[i, 0]),
         )
 
 
@@ -488,7 +530,8 @@ def merge_statistics(parts, n_tiles, one, scratch, out, out_stride):
     """
     for i in range(3):
         start = parts + 4 * i * LANES
-        multiply_tile(1, 1, one, 0, 0, start, 3 * LANES, n_tiles, out + 4 * i * out_stride, 0)
+        to = out + 4 * i * out_stride
+        multiply_panel(one, 0, 0, start, 3 * LANES, n_tiles, 1, to, 0, 1)
     reduce_vectors(n_tiles, parts + 4 * LANES, 3 * LANES, scratch)
     found, largest = floats(out + 4 * out_stride, LANES), floats(scratch + 4 * LANES, LANES)
     for lane in range(LANES):

@@ -122,7 +122,9 @@ _BATCH_FIELDS = (
     # Columns of the time steps before a series' end, and of its last one.
     "sums_from",
     "last_columns",
-    # Of BinTables. First time step and end of each bin of each series, where not aligned.
+    # From loops.convolutions. Of BinTables. First time step and end of each bin of each series,
+    # where not aligned.
+    "convolutions",
     "products",
     "matrices",
     "tile_products",
@@ -409,6 +411,10 @@ class Plan:
         self._shared: dict[str, int] = {}
         self._arrays: list[np.ndarray] = []
         self._place_output(output, are_full)
+        # The gradient w.r.t. the last step of each series is a tile of one vector.
+        of_last_step = {1} if training and self.conv.replicate else set()
+        sizes = loops.tile_sizes(self._batch.segment_steps) | of_last_step
+        self.batch["convolutions"] = loops.convolutions(sizes)
         n_read = int(tables.row[fields(BATCH, "n_variates", "n_variates")][0])
         self.shapes: list[torch.Size] = []
         places: list[tuple[int, int]] = []

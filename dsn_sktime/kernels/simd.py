@@ -25,6 +25,7 @@ __all__ = [
     "TILE_ROWS",
     "TILE_VECTORS",
     "accumulate_tile",
+    "call_convolution",
     "dot_products",
     "multiply_rows",
     "multiply_tile",
@@ -199,7 +200,7 @@ def _switch_tile(
     _switch(builder, case, TILE_ROWS * TILE_VECTORS, emit)
 
 
-@intrinsic
+@intrinsic(prefer_literal=True)
 def accumulate_tile(
     typing_context: Any,
     n_vectors: Any,
@@ -214,22 +215,23 @@ def accumulate_tile(
 
     ``counts[0]`` reads of one weight come first, then for each gap up to MAX_GAP
     ``counts[gap]`` pairs, whose second weight reads ``gap`` vectors after the first. There is
-    an offset per read and a value per weight. ``n_vectors`` lies in 1..MAX_VECTORS; with
-    ``fresh`` true ``out`` is overwritten, else added to.
+    an offset per read and a value per weight. ``n_vectors``, a constant, lies in
+    1..MAX_VECTORS; with ``fresh`` true ``out`` is overwritten, else added to.
 
     Returns the addresses after the last offset and the last value.
     """
     result = types.UniTuple(types.int64, 2)
-    signature = result(types.int64, _ADDRESS, _ADDRESS, _ADDRESS, _ADDRESS, _ADDRESS, types.boolean)
+    addresses = [_ADDRESS] * 5
+    signature = result(n_vectors, *addresses, types.boolean)
+    size = n_vectors.literal_value
 
     def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        n_vectors, x, offsets, values, counts, out, fresh = arguments
+        _, x, offsets, values, counts, out, fresh = arguments
         x, values, out = (_pointer(builder, address, _FLOAT) for address in (x, values, out))
         offsets, counts = (_pointer(builder, address, _INT32) for address in (offsets, counts))
         multiply_add = _multiply_add(builder)
-        ends = [cgutils.alloca_once(builder, start.type) for start in (offsets, values)]
 
-        def read(size: int, gap: int, _: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
+        def read(gap: int, _: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
             *sums, offset, value = state
             start = builder.gep(x, [builder.sext(builder.load(offset), _INT64)])
             shifts = (0, gap) if gap else (0,)
@@ -253,31 +255,49 @@ def accumulate_tile(
                 builder.gep(value, [_int(len(shifts))]),
             ]
 
-        def emit(size: int) -> None:
-            places = [_int(LANES * j) for j in range(size)]
-            # Adding 0 or what stands there: a branch here would double the loops' code.
-            keep = builder.select(fresh, _int(0), _int(1))
-            sums = _loop(
-                builder,
-                keep,
-                1,
-                [_ZERO] * size,
-                lambda _, sums: [_load_vector(builder, out, place) for place in places],
-            )
-            state = [*sums, offsets, values]
-            for gap in range(MAX_GAP + 1):
-                n = builder.sext(builder.load(builder.gep(counts, [_int(gap)])), _INT64)
-                state = _loop(builder, n, 1, state, partial(read, size, gap))
-            for place, total in zip(places, state[:size], strict=True):
-                _store_vector(builder, total, out, place)
-            for end, pointer in zip(ends, state[size:], strict=True):
-                builder.store(pointer, end)
-
-        _switch(builder, n_vectors, MAX_VECTORS, emit)
-        addresses = [builder.ptrtoint(builder.load(end), _INT64) for end in ends]
-        return context.make_tuple(builder, result, addresses)
+        places = [_int(LANES * j) for j in range(size)]
+        # Adding 0 or what stands there: a branch here would double the loops' code.
+        keep = builder.select(fresh, _int(0), _int(1))
+        sums = _loop(
+            builder,
+            keep,
+            1,
+            [_ZERO] * size,
+            lambda _, sums: [_load_vector(builder, out, place) for place in places],
+        )
+        state = [*sums, offsets, values]
+        for gap in range(MAX_GAP + 1):
+            n = builder.sext(builder.load(builder.gep(counts, [_int(gap)])), _INT64)
+            state = _loop(builder, n, 1, state, partial(read, gap))
+        for place, total in zip(places, state[:size], strict=True):
+            _store_vector(builder, total, out, place)
+        ends = [builder.ptrtoint(pointer, _INT64) for pointer in state[size:]]
+        return context.make_tuple(builder, result, ends)
 
     return signature, emit_code
+
+
+@intrinsic
+def call_convolution(
+    typing_context: Any,
+    function: Any,
+    x: Any,
+    offsets: Any,
+    values: Any,
+    counts: Any,
+    n_blocks: Any,
+    out: Any,
+    out_pitch: Any,
+    n_rows: Any,
+) -> Any:
+    """Call the function at an address with these numbers."""
+
+    def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [_INT64] * 8)
+        builder.call(_pointer(builder, arguments[0], kind), arguments[1:])
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 9), emit_code
 
 
 @intrinsic

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from dsn_sktime.kernels import convolution
+from dsn_sktime.kernels import convolution, loops
 from dsn_sktime.kernels.buffers import empty_matrix
 from dsn_sktime.kernels.engine import Block, Engine, Output
 from dsn_sktime.kernels.layout import Convolution, KernelIndex, TimeBatch, Weights
@@ -65,10 +65,10 @@ def _correlate(x: Tensor, values: Tensor, weights: Weights, n_out: int, kernel_s
     y = empty_matrix(n_out, _shapes(batch, kernel_size).output_pitch)
     offsets, ordered = weights.offsets(z.shape[1]), values.detach().numpy()[weights.order]
     shape = batch.n_groups, batch.segment_steps, kernel_size
-    counters = new_counters(1)
+    counters, table = new_counters(1), loops.convolutions(loops.tile_sizes(batch.segment_steps))
     run_on_threads(
         lambda _: convolution.convolve(
-            z, offsets, ordered, weights.counts, *shape, y, counters.ctypes.data
+            table, z, offsets, ordered, weights.counts, *shape, y, counters.ctypes.data
         ),
         threads_worth(len(ordered) * batch.n_columns),
     )
