@@ -140,7 +140,10 @@ def baseline(classifier: DSNClassifier) -> np.ndarray:
 def _linear_forms(classifier: DSNClassifier) -> tuple[list[LinearForm], Tensor]:
     """Return forms whose sum and biases, of shape (c,), are the mean of the networks' logits."""
     if not isinstance(classifier, DSNClassifier):
-        raise TypeError(f"only a fitted DSNClassifier has logits to explain, found {classifier!r}.")
+        raise TypeError(
+            "only the logits of a DSNClassifier can be explained, found "
+            f"{type(classifier).__name__}."
+        )
     check_trained(classifier)
     forms, biases = [], torch.zeros(classifier.n_classes_, dtype=torch.float64)
     for network, head in zip(classifier.networks_, classifier.heads_, strict=True):

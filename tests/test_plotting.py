@@ -141,7 +141,7 @@ def test_history_marks_the_epoch_of_the_model():
     ],
 )
 def test_plots_of_a_dsn_refuse_an_oscnn_by_name(plot, oscnn):
-    with pytest.raises(TypeError, match="DSNRegressor, found OSCNNClassifier"):
+    with pytest.raises(TypeError, match="found OSCNNClassifier"):
         plot(oscnn)
 
 
