@@ -268,7 +268,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         n_steps : int
             Time steps L of the longest series.
         n_outputs : int
-            Outputs per series: classes of a classifier.
+            Outputs per series: classes of a classifier, 1 of a regressor.
 
         Returns
         -------
@@ -305,8 +305,8 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             a frame with the index (series, time) has a column per variate. Missing values
             are NaN or masked; trailing steps that are missing in every variate are padding.
         y : array-like of shape (n,)
-            Target of each series: a classifier's class labels. A Series whose index holds
-            the ids of the series is put into their order.
+            Target of each series: a classifier's class labels or a regressor's numbers. A Series
+            whose index holds the ids of the series is put into their order.
         sample_weight : array-like of shape (n,) or None, default=None
             Weight of each series in the loss, of which only the ratios count. A series of
             weight 0 is left out. None gives all the same weight.
