@@ -156,6 +156,7 @@ def test_a_series_has_its_contributions_whatever_comes_with_it():
         assert not together[row, :, :, n_steps:].any()
 
 
+@pytest.mark.filterwarnings("ignore:only single label")
 def test_what_cannot_be_explained_is_refused_by_name():
     X, y = series("univariate")
     with pytest.raises(TypeError, match="found OSCNNClassifier"):
@@ -189,7 +190,7 @@ def planted(n, kind, seed):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_most_of_what_speaks_for_the_predicted_class_lies_on_a_planted_pattern(kind):
-    X, y, _ = planted(60, kind, seed=0)
+    X, y, _ = planted(120 if kind == "multivariate" else 60, kind, seed=0)
     classifier = DSNClassifier(n_epochs=20, n_filters=8, random_state=0).fit(X, y)
     X, y, starts = planted(100, kind, seed=1)
     found = contributions(classifier, X)[np.arange(100), classifier.predict(X)].clip(min=0)
