@@ -274,7 +274,7 @@ def test_a_finished_checkpoint_is_not_written_again(tmp_path, monkeypatch):
         first.fit(*tiny_panel())
         with monkeypatch.context() as patch:
             patch.setattr(torch, "save", None)
-            patch.setattr("tempfile.mkstemp", None)
+            patch.setattr("os.replace", None)
             again = run(folder, callbacks, network_seed=1)
             again.fit(*tiny_panel())
         assert again.history == first.history

@@ -139,6 +139,14 @@ class DSNEstimator(NetworkEstimator):
         """Return targets (n, n_outputs), weights, and whether the outputs are logits."""
         raise NotImplementedError
 
+    def _build_head(self, n_variates: int, n_steps: int, n_outputs: int) -> RidgeHead | None:
+        if self.head != "ridge":
+            return None
+        shape = n_variates, n_steps, n_outputs
+        untrained = self._build_network(*shape, generator=torch.Generator())
+        n_features = 2 * 3 * self.n_layers * self.n_filters * self.n_kernel_groups
+        return RidgeHead(untrained, np.zeros((n_features, n_outputs)), np.zeros(n_outputs))
+
     def _recipe(self, n_series: int) -> SparseRecipe:
         numbers = {**self._arguments_for(SparseRecipe), "batch_size": self._batch_size(n_series)}
         return SparseRecipe(**numbers)

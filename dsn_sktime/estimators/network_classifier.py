@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.model_selection import check_cv
 from sktime.classification.base import BaseClassifier
 
 from dsn_sktime.estimators.network_estimator import NetworkEstimator
+from dsn_sktime.estimators.onnx_export import export_onnx
 from dsn_sktime.estimators.parameters import brief_repr, check_class_weight
 from dsn_sktime.panel import RawPanel, read_labels, read_panel, read_sample_weight
 from dsn_sktime.runtime import default_switches
@@ -184,6 +186,44 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
 
     def _predict_proba(self, X: RawPanel) -> np.ndarray:
         return softmax(self._outputs(X), axis=2).mean(0)
+
+    def _restore(self, fitted: dict[str, Any]) -> None:
+        super()._restore(fitted)
+        places = {label: place for place, label in enumerate(self.classes_)}
+        self._class_dictionary = places
+
+    @default_switches()
+    def to_onnx(self, path: str | Path) -> None:
+        """Write the fitted classifier to an ONNX file, which needs neither torch nor dsn_sktime.
+
+        The model reads ``series``, float64 of shape (n, m, L) with the variates in the order of
+        ``fit``, and computes ``probabilities``, float64 of shape (n, c): standardization,
+        networks, heads and the average of an ensemble. The number and the length of the series
+        may vary from call to call, but all series of a batch have the same length. Missing
+        values (NaN) are set to the mean of their variate, also at the end of a series, where
+        :meth:`predict_proba` takes steps that are missing in every variate for padding. Infinite
+        values are not refused.
+
+        The metadata of the file have the entry "classes", a JSON list of the labels.
+
+        Parameters
+        ----------
+        path : str or Path
+            Replaced atomically.
+
+        Raises
+        ------
+        ImportError
+            If onnx or onnxscript is not installed.
+        NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            If the classifier has no network, as where ``y`` had a single class or several
+            columns, or has modules that are not of dsn_sktime or torch.
+        OSError
+            If the file cannot be written.
+        """
+        export_onnx(self, path)
 
     def fit_predict(self, X: Any, y: Any, cv: Any = None, change_state: bool = True) -> np.ndarray:
         """Fit, and predict the labels of the same series.

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from math import ceil, inf
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -32,6 +33,7 @@ from dsn_sktime.estimators.parameters import (
     check_seed,
     resolve_device,
 )
+from dsn_sktime.estimators.saving import load_estimator, save_estimator
 from dsn_sktime.estimators.sklearn_compat import SklearnCompatMixin
 from dsn_sktime.kernels import compile_kernels
 from dsn_sktime.layers import BACKENDS
@@ -514,6 +516,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         self._is_interrupted = len(trained) < self.n_estimators or any(
             one.is_interrupted for one in trained
         )
+        self._network_shape = shape
         self.n_variates_ = raw.n_variates
         self.variate_names_ = raw.variate_names
         self.mean_, self.scale_ = standardization
@@ -606,6 +609,10 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         """Return what maps a trained network and a batch to the outputs, if not the network."""
         return None
 
+    def _build_head(self, n_variates: int, n_steps: int, n_outputs: int) -> nn.Module | None:
+        """Return a module like that of ``_fit_head``, whose tensors mean nothing."""
+        return None
+
     def _remember(self, trained: list[Trained]) -> None:
         self.networks_ = [one.network for one in trained]
         self.heads_ = [one.head for one in trained]
@@ -683,6 +690,64 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
                 if more is not None:
                     digest.update(more.numpy().data)
         return digest.hexdigest()[:16]
+
+    @default_switches()
+    def to_file(self, path: str | Path) -> None:
+        """Write the fitted estimator to one file, which can be loaded without executing code.
+
+        Networks are stored from the CPU. Left out are callbacks, a ``random_state`` that is a
+        RandomState, hooks on modules, and settings of ``set_config`` and of metadata routing.
+        The file is replaced atomically.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file is a ``.npz`` of numpy whatever its name.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        TypeError
+            If a module was replaced by one of your own, ``y`` had several columns, or labels or
+            names of variates are objects other than strings and numbers.
+        OSError
+            If the file cannot be written.
+
+        See Also
+        --------
+        from_file : Load the file.
+        """
+        save_estimator(self, path)
+
+    @classmethod
+    @default_switches()
+    def from_file(cls, path: str | Path) -> Self:
+        """Load an estimator that :meth:`to_file` wrote.
+
+        It predicts bit for bit as the one that was saved. No code from the file is executed.
+
+        Parameters
+        ----------
+        path : str or Path
+
+        Returns
+        -------
+        estimator
+            Fitted, on the CPU.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, was written by a later version or holds another class.
+        OSError
+            If the file cannot be read.
+        """
+        return load_estimator(cls, path)
+
+    def _restore(self, fitted: dict[str, Any]) -> None:
+        """Set the state that ``fit`` leaves for a target with one column."""
+        vars(self).update(fitted, _y_metadata={"is_univariate": True}, _is_fitted=True)
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle networks from the CPU, so that a machine without a GPU can load them."""

@@ -6,10 +6,10 @@ import contextlib
 import hashlib
 import io
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+from uuid import uuid4
 
 import torch
 
@@ -21,11 +21,12 @@ try:
 except ImportError:  # On Windows, where a file that is open cannot be deleted anyway.
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Checkpoint", "read_checkpoint"]
+__all__ = ["Checkpoint", "read_checkpoint", "write_atomically"]
 
 # A file is this line, the SHA-256 digest of the rest, and the rest: what torch.save wrote.
 _FIRST_LINE = b"dsn_sktime checkpoint 3\n"
 _DIGEST_SIZE = hashlib.sha256().digest_size
+_BINARY = getattr(os, "O_BINARY", 0)  # On Windows.
 
 
 class Checkpoint(Callback):
@@ -110,14 +111,7 @@ class Checkpoint(Callback):
         with _writing(path):
             torch.save({**trainer.state_dict(), "run_id": trainer.run_id}, buffer)
             payload = buffer.getbuffer()
-            with _draft(path) as (file, draft):
-                file.write(_FIRST_LINE + hashlib.sha256(payload).digest())
-                file.write(payload)
-                file.flush()
-                os.fsync(file.fileno())
-                if fcntl is None:
-                    file.close()  # Windows renames no open file.
-                os.replace(draft, path)
+            write_atomically(path, _FIRST_LINE + hashlib.sha256(payload).digest(), payload)
 
 
 def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -167,11 +161,25 @@ def _writing(path: Path) -> Iterator[None]:
         ) from error
 
 
+def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
+    """Write a file that is complete or, if anything fails, as it was before."""
+    with _draft(path) as (file, draft):
+        for part in parts:
+            file.write(part)
+        file.flush()
+        os.fsync(file.fileno())
+        if fcntl is None:
+            file.close()  # Windows renames no open file.
+        os.replace(draft, path)
+
+
 @contextlib.contextmanager
 def _draft(path: Path) -> Iterator[tuple[BinaryIO, str]]:
     """Open a new file next to a path, locked while written and deleted unless renamed."""
     while True:
-        descriptor, draft = tempfile.mkstemp(".tmp", path.name, path.parent)
+        # Not by tempfile, whose files nobody else may read.
+        draft = f"{path}.{uuid4().hex}.tmp"
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY)
         with contextlib.suppress(OSError):  # Not every file system has locks.
             _lock(descriptor, wait=True)
         if os.fstat(descriptor).st_nlink:  # Otherwise another process deleted it as a leftover.

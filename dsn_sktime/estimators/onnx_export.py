@@ -1,0 +1,129 @@
+"""Export of fitted classifiers to ONNX."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dsn_sktime._version import __version__
+from dsn_sktime.training.checkpoint import write_atomically
+
+if TYPE_CHECKING:
+    from dsn_sktime.estimators.network_classifier import NetworkClassifier
+
+__all__ = ["export_onnx"]
+
+_PACKAGES = ("onnx", "onnxscript")
+# They report what a user of to_onnx cannot change.
+_LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")
+
+
+class _Classifier(nn.Module):
+    """Series (B, m, L) of float64 to probabilities, with the dense backend."""
+
+    def __init__(self, classifier: NetworkClassifier) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.from_numpy(classifier.mean_[:, None]))
+        self.register_buffer("scale", torch.from_numpy(classifier.scale_[:, None]))
+        self.mean: Tensor
+        self.scale: Tensor
+        self.networks = nn.ModuleList(copy.deepcopy(classifier.networks_))
+        self.heads = nn.ModuleList(filter(None, copy.deepcopy(classifier.heads_)))
+        for module in self.cpu().modules():
+            if hasattr(module, "backend"):
+                module.backend = "dense"
+
+    def forward(self, series: Tensor) -> Tensor:
+        is_missing = series.isnan()
+        x = ((series - self.mean) / self.scale).masked_fill(is_missing, 0).float()
+        if self.heads:
+            pairs = zip(self.networks, self.heads, strict=True)
+            outputs = [head(network, x, None) for network, head in pairs]
+        else:
+            outputs = [network(x) for network in self.networks]
+        return torch.stack(outputs).double().softmax(2).mean(0)
+
+
+def export_onnx(classifier: NetworkClassifier, path: str | Path) -> None:
+    """Write a fitted classifier as ONNX; see :meth:`NetworkClassifier.to_onnx`."""
+    classifier.check_is_fitted()
+    _check_packages()
+    _check_modules(classifier)
+    import onnx
+
+    # More than one, which torch would take for a fixed size.
+    example = torch.zeros(2, len(classifier.mean_), 50, dtype=torch.float64)
+    sizes = {0: torch.export.Dim("n", min=1), 2: torch.export.Dim("L", min=1)}
+    with _quiet(), torch.no_grad():
+        # By torch.export, as torch.onnx.export alone would fix sizes where it cannot vary them.
+        program = torch.export.export(
+            _Classifier(classifier).eval(), (example,), dynamic_shapes=(sizes,), strict=False
+        )
+        model = torch.onnx.export(
+            program,
+            dynamo=True,
+            input_names=["series"],
+            output_names=["probabilities"],
+            verbose=False,
+        ).model_proto
+    metadata = {"classes": json.dumps(_as_json(classifier.classes_)), "dsn_sktime": __version__}
+    onnx.helper.set_model_props(model, metadata)
+    write_atomically(Path(path), model.SerializeToString())
+
+
+def _check_packages() -> None:
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(
+            f"to_onnx needs {' and '.join(_PACKAGES)}, found no {' and no '.join(missing)}. "
+            "Install them with pip install dsn-sktime[onnx]."
+        )
+
+
+def _check_modules(classifier: NetworkClassifier) -> None:
+    if not hasattr(classifier, "networks_"):
+        raise ValueError(
+            f"this {type(classifier).__name__} cannot be exported: it has no network, as y had a "
+            "single class or several columns. Fit it to one column of several classes."
+        )
+    for attribute in ("networks_", "heads_"):
+        for number, module in enumerate(getattr(classifier, attribute)):
+            for name, part in module.named_modules() if module else ():
+                if not type(part).__module__.startswith(("dsn_sktime.", "torch.nn.")):
+                    where = ".".join(filter(None, (f"{attribute}[{number}]", name)))
+                    raise ValueError(
+                        f"this {type(classifier).__name__} cannot be exported: {where} is a "
+                        f"{type(part).__name__}, which is a module neither of dsn_sktime nor of "
+                        "torch. Export its networks with torch.onnx.export."
+                    )
+
+
+def _as_json(labels: np.ndarray) -> list[Any]:
+    plain = labels.tolist() if labels.dtype.kind in "biufO" else labels.astype(str).tolist()
+    return [one if isinstance(one, bool | int | float | str) else str(one) for one in plain]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,126 @@
+"""ONNX files give the classifier's probabilities, in onnxruntime on the CPU."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny import tiny_classifier, tiny_oscnn
+from torch import nn
+
+from dsn_sktime import DSNClassifier
+
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+CODES = np.arange(16) % 3
+
+
+def series(m: int, n: int = 16, n_steps: int = 24) -> np.ndarray:
+    """Return series far from 0, as of a sensor: single precision would not resolve them."""
+    values = np.random.default_rng(n_steps).normal(size=(n, m, n_steps))
+    return 1e6 + 0.1 * (values + np.resize(CODES, n)[:, None, None])
+
+
+def session_of(path: Path) -> Any:
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+# Each export takes seconds: one layer where nothing depends on their number.
+CASES = {
+    "ridge": (1, tiny_classifier(n_epochs=2, n_layers=2, head="ridge")),
+    "bins": (2, tiny_classifier(n_epochs=2, n_layers=1, n_pool=7, n_estimators=2)),
+    "linear": (1, tiny_classifier(n_epochs=2, n_layers=1, head="linear", padding="zeros")),
+    "OS-CNN": (2, tiny_oscnn(n_epochs=2)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_onnxruntime_gives_the_probabilities(name: str, tmp_path: Path) -> None:
+    m, classifier = CASES[name]
+    classifier.fit(series(m), np.array(["a", "b", "c"])[CODES])
+    classifier.to_onnx(tmp_path / "model.onnx")
+    session = session_of(tmp_path / "model.onnx")
+    assert [one.name for one in session.get_inputs()] == ["series"]
+    for n, n_steps in ((16, 24), (1, 24), (5, 7), (2, 101), (1, 1)):
+        X = series(m, n, n_steps)
+        X[n // 2, 0, n_steps // 2 : n_steps - 1] = np.nan
+        (found,) = session.run(["probabilities"], {"series": X})
+        np.testing.assert_allclose(found, classifier.predict_proba(X), rtol=0, atol=1e-5)
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["classes"]) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (np.array([0.5, 1, 2]), [0.5, 1.0, 2.0]),
+        (np.array([1, 2, 3], dtype=np.int8), [1, 2, 3]),
+        (np.array(["x", "y", "z"], dtype=object), ["x", "y", "z"]),
+        (
+            np.array(["2026-01-01", "2026-01-02", "2026-01-03"], dtype="datetime64[ns]"),
+            [f"2026-01-0{day}T00:00:00.000000000" for day in (1, 2, 3)],
+        ),
+    ],
+    ids=["float", "int", "object", "date"],
+)
+def test_labels_are_metadata(
+    labels: np.ndarray, expected: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier = tiny_classifier(n_epochs=1, n_layers=1, head="linear")
+    classifier.fit(series(1), labels[CODES])
+    classifier.to_onnx(tmp_path / "model.onnx")
+    metadata = session_of(tmp_path / "model.onnx").get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["classes"]) == expected
+
+
+class Doubled(nn.Linear):
+    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(pooled.mean(2))
+
+
+def own_head(classifier: DSNClassifier) -> None:
+    classifier.network_.head = nn.Sequential(Doubled(9, 3))
+
+
+def single_class(classifier: DSNClassifier) -> None:
+    with pytest.warns(UserWarning, match="single label"):
+        classifier.fit(series(1), np.zeros(16))
+
+
+def no_onnx(classifier: DSNClassifier) -> None:
+    sys.modules["onnx"] = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (own_head, ValueError, r"networks_\[0\]\.head\.0 is a Doubled, which is a module neither"),
+        (single_class, ValueError, "no network, as y had a single class or several columns"),
+        (no_onnx, ImportError, r"found no onnx\. Install .* pip install dsn-sktime\[onnx\]"),
+    ],
+)
+def test_what_cannot_be_exported_is_named(
+    change: Callable,
+    error: type,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    classifier = tiny_classifier(n_epochs=1, n_layers=1).fit(series(1), CODES)
+    monkeypatch.setitem(sys.modules, "onnx", sys.modules.get("onnx"))
+    change(classifier)
+    with pytest.raises(error, match=message):
+        classifier.to_onnx(tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unfitted_classifier_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="has not been fitted"):
+        tiny_classifier().to_onnx(tmp_path / "model.onnx")
