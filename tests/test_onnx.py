@@ -32,19 +32,24 @@ def session_of(path: Path) -> Any:
     return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
+DAYS = np.array(["2026-01-01", "2026-01-02", "2026-01-03"], dtype="datetime64[D]")
+
+
 # Each export takes seconds: one layer where nothing depends on their number.
-CASES = {
-    "ridge": (1, tiny_classifier(n_epochs=2, n_layers=2, head="ridge")),
-    "bins": (2, tiny_classifier(n_epochs=2, n_layers=1, n_pool=7, n_estimators=2)),
-    "linear": (1, tiny_classifier(n_epochs=2, n_layers=1, head="linear", padding="zeros")),
-    "OS-CNN": (2, tiny_oscnn(n_epochs=2)),
-}
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_onnxruntime_gives_the_probabilities(name: str, tmp_path: Path) -> None:
-    m, classifier = CASES[name]
-    classifier.fit(series(m), np.array(["a", "b", "c"])[CODES])
+@pytest.mark.parametrize(
+    ("m", "classifier", "labels", "metadata"),
+    [
+        (1, tiny_classifier(n_layers=2, head="ridge"), np.array(["a", "b", "c"]), ["a", "b", "c"]),
+        (2, tiny_classifier(n_layers=1, n_pool=7, n_estimators=2), np.array([1, 2, 3]), [1, 2, 3]),
+        (1, tiny_classifier(n_layers=1, head="linear", padding="zeros"), DAYS, DAYS.astype(str)),
+        (2, tiny_oscnn(), np.array([0.5, 1, 2], dtype=object), [0.5, 1, 2]),
+    ],
+    ids=["ridge", "bins", "linear", "OS-CNN"],
+)
+def test_onnxruntime_gives_the_probabilities(
+    m: int, classifier: Any, labels: np.ndarray, metadata: list, tmp_path: Path
+) -> None:
+    classifier.fit(series(m), labels[CODES])
     classifier.to_onnx(tmp_path / "model.onnx")
     session = session_of(tmp_path / "model.onnx")
     assert [one.name for one in session.get_inputs()] == ["series"]
@@ -53,31 +58,8 @@ def test_onnxruntime_gives_the_probabilities(name: str, tmp_path: Path) -> None:
         X[n // 2, 0, n_steps // 2 : n_steps - 1] = np.nan
         (found,) = session.run(["probabilities"], {"series": X})
         np.testing.assert_allclose(found, classifier.predict_proba(X), rtol=0, atol=1e-5)
-    metadata = session.get_modelmeta().custom_metadata_map
-    assert json.loads(metadata["classes"]) == ["a", "b", "c"]
-
-
-@pytest.mark.parametrize(
-    ("labels", "expected"),
-    [
-        (np.array([0.5, 1, 2]), [0.5, 1.0, 2.0]),
-        (np.array([1, 2, 3], dtype=np.int8), [1, 2, 3]),
-        (np.array(["x", "y", "z"], dtype=object), ["x", "y", "z"]),
-        (
-            np.array(["2026-01-01", "2026-01-02", "2026-01-03"], dtype="datetime64[ns]"),
-            [f"2026-01-0{day}T00:00:00.000000000" for day in (1, 2, 3)],
-        ),
-    ],
-    ids=["float", "int", "object", "date"],
-)
-def test_labels_are_metadata(
-    labels: np.ndarray, expected: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    classifier = tiny_classifier(n_epochs=1, n_layers=1, head="linear")
-    classifier.fit(series(1), labels[CODES])
-    classifier.to_onnx(tmp_path / "model.onnx")
-    metadata = session_of(tmp_path / "model.onnx").get_modelmeta().custom_metadata_map
-    assert json.loads(metadata["classes"]) == expected
+    found = session.get_modelmeta().custom_metadata_map
+    assert json.loads(found["classes"]) == list(metadata)
 
 
 class Doubled(nn.Linear):

@@ -230,8 +230,7 @@ def test_a_damaged_file_is_refused_or_the_damage_does_not_matter(
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
         try:
             loaded = DSNClassifier.from_file(path)
-        except ValueError as error:
-            assert "model' cannot be loaded: " in str(error)
+        except ValueError:
             n_refused += 1
         else:
             assert np.array_equal(loaded.predict_proba(SERIES), expected)
