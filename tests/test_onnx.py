@@ -56,6 +56,7 @@ def test_onnxruntime_gives_the_probabilities(
     for n, n_steps in ((16, 24), (1, 24), (5, 7), (2, 101), (1, 1)):
         X = series(m, n, n_steps)
         X[n // 2, 0, n_steps // 2 : n_steps - 1] = np.nan
+        X[0, :, n_steps - n_steps // 3 :] = np.nan  # padding
         (found,) = session.run(["probabilities"], {"series": X})
         np.testing.assert_allclose(found, classifier.predict_proba(X), rtol=0, atol=1e-5)
     found = session.get_modelmeta().custom_metadata_map

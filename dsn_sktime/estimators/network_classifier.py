@@ -198,10 +198,9 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
 
         The model reads ``series``, float64 of shape (n, m, L) with the variates in the order of
         ``fit``, and computes ``probabilities``, float64 of shape (n, c): standardization,
-        networks, heads and the average of an ensemble. The number and the length of the series
-        may vary from call to call, but all series of a batch have the same length. Missing
-        values (NaN) are set to the mean of their variate, also at the end of a series, where
-        :meth:`predict_proba` takes steps that are missing in every variate for padding. Infinite
+        networks, heads and the average of an ensemble. n and L may differ from call to call.
+        NaN is treated as in :meth:`predict_proba`: trailing time steps that are missing in every
+        variate are padding, other missing values are set to the mean of their variate. Infinite
         values are not refused.
 
         The metadata of the file have the entry "classes", a JSON list of the labels.

@@ -46,12 +46,15 @@ class _Classifier(nn.Module):
 
     def forward(self, series: Tensor) -> Tensor:
         is_missing = series.isnan()
+        # As the classifier reads arrays: what is missing at the end of all variates is padding.
+        steps = torch.arange(1, series.shape[2] + 1, device="cpu")
+        lengths = ((~is_missing).any(1) * steps).amax(1).clamp(min=1)
         x = ((series - self.mean) / self.scale).masked_fill(is_missing, 0).float()
         if self.heads:
             pairs = zip(self.networks, self.heads, strict=True)
-            outputs = [head(network, x, None) for network, head in pairs]
+            outputs = [head(network, x, lengths) for network, head in pairs]
         else:
-            outputs = [network(x) for network in self.networks]
+            outputs = [network(x, lengths) for network in self.networks]
         return torch.stack(outputs).double().softmax(2).mean(0)
 
 
@@ -62,7 +65,7 @@ def export_onnx(classifier: NetworkClassifier, path: str | Path) -> None:
     _check_modules(classifier)
     import onnx
 
-    # More than one, which torch would take for a fixed size.
+    # Of sizes other than 1, which torch would take for fixed.
     example = torch.zeros(2, len(classifier.mean_), 50, dtype=torch.float64)
     sizes = {0: torch.export.Dim("n", min=1), 2: torch.export.Dim("L", min=1)}
     with _quiet(), torch.no_grad():

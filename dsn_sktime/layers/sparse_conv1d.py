@@ -173,7 +173,8 @@ class SparseConv1d(nn.Module):
                 x = x.where(observed_steps(lengths, x.shape[2]), 0)
             return F.pad(x, ((k - 1) // 2, k // 2))
         if lengths is not None:
-            last = x.take_along_dim((lengths - 1)[:, None, None], dim=2)
+            # Not by take_along_dim, which torch.export takes for one of fixed sizes.
+            last = x.gather(2, (lengths - 1)[:, None, None].expand(-1, x.shape[1], 1))
             x = x.where(observed_steps(lengths, x.shape[2]), last)
         return F.pad(x, (0, k - 1), mode="replicate")
 
