@@ -1,8 +1,12 @@
 """The examples run, and the README's commands are the ones that CI runs."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+
+import numpy as np
+from tiny import panel, tiny_classifier
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,6 +25,16 @@ def test_quickstart_prints_accuracy_and_counts_and_draws(tmp_path):
     assert "125,547 activated, 802,296 dense" in run.stdout
     assert "epoch" in run.stderr
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_deploying_measures_a_file_in_a_new_process(tmp_path):
+    example = runpy.run_path(str(ROOT / "examples/deploying.py"))
+    X, y = panel()
+    tiny_classifier().fit(X, y).to_file(tmp_path / "model.npz")
+    np.save(tmp_path / "series.npy", X)
+    times = example["measure"](example["FROM_FILE"] + example["DENSE"], str(tmp_path))
+    assert len(times) == 3
+    assert min(times) > 0
 
 
 def test_ci_runs_the_second_command_of_the_readme():

@@ -181,9 +181,9 @@ def two_columns(classifier: DSNClassifier) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (own_head, r"networks_\[0\].head is a Doubled of your own"),
-        (other_type, r"networks_\[0\] is not the network that its parameters describe"),
-        (other_parameter, r"networks_\[0\] is not the network that its parameters describe"),
+        (own_head, r"networks_\[0\].head is a Doubled, its parameters give ClassHead"),
+        (other_type, r"networks_\[0\] has other tensors than its parameters give"),
+        (other_parameter, r"networks_\[0\] has other tensors than its parameters give"),
         (days, r"classes_\[0\] is a date"),
         (two_columns, r"classifiers_ is a DataFrame"),
     ],
@@ -241,7 +241,10 @@ def test_a_damaged_file_is_refused_or_the_damage_does_not_matter(
     ("change", "message"),
     [
         (lambda one: one.update(format=2, version="0.9.0"), r"dsn_sktime 0\.9\.0 wrote it, this"),
-        (lambda one: one["parameters"].update(colour=1), r"with colour that .* lacks\. Update it"),
+        (
+            lambda one: one["parameters"].update(colour=1),
+            r"with colour, which .* lacks\. Update dsn",
+        ),
         (lambda one: one["parameters"].update(n_filters=7), "its entries do not fit together"),
         (lambda one: one["parameters"].update(sparsity=2), "its entries do not fit together"),
         (lambda one: one.pop("fitted"), "its entries do not fit together"),

@@ -70,13 +70,17 @@ def load_estimator(cls: type[NetworkEstimator], path: str | Path) -> Any:
     content, arrays = _read(path)
     found, version = content["class"], content["version"]
     if content["format"] > _FORMAT:
-        raise _refusal(path, f"dsn_sktime {version} wrote it, this is {__version__}. Update it")
+        raise _refusal(
+            path, f"dsn_sktime {version} wrote it, this is {__version__}. Update dsn_sktime"
+        )
     if found != cls.__name__:
         raise _refusal(path, f"it holds a {found}, not a {cls.__name__}. Use {found}.from_file")
     unknown = sorted(set(content["parameters"]) - set(cls.get_param_names()))
     if unknown:
-        what = f"dsn_sktime {version} wrote it, with {', '.join(unknown)} that {__version__} lacks"
-        raise _refusal(path, f"{what}. Update it")
+        what = (
+            f"dsn_sktime {version} wrote it, with {', '.join(unknown)}, which {__version__} lacks"
+        )
+        raise _refusal(path, f"{what}. Update dsn_sktime")
     try:
         estimator = cls(**_decode_all(content["parameters"], arrays))
         fitted = _decode_all(content["fitted"], arrays)
@@ -138,15 +142,18 @@ def _check_rebuilt(name: str, module: nn.Module | None, built: nn.Module | None)
     """Raise unless a module differs from one that can be built in the values of tensors only."""
     mine, theirs = (dict(one.named_modules()) if one else {} for one in (module, built))
     for key, part in mine.items():
-        if key not in theirs or type(part) is not type(theirs[key]):
-            where = ".".join(filter(None, (name, key)))
-            raise _NotStorableError(f"{where} is a {type(part).__name__} of your own")
+        described = type(theirs.get(key))
+        if type(part) is not described:
+            where, found = ".".join(filter(None, (name, key))), type(part).__name__
+            raise _NotStorableError(
+                f"{where} is a {found}, its parameters give {described.__name__}"
+            )
     layouts = [
         {key: (one.shape, one.dtype) for key, one in module.state_dict().items()} if module else {}
         for module in (module, built)
     ]
     if mine.keys() != theirs.keys() or layouts[0] != layouts[1]:
-        raise _NotStorableError(f"{name} is not the network that its parameters describe")
+        raise _NotStorableError(f"{name} has other tensors than its parameters give")
 
 
 def _build_modules(
