@@ -747,7 +747,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
 
     def _restore(self, fitted: dict[str, Any]) -> None:
         """Set the state that ``fit`` leaves for a target with one column."""
-        vars(self).update(fitted, _y_metadata={"is_univariate": True}, _is_fitted=True)
+        self.__dict__.update(fitted, _y_metadata={"is_univariate": True}, _is_fitted=True)
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle networks from the CPU, so that a machine without a GPU can load them."""

@@ -40,7 +40,8 @@ class _Classifier(nn.Module):
         self.scale: Tensor
         self.networks = nn.ModuleList(copy.deepcopy(classifier.networks_))
         self.heads = nn.ModuleList(filter(None, copy.deepcopy(classifier.heads_)))
-        for module in self.cpu().modules():
+        modules: Iterator[Any] = self.cpu().modules()
+        for module in modules:
             if hasattr(module, "backend"):
                 module.backend = "dense"
 
@@ -73,13 +74,14 @@ def export_onnx(classifier: NetworkClassifier, path: str | Path) -> None:
         program = torch.export.export(
             _Classifier(classifier).eval(), (example,), dynamic_shapes=(sizes,), strict=False
         )
-        model = torch.onnx.export(
+        exported: Any = torch.onnx.export(
             program,
             dynamo=True,
             input_names=["series"],
             output_names=["probabilities"],
             verbose=False,
-        ).model_proto
+        )
+    model = exported.model_proto
     metadata = {"classes": json.dumps(_as_json(classifier.classes_)), "dsn_sktime": __version__}
     onnx.helper.set_model_props(model, metadata)
     write_atomically(Path(path), model.SerializeToString())
