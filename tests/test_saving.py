@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny import panel, tiny_classifier, tiny_oscnn
+from tiny import TINY, panel, tiny_classifier, tiny_oscnn
 from torch import nn
 
-from dsn_sktime import DSNClassifier, OSCNNClassifier
+from dsn_sktime import DSNClassifier, DSNRegressor, OSCNNClassifier
 from dsn_sktime.training import EarlyStopping
 
 COMMITTED = Path(__file__).parent / "saved" / "dsn_0_1.npz"
@@ -86,6 +86,14 @@ def test_a_loaded_classifier_is_as_useful_as_a_fitted_one(
     assert loaded.score(SERIES, CODES) == fitted.score(SERIES, CODES)
     refitted = loaded.fit(SERIES, CODES)
     assert np.array_equal(refitted.predict_proba(SERIES), fitted.predict_proba(SERIES))
+
+
+def test_a_regressor_is_stored(tmp_path: Path) -> None:
+    regressor = DSNRegressor(**{**TINY, "head": "ridge", "n_estimators": 2})
+    regressor.fit(SERIES, SERIES.mean((1, 2)))
+    loaded = round_trip(regressor, tmp_path)
+    assert np.array_equal(loaded.predict(SERIES), regressor.predict(SERIES))
+    assert np.array_equal(loaded.predict_std(SERIES), regressor.predict_std(SERIES))
 
 
 def test_the_backend_of_a_network_is_kept(tmp_path: Path) -> None:
