@@ -457,8 +457,8 @@ class Plan:
             for block in blocks
             for tensor in block.tensors[:4]
         ]
-        sizes = [0, *self.gradient_sizes[:-1]]
-        self.gradient_offsets = 4 * np.cumsum(sizes).reshape(len(blocks), -1)
+        before = [0, *self.gradient_sizes[:-1]]
+        self.gradient_offsets = 4 * np.cumsum(before).reshape(len(blocks), -1)
         of_layers = sum(one.shape[0] * one.shape[1] for one in self.indices)
         self.cost = (of_layers + sum(one.n_activated for one in self.indices)) * self.conv.n_columns
 
