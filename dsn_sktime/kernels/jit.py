@@ -108,7 +108,7 @@ class _AnnouncingCompiler(_EntryCompiler):
 @cache
 def _announce() -> None:
     logger.info(
-        "Compiling the sparse kernels for this processor, some ten seconds. The result is kept on "
+        "Compiling the sparse kernels for this processor, about 15 seconds. The result is kept on "
         "disk; `python -m dsn_sktime compile` does this ahead, and backend='dense' without."
     )
 
