@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dsn_sktime.estimators import DSNClassifier
-from dsn_sktime.estimators.fitted import check_trained
+from dsn_sktime.estimators.fitted import check_trained_classifier
 from dsn_sktime.estimators.ridge_head import RidgeHead
 from dsn_sktime.layers import ClassHead, LinearHead, PointwiseConv1d, SparseConv1d, SparseModule
 from dsn_sktime.layers.pooling import pool_features
@@ -139,12 +139,7 @@ def baseline(classifier: DSNClassifier) -> np.ndarray:
 
 def _linear_forms(classifier: DSNClassifier) -> tuple[list[LinearForm], Tensor]:
     """Return forms whose sum and biases, of shape (c,), are the mean of the networks' logits."""
-    if not isinstance(classifier, DSNClassifier):
-        raise TypeError(
-            "only the logits of a DSNClassifier can be explained, found "
-            f"{type(classifier).__name__}."
-        )
-    check_trained(classifier)
+    check_trained_classifier(classifier)
     forms, biases = [], torch.zeros(classifier.n_classes_, dtype=torch.float64)
     for network, head in zip(classifier.networks_, classifier.heads_, strict=True):
         of_network, bias = _of_network(network, head)

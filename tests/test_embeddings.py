@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.ensemble import RandomForestClassifier
@@ -26,6 +27,23 @@ def test_the_transformer_passes_every_check_of_sktime() -> None:
     results = check_estimator(DSNTransformer, verbose=False)
     assert len(results) > 100
     assert {name: r for name, r in results.items() if r != "PASSED"} == {}
+
+
+def test_the_transformer_reads_targets_as_its_estimator_does() -> None:
+    ids = [f"s{number}" for number in range(len(X))]
+    index = pd.MultiIndex.from_product([ids, range(X.shape[2])], names=["series", "time"])
+    frame = pd.DataFrame(np.concatenate([series.T for series in X]), index=index)
+    frame.columns = frame.columns.astype(str)
+    settings = {**RIDGE, "n_epochs": 1, "random_state": 0}
+    expected = DSNClassifier(**settings).fit(X, Y).transform(X)
+    shuffled = pd.Series(Y, index=ids).sample(frac=1, random_state=0)
+    for series, y in ((frame, shuffled), (X, list(Y))):
+        transformer = DSNTransformer(DSNClassifier(**settings)).fit(series, y)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert np.array_equal(transformer.transform(series), expected)
+    with pytest.raises(ValueError, match=r"y must be 1-D, found shape \(\d+, 2\)"):
+        transformer.fit(X, np.c_[Y, Y])
+    assert np.array_equal(transformer.transform(X), expected)
 
 
 def activations(classifier: Any, member: int, kind: str) -> np.ndarray:

@@ -332,8 +332,9 @@ class DSNClassifier(  # type: ignore[call-arg]
         """Compute the pooled features that the head reads.
 
         With the ridge head these are mean, maximum and share of positive values of each channel
-        of all layers, of the trained network and of the untrained one; with the other heads the
-        bins of the last layer. An ensemble's networks follow one another.
+        of all layers, of the trained network and of the untrained one, with "bins" the bins of the
+        last layer, with "linear" its averages over time. An ensemble's networks follow one
+        another.
 
         Parameters
         ----------

@@ -21,6 +21,7 @@ from dsn_sktime.estimators.ridge_head import STATISTICS, RidgeHead, fit_ridge_he
 from dsn_sktime.layers import HEADS, PADDINGS
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.panel import Panel
+from dsn_sktime.runtime import default_switches
 from dsn_sktime.topology import TOPOLOGY_INITS, KernelGroups
 from dsn_sktime.training import Objective, SparseRecipe, SparseTrainer, Trainer, Use, random_stream
 
@@ -158,6 +159,7 @@ class DSNEstimator(NetworkEstimator):
             conv.groups.n_activated for conv in self.networks_[0].sparse_convs()
         )
 
+    @default_switches()
     def pooled_features(self, X: Any) -> np.ndarray:
         """Compute what the heads of the networks read: float64 (n, d)."""
         self._check_trained()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import suppress
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from sktime.transformations.base import BaseTransformer
 from dsn_sktime.estimators.dsn_classifier import DSNClassifier
 from dsn_sktime.estimators.dsn_regressor import DSNRegressor
 from dsn_sktime.estimators.sklearn_compat import KeepOnResetMixin
+from dsn_sktime.panel import read_panel
 
 __all__ = ["DSNTransformer"]
 
@@ -25,8 +27,9 @@ class DSNTransformer(KeepOnResetMixin, BaseTransformer):
     Parameters
     ----------
     estimator : DSNClassifier, DSNRegressor or None, default=None
-        Estimator to train, which is cloned; None is ``DSNClassifier()``. Its parameters are
-        set as ``estimator__n_epochs`` and so on; its ``head`` decides on the features.
+        Estimator to train, which is cloned; None is ``DSNClassifier()``. The
+        parameters of one that is given are set as ``estimator__n_epochs`` and so on; its
+        ``head`` decides on the features.
 
     Attributes
     ----------
@@ -91,14 +94,48 @@ class DSNTransformer(KeepOnResetMixin, BaseTransformer):
         classifier = DSNClassifier(**tiny, n_estimators=2, n_pool=3, head="bins")
         return [{"estimator": classifier}, {"estimator": DSNRegressor(**tiny)}]
 
-    def _fit(self, X: Any, y: np.ndarray) -> DSNTransformer:
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Train the estimator.
+
+        Parameters
+        ----------
+        X : array of shape (n, m, L) or any other sktime panel container
+            Training series.
+        y : array-like of shape (n,)
+            Their targets. A Series whose index holds the ids of the series is put into their
+            order.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            As the estimator's ``fit``, or if ``y`` has several columns.
+        """
+        estimator, raw = self._unfitted(), None
+        with suppress(TypeError, ValueError):  # sktime's fit says what it cannot read.
+            raw = read_panel(X)
+        if y is not None and raw is not None:  # Read here, as sktime drops the ids of a Series.
+            y = np.asarray(estimator._read_target(y, raw))
+            if y.ndim != 1:
+                raise ValueError(
+                    f"y must be 1-D, found shape {y.shape}. Fit a transformer for each column."
+                )
+        return super().fit(X, y)
+
+    def _unfitted(self) -> DSNClassifier | DSNRegressor:
         estimator = DSNClassifier() if self.estimator is None else self.estimator
         if not isinstance(estimator, DSNClassifier | DSNRegressor):
             raise TypeError(
                 "estimator must be a DSNClassifier, a DSNRegressor or None, found "
                 f"{type(estimator).__name__}."
             )
-        self.estimator_ = estimator.clone().fit(X, y)
+        return estimator.clone()
+
+    def _fit(self, X: Any, y: np.ndarray) -> DSNTransformer:
+        self.estimator_ = self._unfitted().fit(X, y)
         return self
 
     def _transform(self, X: Any, y: Any = None) -> pd.DataFrame:

@@ -311,9 +311,9 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             Weight of each series in the loss, of which only the ratios count. A series of
             weight 0 is left out. None gives all the same weight.
         validation_data : (X_val, y_val) or None, default=None
-            Series and targets, in containers as ``X`` and ``y``, that loss and accuracy are
-            computed on after each epoch; see ``validation_fraction``, which must then be 0.
-            The networks are not trained on them.
+            Series and targets, in containers as ``X`` and ``y``, that the loss and a
+            classifier's accuracy are computed on after each epoch; see ``validation_fraction``,
+            which must then be 0. The networks are not trained on them.
 
         Returns
         -------

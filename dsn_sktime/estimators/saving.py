@@ -75,7 +75,7 @@ def load_estimator(cls: type[NetworkEstimator], path: str | Path) -> Any:
         )
     if found != cls.__name__:
         raise _refusal(path, f"it holds a {found}, not a {cls.__name__}. Use {found}.from_file")
-    unknown = sorted(set(content["parameters"]) - set(cls.get_param_names()))
+    unknown = sorted(set(content.get("parameters", ())) - set(cls.get_param_names()))
     if unknown:
         what = (
             f"dsn_sktime {version} wrote it, with {', '.join(unknown)}, which {__version__} lacks"
@@ -226,7 +226,8 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         with np.load(io.BytesIO(content), allow_pickle=False) as entries:
             arrays = dict(entries)
         found = json.loads(arrays["json"].tobytes())
-        return {**found, "format": int(found["format"])}, arrays
+        head = {"class": str(found["class"]), "version": str(found["version"])}
+        return {**found, **head, "format": int(found["format"])}, arrays
     except _DAMAGE as error:
         reason = f"it is truncated, or no file of to_file ({error!r})"
         raise _refusal(path, reason) from None

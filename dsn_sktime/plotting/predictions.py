@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from dsn_sktime.estimators.fitted import check_trained_dsn
+from dsn_sktime.estimators.fitted import check_trained_classifier
 from dsn_sktime.estimators.parameters import brief_repr
 from dsn_sktime.explain import contributions
 from dsn_sktime.panel import match_variates, read_labels, read_panel
@@ -102,7 +102,7 @@ def plot_class_means(
         As :func:`dsn_sktime.explain.contributions`, or if ``X`` has no such variate, or ``y``
         other labels.
     """
-    check_trained_dsn(classifier)
+    check_trained_classifier(classifier)
     raw = _read(classifier, X)
     if not 0 <= variate < raw.n_variates:
         raise ValueError(f"variate must lie in 0..{raw.n_variates - 1}, found {variate}.")

@@ -61,7 +61,9 @@ class OtherHead(_Variant):
         if key not in _trained:
             while len(_trained) >= _KEPT:
                 del _trained[next(iter(_trained))]
-            _trained[key] = DSNClassifier(random_state=self.random_state, n_jobs=1).fit(X, y)
+            _trained[key] = DSNClassifier(
+                device="cpu", random_state=self.random_state, n_jobs=1
+            ).fit(X, y)
         self._dsn = _trained[key]
         self._targets = np.searchsorted(self.classes_, y)
         self._parts = self._read(X)
