@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from dsn_sktime.benchmarking.report import build
+from dsn_sktime.benchmarking.report.study import STUDIES
 from dsn_sktime.benchmarking.run import results
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -84,3 +85,13 @@ def test_other_sets_on_the_page_are_those_of_the_file(
     for name, accuracy in means.iterrows():
         shown = " ".join("none" if pd.isna(one) else f"{one:.1f}" for one in accuracy)
         assert f"{name} {shown}" in words("guide/results.rst")
+
+
+def test_the_table_of_heads_is_that_of_the_study() -> None:
+    found = results.read(DOCS / "results" / "studies" / "results.csv").groupby("estimator")
+    means = found[["accuracy", "log_loss", "calibration_error"]].mean()
+    assert (found["dataset"].nunique() == 16).all()
+    for label, name in STUDIES["head"].settings.items():
+        accuracy, loss, error = means.loc[name]
+        row = f"{label} {100 * accuracy:.1f} {loss:.2f} {100 * error:.1f}"
+        assert row in words("guide/training_time.rst")
