@@ -15,7 +15,7 @@ from dsn_sktime.estimators.ridge_head import RidgeHead
 from dsn_sktime.layers import ClassHead, LinearHead, PointwiseConv1d, SparseConv1d, SparseModule
 from dsn_sktime.layers.pooling import pool_features
 from dsn_sktime.network import DSNNetwork
-from dsn_sktime.panel import Panel, Standardization, match_variates, read_panel
+from dsn_sktime.panel import Panel, Standardization
 from dsn_sktime.runtime import compute_threads, default_switches, n_threads
 
 __all__ = ["baseline", "contributions"]
@@ -97,9 +97,7 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
     (20, 2, 1, 24)
     """
     forms, _ = _linear_forms(classifier)
-    names = classifier.variate_names_
-    whose = f"that this {type(classifier).__name__} was fitted with"
-    raw = match_variates(read_panel(X, names), classifier.n_variates_, names, whose)
+    raw = classifier._check_convert_X_for_predict(X)
     panel = Panel.from_raw(raw, Standardization(classifier.mean_, classifier.scale_))
     n, n_variates, n_steps = panel.values.shape
     found = np.zeros((n, classifier.n_classes_, n_variates, n_steps))
@@ -165,8 +163,7 @@ def _of_network(network: DSNNetwork, head: nn.Module | None) -> tuple[list[Linea
         raise TypeError(
             f"only heads that are linear in pooled features can be explained, found {head!r}."
         )
-    if head.untrained.backend != network.backend:  # It may be changed after the fit.
-        head.untrained.backend = network.backend
+    head.match_backend(network)
     trained, untrained = head.coef.detach().cpu().view(2, n_channels, 3, -1) / 3
     forms = [
         LinearForm(network, coef / 3 + trained, 1),

@@ -186,6 +186,11 @@ class RidgeHead(nn.Module):
         outputs = features.flatten(1).double() @ self.coef + self.intercept
         return (network.head(mean) + outputs) / 3
 
+    def match_backend(self, network: FeatureNetwork) -> None:
+        """Use the backend of the trained network, which may be set after the fit."""
+        if self.untrained.backend != network.backend:
+            self.untrained.backend = network.backend
+
     def features(self, network: FeatureNetwork, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Compute the features of the trained network and then those of the untrained one.
 
@@ -196,8 +201,7 @@ class RidgeHead(nn.Module):
         float tensor of shape (B, C, 3)
             Mean, maximum and share of positive values of each channel of all layers.
         """
-        if self.untrained.backend != network.backend:  # It may be changed after the fit.
-            self.untrained.backend = network.backend
+        self.match_backend(network)
         both = [one.features(x, lengths, "all", "stats") for one in (network, self.untrained)]
         return torch.cat(both, 1)
 

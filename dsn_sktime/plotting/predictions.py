@@ -10,7 +10,7 @@ import pandas as pd
 from dsn_sktime.estimators.fitted import check_trained_classifier
 from dsn_sktime.estimators.parameters import brief_repr
 from dsn_sktime.explain import contributions
-from dsn_sktime.panel import match_variates, read_labels, read_panel
+from dsn_sktime.panel import read_labels, read_panel
 from dsn_sktime.plotting._axes import COLOURS, axes_or_new, open_frame
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from sktime.classification.base import BaseClassifier
 
     from dsn_sktime.estimators import DSNClassifier
-    from dsn_sktime.panel import RawPanel
 
 __all__ = ["plot_class_means", "plot_confusion_matrix", "plot_contributions"]
 
@@ -55,10 +54,11 @@ def plot_contributions(
     """
     if isinstance(x, np.ndarray) and x.ndim < 3:
         x = np.atleast_2d(x)[None]
-    found, raw = contributions(classifier, x), _read(classifier, x)
+    check_trained_classifier(classifier)
+    raw = classifier._check_convert_X_for_predict(x)
     if len(raw) != 1:
         raise ValueError(f"x must be one series, found {len(raw)}. Plot them one by one.")
-    probabilities = classifier.predict_proba(x)[0]
+    found, probabilities = contributions(classifier, raw), classifier.predict_proba(raw)[0]
     labels = classifier.classes_.tolist()
     place = int(probabilities.argmax()) if label is None else _place(label, labels)
     names = [str(name) for name in classifier.variate_names_ or range(raw.n_variates)]
@@ -103,12 +103,12 @@ def plot_class_means(
         other labels.
     """
     check_trained_classifier(classifier)
-    raw = _read(classifier, X)
+    raw = classifier._check_convert_X_for_predict(X)
     if not 0 <= variate < raw.n_variates:
         raise ValueError(f"variate must lie in 0..{raw.n_variates - 1}, found {variate}.")
     labels = classifier.classes_.tolist()
     places = np.array([_place(label, labels) for label in np.asarray(read_labels(y, raw)).tolist()])
-    found = contributions(classifier, X)[np.arange(len(raw)), places, variate]
+    found = contributions(classifier, raw)[np.arange(len(raw)), places, variate]
     series = np.full(found.shape, np.nan)
     for row, one in zip(series, raw.series, strict=True):
         row[: one.shape[1]] = one[variate]
@@ -153,11 +153,6 @@ def plot_confusion_matrix(
         y, classifier.predict(X), cmap="Blues", colorbar=False, ax=ax
     )
     return ax
-
-
-def _read(classifier: DSNClassifier, X: Any) -> RawPanel:
-    names = classifier.variate_names_
-    return match_variates(read_panel(X, names), classifier.n_variates_, names, "of the classifier")
 
 
 def _place(label: Any, labels: list[Any]) -> int:

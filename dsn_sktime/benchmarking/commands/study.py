@@ -18,7 +18,7 @@ _SHOWN = ["mean_accuracy", "average_rank", "n_datasets", "n_parameters", "multip
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the command to ``python -m dsn_sktime.benchmarking``."""
+    """Add the command to ``dsn-benchmark``."""
     listed = [f"  {key:<9} {one.title}: {', '.join(one.settings)}" for key, one in STUDIES.items()]
     names, n_epochs, n_seeds = _SMALL
     text = ("Run a study and write its table and plots:", "\n".join(listed))
