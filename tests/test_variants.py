@@ -26,7 +26,8 @@ def small_networks(monkeypatch):
 
 
 def test_readings_are_of_the_default_networks(small_networks):
-    found = {one: OtherHead(one, random_state=3).fit(X, Y).predict_proba(X[:9]) for one in READINGS}
+    readings = [entry.settings["reading"] for entry in READINGS.values()]
+    found = {one: OtherHead(one, random_state=3).fit(X, Y).predict_proba(X[:9]) for one in readings}
     default = small_networks(random_state=3).fit(X, Y)
     own = small_networks(random_state=3, head="bins").fit(X, Y).predict_proba(X[:9])
     np.testing.assert_allclose(found["own"], own, atol=1e-6)

@@ -20,16 +20,6 @@ _DEEP = "sktime.classification.deep_learning"
 # The paper's "without groups": one group as wide as the three.
 _NO_GROUPS = {"n_kernel_groups": 1, "n_filters": 141, "n_bottleneck": 47}
 
-# Other ways to read the networks of the default recipe.
-READINGS = {
-    "own": "the network's own head",
-    "ridge": "ridge on the trained network's features",
-    "untrained": "ridge on an untrained network's features",
-    "one_ridge": "one ridge on the features of both",
-    "probabilities": "the default's parts averaged as probabilities",
-    "logistic": "logistic regression on the trained network's features",
-}
-
 # As published: 8 features of each kernel, 50,000 in all.
 _MULTIHYDRA = {"name": "MultiRocketHydraClassifier"}
 _MULTIROCKET = {"transform": "multirocket", "num_kernels": 6250}
@@ -48,6 +38,21 @@ class Entry(NamedTuple):
     about: str = ""
     argmax: bool = True
 
+
+# Other ways to read the networks of the default recipe.
+_READINGS = {
+    "own": "the network's own head",
+    "ridge": "ridge on the trained network's features",
+    "untrained": "ridge on an untrained network's features",
+    "one_ridge": "one ridge on the features of both",
+    "probabilities": "the default's parts averaged as probabilities",
+    "logistic": "logistic regression on the trained network's features",
+}
+READINGS = {
+    f"dsn-{name.replace('_', '-')}": Entry(f"{_VARIANTS}:OtherHead", {"reading": name}, about)
+    for name, about in _READINGS.items()
+}
+"""Those of the study of the head, by short name."""
 
 ESTIMATORS = {
     "dsn": Entry(_DSN, {}, "DSNClassifier with its defaults"),
@@ -73,10 +78,7 @@ ESTIMATORS = {
     "dsn-lr1e-2": Entry(_DSN, {"lr": 1e-2}, "the default with a higher learning rate"),
     "dsn-batch": Entry(_DSN, {"batch_size": "paper"}, "the default with the paper's batch size"),
     "dsn-linear": Entry(_DSN, {"head": "linear"}, "the default with a linear head"),
-    **{
-        f"dsn-{name.replace('_', '-')}": Entry(f"{_VARIANTS}:OtherHead", {"reading": name}, about)
-        for name, about in READINGS.items()
-    },
+    **READINGS,
     "dsn-ens3": Entry(_DSN, {"n_estimators": 3}, "three DSNs, averaged"),
     "dsn-mixed3": Entry(f"{_VARIANTS}:MixedEnsemble", {}, "three DSNs of different settings"),
     "dsn-ens5": Entry(_DSN, {"n_estimators": 5}, "five DSNs, averaged"),

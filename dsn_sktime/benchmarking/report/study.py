@@ -100,7 +100,7 @@ STUDIES = {
         "networks. Only one of these settings trains, so fitting times of the others lack it.",
         {
             "default": DEFAULT,
-            **{about: f"dsn-{name.replace('_', '-')}" for name, about in READINGS.items()},
+            **{entry.about: name for name, entry in READINGS.items()},
             "linear head": "dsn-linear",
         },
         DEFAULT,
