@@ -41,12 +41,12 @@ class Entry(NamedTuple):
 
 # Other ways to read the networks of the default recipe.
 _READINGS = {
-    "own": "the network's own head",
-    "ridge": "ridge on the trained network's features",
-    "untrained": "ridge on an untrained network's features",
-    "one_ridge": "one ridge on the features of both",
-    "probabilities": "the default's parts averaged as probabilities",
-    "logistic": "logistic regression on the trained network's features",
+    "own": "own head",
+    "ridge": "ridge, on trained",
+    "untrained": "ridge, on untrained",
+    "one_ridge": "one ridge of both",
+    "probabilities": "probabilities averaged",
+    "logistic": "logistic, on trained",
 }
 READINGS = {
     f"dsn-{name.replace('_', '-')}": Entry(f"{_VARIANTS}:OtherHead", {"reading": name}, about)
