@@ -47,12 +47,26 @@ _READINGS = {
     "one_ridge": "one ridge of both",
     "probabilities": "probabilities averaged",
     "logistic": "logistic, on trained",
+    "three_untrained": "three untrained",
+    "differences": "untrained on differences",
 }
 READINGS = {
     f"dsn-{name.replace('_', '-')}": Entry(f"{_VARIANTS}:OtherHead", {"reading": name}, about)
     for name, about in _READINGS.items()
 }
 """Those of the study of the head, by short name."""
+
+_ENSEMBLES = {
+    "alike": "five alike",
+    "settings": "five of other settings",
+    "heads": "five, two linear heads",
+    "differences": "five, two on differences",
+}
+ENSEMBLES = {
+    f"dsn-five-{name}": Entry(f"{_VARIANTS}:Ensemble", {"members": name}, about)
+    for name, about in _ENSEMBLES.items()
+}
+"""Those of the study of ensembles, by short name."""
 
 ESTIMATORS = {
     "dsn": Entry(_DSN, {}, "DSNClassifier with its defaults"),
@@ -79,8 +93,7 @@ ESTIMATORS = {
     "dsn-batch": Entry(_DSN, {"batch_size": "paper"}, "the default with the paper's batch size"),
     "dsn-linear": Entry(_DSN, {"head": "linear"}, "the default with a linear head"),
     **READINGS,
-    "dsn-ens3": Entry(_DSN, {"n_estimators": 3}, "three DSNs, averaged"),
-    "dsn-mixed3": Entry(f"{_VARIANTS}:MixedEnsemble", {}, "three DSNs of different settings"),
+    **ENSEMBLES,
     "dsn-ens5": Entry(_DSN, {"n_estimators": 5}, "five DSNs, averaged"),
     "oscnn": Entry(_OSCNN, {}, "Omni-Scale CNN"),
     "oscnn-ens5": Entry(_OSCNN, {"n_estimators": 5}, "five OS-CNNs, averaged"),

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from dsn_sktime.benchmarking.estimators.registry import READINGS
+from dsn_sktime.benchmarking.estimators.registry import ENSEMBLES, READINGS
 from dsn_sktime.benchmarking.report import figures, tables
 from dsn_sktime.benchmarking.report.build import sections
 from dsn_sktime.benchmarking.report.comparison import Comparison, collect, split_runs
@@ -107,8 +107,9 @@ STUDIES = {
     ),
     "ensemble": Study(
         "Ensembles",
-        "What do three networks gain, alike or of different settings?",
-        {"one network": DEFAULT, "three": "dsn-ens3", "three different": "dsn-mixed3"},
+        "What do five networks gain, alike or different? These settings share trainings, so "
+        "their fitting times are not those of five.",
+        {"default": DEFAULT, **{entry.about: name for name, entry in ENSEMBLES.items()}},
         DEFAULT,
     ),
 }
