@@ -153,9 +153,8 @@ def _of_network(network: DSNNetwork, head: nn.Module | None) -> tuple[list[Linea
             raise TypeError(
                 f"only networks of SparseModule layers can be explained, found {layer!r}."
             )
-    n_channels = sum(conv.groups.out_channels for conv in network.sparse_convs())
     weight, bias = _of_own_head(network.head)
-    coef = torch.zeros(n_channels, 3, len(bias), dtype=torch.float64)
+    coef = torch.zeros(_n_channels(network), 3, len(bias), dtype=torch.float64)
     coef[-len(weight) :, 0] = weight
     if head is None:
         return [LinearForm(network, coef, network.n_pool)], bias
@@ -164,12 +163,18 @@ def _of_network(network: DSNNetwork, head: nn.Module | None) -> tuple[list[Linea
             f"only heads that are linear in pooled features can be explained, found {head!r}."
         )
     head.match_backend(network)
-    trained, untrained = head.coef.detach().cpu().view(2, n_channels, 3, -1) / 3
+    networks = network, cast(DSNNetwork, head.untrained)
+    coefs = head.coef.detach().cpu().unflatten(0, (-1, 3)) / 3
+    trained, untrained = coefs.split([_n_channels(one) for one in networks])
     forms = [
-        LinearForm(network, coef / 3 + trained, 1),
-        LinearForm(cast(DSNNetwork, head.untrained), untrained, 1),
+        LinearForm(networks[0], coef / 3 + trained, 1),
+        LinearForm(networks[1], untrained, 1),
     ]
     return forms, (bias + head.intercept.detach().cpu()) / 3
+
+
+def _n_channels(network: DSNNetwork) -> int:
+    return sum(conv.groups.out_channels for conv in network.sparse_convs())
 
 
 def _of_own_head(head: nn.Module) -> tuple[Tensor, Tensor]:

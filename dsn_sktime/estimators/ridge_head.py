@@ -180,9 +180,8 @@ class RidgeHead(nn.Module):
         features = self.features(network, x, lengths)
         # In eval mode the head is linear in the bins. Their average is the mean over time, up to
         # a few steps of more weight where the length is no multiple of the number of bins.
-        norm = cast(nn.BatchNorm1d, network.layers[-1].norm)
-        n_trained = features.shape[1] // 2
-        mean = features[:, n_trained - norm.num_features : n_trained, :1]
+        widths = [cast(nn.BatchNorm1d, layer.norm).num_features for layer in network.layers]
+        mean = features[:, sum(widths[:-1]) : sum(widths), :1]
         outputs = features.flatten(1).double() @ self.coef + self.intercept
         return (network.head(mean) + outputs) / 3
 
