@@ -19,7 +19,7 @@ from dsn_sktime import DSNClassifier, DSNRegressor, DSNTransformer
 from dsn_sktime.estimators import OSCNNClassifier
 
 X, Y = panel()
-NAME = re.compile(r"member(\d)_(trained|untrained)_layer(\d)_channel(\d)_(\w+)")
+NAME = re.compile(r"member(\d)_(trained|untrained)_layer(\d)_channel(\d+)_(\w+)")
 RIDGE = {**TINY, "head": "ridge", "n_epochs": 2}
 
 
