@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dsn_sktime.estimators import DSNClassifier
-from dsn_sktime.estimators.fitted import check_trained_classifier
+from dsn_sktime.estimators.fitted import check_trained
 from dsn_sktime.estimators.ridge_head import RidgeHead
 from dsn_sktime.layers import ClassHead, LinearHead, PointwiseConv1d, SparseConv1d, SparseModule
 from dsn_sktime.layers.pooling import pool_features
@@ -18,7 +18,7 @@ from dsn_sktime.network import DSNNetwork
 from dsn_sktime.panel import Panel, Standardization
 from dsn_sktime.runtime import compute_threads, default_switches, n_threads
 
-__all__ = ["baseline", "contributions"]
+__all__ = ["baseline", "check_explainable", "contributions"]
 
 # Values of a layer's activations, times classes, in a batch: 64 MiB in float64.
 _VALUES_PER_BATCH = 2**23
@@ -135,9 +135,19 @@ def baseline(classifier: DSNClassifier) -> np.ndarray:
     return _linear_forms(classifier)[1].numpy()
 
 
+def check_explainable(classifier: Any) -> None:
+    """Raise TypeError unless it is a DSNClassifier, NotFittedError unless it is trained."""
+    if not isinstance(classifier, DSNClassifier):
+        raise TypeError(
+            "only the logits of a DSNClassifier can be explained, found "
+            f"{type(classifier).__name__}."
+        )
+    check_trained(classifier)
+
+
 def _linear_forms(classifier: DSNClassifier) -> tuple[list[LinearForm], Tensor]:
     """Return forms whose sum and biases, of shape (c,), are the mean of the networks' logits."""
-    check_trained_classifier(classifier)
+    check_explainable(classifier)
     forms, biases = [], torch.zeros(classifier.n_classes_, dtype=torch.float64)
     for network, head in zip(classifier.networks_, classifier.heads_, strict=True):
         of_network, bias = _of_network(network, head)

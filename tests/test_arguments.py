@@ -137,6 +137,11 @@ def test_of_several_large_sizes_the_one_that_counts_is_named() -> None:
         tiny_classifier(n_filters=10**7, n_pool=500, n_layers=5).fit(*panel())
 
 
+def test_a_linear_head_has_no_bins_that_need_memory() -> None:
+    classifier = tiny_classifier(head="linear", n_pool=10**11).fit(*panel())
+    assert classifier.predict(panel()[0]).shape == (20,)
+
+
 @pytest.mark.parametrize("name", ["n_epochs", "n_layers", "n_filters", "batch_size", "n_pool"])
 def test_integers_of_any_number_of_digits(name: str) -> None:
     with pytest.raises(ValueError, match=name) as caught:

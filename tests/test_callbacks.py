@@ -51,6 +51,18 @@ def test_callbacks_learn_of_an_interruption():
     assert log == ["a begin", "a 0", "a end"]
 
 
+def test_callbacks_that_began_learn_that_another_refused_to():
+    log = []
+
+    class Refusing(Callback):
+        def on_train_begin(self, trainer):
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        trainer_of([Logger("a", log), Refusing(), Logger("b", log)]).fit(*tiny_panel())
+    assert log == ["a begin", "a end"]
+
+
 def stopped_after(callback, figures, monitor):
     """Epoch after which a callback stops a run with this history, or None."""
     trainer = SimpleNamespace(history=[], should_stop=False)

@@ -12,6 +12,7 @@ import torch
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sktime.exceptions import NotFittedError
 from sktime.utils.estimator_checks import check_estimator
 from tiny import TINY, panel, tiny_classifier
 
@@ -123,7 +124,7 @@ def test_nothing_trained_means_no_features() -> None:
     with pytest.warns(UserWarning, match="single label"):
         classifier = DSNClassifier(**RIDGE).fit(X, np.ones(len(X)))
     for method in (lambda: classifier.transform(X), classifier.get_feature_names_out):
-        with pytest.raises(ValueError, match="found none"):
+        with pytest.raises(NotFittedError, match="no trained network, as y had a single class"):
             method()
 
 

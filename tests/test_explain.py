@@ -166,7 +166,7 @@ def test_what_cannot_be_explained_is_refused_by_name():
         contributions(tiny_oscnn().fit(X, y), X)
     with pytest.raises(NotFittedError):
         contributions(tiny_classifier(), X)
-    with pytest.raises(NotFittedError, match="single class"):
+    with pytest.raises(NotFittedError, match="no trained network, as y had a single class"):
         baseline(tiny_classifier().fit(X, np.ones(len(X))))
     classifier = tiny_classifier().fit(X, y)
     classifier.networks_[0].head = nn.Sequential(nn.Flatten(), nn.LazyLinear(2))

@@ -15,7 +15,9 @@ from test_recipe import naive_one_cycle
 from tiny import panel, tiny_classifier, tiny_oscnn
 from training_runs import SaveAt, assert_equal_states, tiny_panel, trainer_of
 
+from dsn_sktime.estimators import ridge_head
 from dsn_sktime.training import Batch, Callback, Checkpoint
+from dsn_sktime.training.time_budget import Deadline
 
 # 11 series in batches of 4.
 N_BATCHES = 3
@@ -180,26 +182,94 @@ def test_a_forged_progress_is_refused(forge: Any) -> None:
         timed(20)[0].load_state_dict(state)
 
 
-class Budget(Callback):
-    """Keep the time of each network."""
+class Shares(Callback):
+    """Keep the time that each network gets, and let seconds pass in its training."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock, passing: tuple[float, ...] = ()) -> None:
+        self.clock = clock
+        self.passing = dict(enumerate(passing))
         self.seconds: list[float] = []
+        self.ends: list[float] = []
 
     def on_train_begin(self, trainer: Any) -> None:
         self.seconds.append(trainer.recipe.max_seconds)
+        self.clock.now += self.passing.get(len(self.seconds) - 1, 0)
+
+    def on_train_end(self, trainer: Any) -> None:
+        self.ends.append(self.clock.now)
 
 
 @pytest.mark.parametrize("make", [tiny_classifier, tiny_oscnn])
 @pytest.mark.parametrize("n_estimators", [1, 3])
-def test_networks_trained_one_after_another_share_the_time(make: Any, n_estimators: int) -> None:
-    budget = Budget()
-    settings = {"n_epochs": 1000, "n_estimators": n_estimators, "callbacks": [budget]}
-    classifier = make(max_seconds=30, **settings).fit(*panel())
-    assert budget.seconds == [30 / n_estimators] * n_estimators
+def test_a_fit_with_all_its_networks_ends_in_the_time_given(
+    clock: Clock, make: Any, n_estimators: int
+) -> None:
+    shares = Shares(clock)
+    settings = {"n_epochs": 1000, "n_estimators": n_estimators, "callbacks": [shares]}
+    classifier = make(max_seconds=90, **settings).fit(*panel())
     last = [record for record in classifier.history_ if record["progress"] == 1]
     assert [record["network"] for record in last] == list(range(n_estimators))
-    assert len(classifier.history_) < 30
+    assert 85 < shares.ends[-1] <= 91
+    assert shares.seconds == pytest.approx([90 / n_estimators] * n_estimators, abs=5)
+    assert classifier.predict(panel()[0]).shape == (20,)
+
+
+def test_networks_make_up_for_one_that_took_too_long(clock: Clock) -> None:
+    shares = Shares(clock, passing=(50,))
+    classifier = tiny_classifier(
+        n_epochs=1000, n_estimators=3, max_seconds=90, callbacks=[shares]
+    ).fit(*panel())
+    assert len(classifier.networks_) == 3
+    # The clock is also read between the networks.
+    assert 85 < shares.ends[-1] <= 93
+    assert shares.seconds[1:] == pytest.approx([20, 20], abs=5)
+
+
+def test_networks_do_not_get_what_another_did_not_need(clock: Clock) -> None:
+    """Else the time would be spent in which early stopping ends a fit, or a resumed one."""
+
+    class Stop(Shares):
+        def on_epoch_end(self, trainer: Any, record: dict[str, Any]) -> None:
+            trainer.should_stop = len(self.seconds) == 1
+
+    shares = Stop(clock)
+    settings = {"n_epochs": 1000, "n_estimators": 3, "max_seconds": 90, "callbacks": [shares]}
+    tiny_classifier(**settings).fit(*panel())
+    assert shares.seconds == pytest.approx([30, 30, 30], abs=2)
+
+
+def test_networks_that_processes_train_side_by_side_have_a_turn_together(clock: Clock) -> None:
+    deadline = Deadline(90, n_turns=2)
+    started = clock.now
+    # The clock goes on by a second when it is read.
+    assert [deadline.end_of(0) - started for _ in range(2)] == pytest.approx([45.5, 46])
+    clock.now = started + 49
+    assert deadline.end_of(1) - started == pytest.approx(90)
+
+
+@pytest.mark.parametrize("n_estimators", [1, 2])
+def test_time_to_fit_the_ridge_heads_is_set_aside(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, n_estimators: int
+) -> None:
+    """That of the untrained network is fitted first, and tells how long the other takes."""
+    fit_ridge = ridge_head.fit_ridge
+
+    def slow(*arguments: Any) -> Any:
+        clock.now += 10
+        return fit_ridge(*arguments)
+
+    monkeypatch.setattr(ridge_head, "fit_ridge", slow)
+    monkeypatch.setattr(ridge_head, "time", SimpleNamespace(perf_counter=clock.perf_counter))
+    settings = {"n_epochs": 1000, "n_estimators": n_estimators, "head": "ridge"}
+    started = clock.now
+    classifier = tiny_classifier(max_seconds=90, **settings).fit(*panel())
+    assert 85 < clock.now - started <= 91
+    assert len(classifier.history_) > 10
+
+
+def test_without_time_for_an_epoch_there_is_a_step(clock: Clock) -> None:
+    classifier = tiny_classifier(n_epochs=1000, n_estimators=2, max_seconds=1).fit(*panel())
+    assert [record["epoch"] for record in classifier.history_] == [0, 0]
     assert classifier.predict(panel()[0]).shape == (20,)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sktime.exceptions import NotFittedError
 from tiny import tiny_classifier, tiny_oscnn
 from torch import nn
 
@@ -85,7 +86,7 @@ def no_onnx(classifier: DSNClassifier) -> None:
     ("change", "error", "message"),
     [
         (own_head, ValueError, r"networks_\[0\]\.head\.0 is a Doubled, which is a module neither"),
-        (single_class, ValueError, "no network, as y had a single class or several columns"),
+        (single_class, NotFittedError, "no trained network, as y had a single class"),
         (no_onnx, ImportError, r"found no onnx\. Install .* pip install dsn-sktime\[onnx\]"),
     ],
 )

@@ -76,7 +76,7 @@ def test_unfitted_and_single_class_estimators_are_refused(plot):
         plot(tiny())
     X, _ = load_unit_test("train", return_type="numpy3D")
     one_class = tiny().fit(X, np.ones(len(X)))
-    with pytest.raises(NotFittedError, match="single class"):
+    with pytest.raises(NotFittedError, match="no trained network, as y had a single class"):
         plot(one_class)
 
 

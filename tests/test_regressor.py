@@ -13,6 +13,7 @@ import torch
 from sklearn.base import is_regressor
 from sklearn.metrics import r2_score
 from sklearn.model_selection import cross_val_score
+from sktime.exceptions import NotFittedError
 from sktime.utils.estimator_checks import check_estimator
 from tiny import TINY, StopAfter, panel
 
@@ -205,8 +206,11 @@ def test_a_time_limit_ends_training() -> None:
 def test_spread_needs_an_ensemble() -> None:
     with pytest.raises(ValueError, match="n_estimators of at least 2"):
         tiny_regressor(n_epochs=1).fit(X, Y).predict_std(X)
-    with pytest.raises(ValueError, match="not been fitted"):
+    with pytest.raises(NotFittedError, match="not been fitted"):
         tiny_regressor(n_estimators=2).predict_std(X)
+    columns = tiny_regressor(n_epochs=1, n_estimators=2).fit(X, np.column_stack([Y, Y]))
+    with pytest.raises(NotFittedError, match=r"no trained network, as y had .* several columns"):
+        columns.predict_std(X)
 
 
 def test_scikit_learn_takes_it_for_a_regressor() -> None:

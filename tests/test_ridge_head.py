@@ -7,7 +7,7 @@ from scipy.special import softmax
 from sklearn.linear_model import RidgeCV
 
 from dsn_sktime import DSNClassifier
-from dsn_sktime.estimators.ridge_head import fit_ridge, fit_ridge_head
+from dsn_sktime.estimators.ridge_head import RidgeHeadFit, fit_ridge
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.panel import Panel
 from dsn_sktime.training import Callback, Checkpoint
@@ -94,7 +94,7 @@ def test_logits_are_the_mean_of_three_classifiers(lengths):
     values = torch.randn(9, 2, 24, generator=torch.Generator().manual_seed(1))
     panel, targets = Panel(values, lengths), signs(np.arange(9) % 3)
     rng = np.random.default_rng(0)
-    head = fit_ridge_head(trained, untrained, panel, targets, np.ones(9), True, rng)
+    head = RidgeHeadFit(untrained, panel, targets, np.ones(9), True, rng).finish(trained)
     with torch.no_grad():
         found = head(trained, values, lengths).numpy()
         own = trained(values, lengths).double().numpy()
@@ -117,7 +117,8 @@ def test_outputs_of_a_regression_are_the_mean_of_three_predictions():
     trained, untrained = random_networks()
     values = torch.randn(12, 2, 24, generator=torch.Generator().manual_seed(1))
     rng, targets = np.random.default_rng(0), np.random.default_rng(1).normal(size=(12, 3))
-    head = fit_ridge_head(trained, untrained, Panel(values, None), targets, np.ones(12), False, rng)
+    fit = RidgeHeadFit(untrained, Panel(values, None), targets, np.ones(12), False, rng)
+    head = fit.finish(trained)
     with torch.no_grad():
         found = head(trained, values, None).numpy()
         stats = [

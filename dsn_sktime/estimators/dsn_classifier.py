@@ -77,12 +77,14 @@ class DSNClassifier(  # type: ignore[call-arg]
     lr : float, default=3e-3
         Peak of the learning rate of "one_cycle"; of the others, that of the first epoch.
     max_seconds : float or None, default=None
-        Seconds that the training of all networks may take. The schedules know it: "cosine"
-        and "one_cycle" anneal the rate to its end in this time; with "plateau" training
-        just ends. Networks that are trained one after another share the time equally, those
-        in processes run side by side. The first optimizer step of each is not counted if it
-        takes more than half of its time, as where kernels are compiled. Results then depend
-        on the speed of the machine.
+        Seconds that a fit may take once the series are read and the kernels are compiled:
+        training and heads of all networks. The schedules know it: "cosine" and "one_cycle"
+        anneal the rate to its end in this time; with "plateau" training just ends. Networks
+        that are trained one after another share the time equally, those in processes run side
+        by side. The first optimizer step of each is not counted if it takes more than half of
+        its time, as where kernels are compiled. Kept to 10 % where the time is enough for a few
+        epochs of each network; one optimizer step is always taken. Results then depend on the
+        speed of the machine.
     lr_min : float, default=1e-4
         Learning rate that "cosine" anneals ``lr`` to.
     schedule : {"one_cycle", "cosine", "plateau"}, default="one_cycle"
@@ -350,9 +352,10 @@ class DSNClassifier(  # type: ignore[call-arg]
         Raises
         ------
         ValueError, TypeError
-            If ``X`` is invalid, or nothing was trained in :meth:`fit`.
+            If ``X`` is invalid.
         NotFittedError
-            If the estimator is not fitted.
+            If the estimator is not fitted, or has no network as ``y`` had a single class or
+            several columns.
 
         Notes
         -----
@@ -378,10 +381,8 @@ class DSNClassifier(  # type: ignore[call-arg]
 
         Raises
         ------
-        ValueError
-            If nothing was trained in ``fit``.
         NotFittedError
-            If the estimator is not fitted.
+            As :meth:`transform`.
         """
         return self.pooled_feature_names()
 

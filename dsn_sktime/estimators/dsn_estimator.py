@@ -10,21 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dsn_sktime.estimators.fitted import check_trained
 from dsn_sktime.estimators.network_estimator import (
     NetworkEstimator,
+    Plan,
     Sizes,
     Trained,
-    TrainingData,
     generator,
 )
 from dsn_sktime.estimators.parameters import check_choice, check_integer, check_number
-from dsn_sktime.estimators.ridge_head import STATISTICS, RidgeHead, fit_ridge_head
+from dsn_sktime.estimators.ridge_head import STATISTICS, RidgeHead, RidgeHeadFit
 from dsn_sktime.layers import HEADS, PADDINGS
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.panel import Panel
 from dsn_sktime.runtime import default_switches
 from dsn_sktime.topology import TOPOLOGY_INITS, KernelGroups
-from dsn_sktime.training import Objective, SparseRecipe, SparseTrainer, Trainer, Use, random_stream
+from dsn_sktime.training import Objective, SparseRecipe, SparseTrainer, Use, random_stream
 
 __all__ = ["DSNEstimator"]
 
@@ -99,11 +100,12 @@ class DSNEstimator(NetworkEstimator):
         # At least half of the kernels' positions lie in an exploration region.
         positions = channels * self.kernel_size * (first + n_more * width) / 2
         from_series = n_variates * width if n_variates > 1 else 0
+        n_bins = 1 if self.head == "linear" else self.n_pool
         return Sizes(
             layers=self.n_layers,
             sparse_weights=(1 - self.sparsity) * positions,
             dense_weights=from_series + channels * (n_more * width + n_outputs),
-            activations=n_steps * channels + self.n_pool * (channels + n_outputs),
+            activations=n_steps * channels + n_bins * (channels + n_outputs),
         )
 
     def _build_network(
@@ -116,22 +118,18 @@ class DSNEstimator(NetworkEstimator):
         settings = self._arguments_for(DSNNetwork)
         return {**settings, "head": "bins"} if self.head == "ridge" else settings
 
-    def _fit_head(
-        self, trainer: Trainer, data: TrainingData, shape: tuple[int, int, int]
-    ) -> RidgeHead | None:
+    def _begin_head(self, plan: Plan, seed: int) -> RidgeHeadFit | None:
         if self.head != "ridge":
             return None
-        rng = random_stream(trainer.seed, Use.RIDGE_HEAD, 0)
-        n_variates, _, n_outputs = shape
+        rng = random_stream(seed, Use.RIDGE_HEAD, 0)
+        n_variates, _, n_outputs = plan.shape
         random = generator(int(rng.integers(2**31)))
         untrained = self._untrained_network(n_variates, n_outputs, random)
-        device, targets = data.panel.values.device, data.targets.cpu()
-        weight = torch.ones(len(targets))
-        if data.sample_weight is not None:
-            weight = data.sample_weight.cpu()
-        trained, untrained = cast(DSNNetwork, trainer.network), untrained.to(device)
-        problem = self._ridge_targets(targets, weight, n_outputs, trainer.objective)
-        return fit_ridge_head(trained, untrained, data.panel, *problem, rng)
+        panel, targets, weight = plan.data
+        targets = targets.cpu()
+        weight = torch.ones(len(targets)) if weight is None else weight.cpu()
+        problem = self._ridge_targets(targets, weight, n_outputs, plan.objective)
+        return RidgeHeadFit(untrained.to(panel.values.device), panel, *problem, rng)
 
     def _untrained_network(
         self, n_variates: int, n_outputs: int, generator: torch.Generator
@@ -174,7 +172,7 @@ class DSNEstimator(NetworkEstimator):
     @default_switches()
     def pooled_features(self, X: Any) -> np.ndarray:
         """Compute what the heads of the networks read: float64 (n, d)."""
-        self._check_trained()
+        check_trained(self)
         raw = self._check_convert_X_for_predict(X)
         return np.concatenate(self._computed(raw, self._batch_features), axis=1)
 
@@ -190,7 +188,7 @@ class DSNEstimator(NetworkEstimator):
 
     def pooled_feature_names(self) -> np.ndarray:
         """Return a name for each column of the features."""
-        self._check_trained()
+        check_trained(self)
         names = []
         for number, (network, head) in enumerate(zip(self.networks_, self.heads_, strict=True)):
             member = f"member{number}"
@@ -202,15 +200,6 @@ class DSNEstimator(NetworkEstimator):
                 widths = dict(enumerate(_widths(cast(DSNNetwork, one)), start=1))
                 names += _feature_names(f"{member}_{kind}", widths, STATISTICS)
         return np.array(names, dtype=object)
-
-    def _check_trained(self) -> None:
-        """Raise unless the estimator is fitted and has networks."""
-        self.check_is_fitted()
-        if not hasattr(self, "networks_"):
-            raise ValueError(
-                "features need the trained networks of one target, found none. Fit with a 1-D y "
-                "of more than one value."
-            )
 
 
 def _widths(network: DSNNetwork) -> list[int]:

@@ -215,10 +215,10 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         ImportError
             If onnx or onnxscript is not installed.
         NotFittedError
-            If the classifier is not fitted.
+            If the classifier is not fitted, or has no network as ``y`` had a single class or
+            several columns.
         ValueError
-            If the classifier has no network, as where ``y`` had a single class or several
-            columns, or has modules that are not of dsn_sktime or torch.
+            If the classifier has modules that are not of dsn_sktime or torch.
         OSError
             If the file cannot be written.
         """

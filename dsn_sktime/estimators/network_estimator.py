@@ -12,7 +12,7 @@ from dataclasses import replace
 from math import ceil, inf
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
@@ -59,9 +59,11 @@ from dsn_sktime.training import (
     Use,
     random_stream,
 )
+from dsn_sktime.training.time_budget import Deadline, seconds_until
 
 __all__ = [
     "NetworkEstimator",
+    "Plan",
     "Sizes",
     "Trained",
     "TrainingData",
@@ -128,6 +130,30 @@ class TrainingData(NamedTuple):
             self.targets.to(device),
             None if weight is None else weight.to(device),
         )
+
+
+class Plan(NamedTuple):
+    """What all networks of a fit have in common."""
+
+    data: TrainingData
+    validation: TrainingData | None
+    # Variates, time steps of the longest series, outputs.
+    shape: tuple[int, int, int]
+    objective: Objective
+    recipe: Recipe
+    run_id: str
+    n_processes: int
+    deadline: Deadline | None
+
+
+class HeadFit(Protocol):
+    """Fit of a head that is begun before its network is trained."""
+
+    # Estimated time of ``finish``.
+    closing_seconds: float
+
+    def finish(self, trained: Any) -> nn.Module:
+        """Return the head of the trained network."""
 
 
 class Trained(NamedTuple):
@@ -512,7 +538,8 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         if self.backend != "dense" and resolve_device(self.device).type == "cpu":
             # Before progress bars open, and before several processes would each compile.
             compile_kernels()
-        trained = self._train_all(data, validation, shape, objective)
+        plan = self._plan(data, validation, shape, objective)
+        trained = self._train_all(plan)
         self._is_interrupted = len(trained) < self.n_estimators or any(
             one.is_interrupted for one in trained
         )
@@ -522,25 +549,26 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         self.mean_, self.scale_ = standardization
         self._remember(trained)
 
-    def _train_all(
+    def _plan(
         self,
         data: TrainingData,
         validation: TrainingData | None,
         shape: tuple[int, int, int],
         objective: Objective,
-    ) -> list[Trained]:
-        """Train the networks, or after Ctrl-C those that have an epoch."""
-        run_id = self._run_id(data, validation)
-        n_processes = 1 if self.n_jobs is None else min(self.n_estimators, n_threads(self.n_jobs))
+    ) -> Plan:
         recipe = self._recipe(len(data.panel))
-        if recipe.max_seconds is not None:  # Shared by the networks that a process trains.
-            n_in_turn = ceil(self.n_estimators / n_processes)
-            recipe = replace(recipe, max_seconds=recipe.max_seconds / n_in_turn)
-        arguments = data, validation, shape, recipe, objective
+        n_processes = 1 if self.n_jobs is None else min(self.n_estimators, n_threads(self.n_jobs))
+        deadline = None
+        if recipe.max_seconds is not None:
+            deadline = Deadline(recipe.max_seconds, ceil(self.n_estimators / n_processes))
+        run_id = self._run_id(data, validation)
+        return Plan(data, validation, shape, objective, recipe, run_id, n_processes, deadline)
+
+    def _train_all(self, plan: Plan) -> list[Trained]:
+        """Train the networks, or after Ctrl-C those that have an epoch."""
         trained: list[Trained] = []
-        networks = self._each_trained(arguments, run_id, n_processes)
         try:
-            for one in networks:
+            for one in self._each_trained(plan):
                 trained.append(one)
                 if one.is_interrupted:
                     break
@@ -549,68 +577,66 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
                 raise
         return sorted(trained, key=lambda one: one.number)
 
-    def _each_trained(self, arguments: tuple, run_id: str, n_processes: int) -> Iterator[Trained]:
+    def _each_trained(self, plan: Plan) -> Iterator[Trained]:
         """Train the networks, and yield them one by one, so that Ctrl-C loses none."""
         seeds = [*enumerate(_draw_seeds(self.random_state, self.n_estimators))]
         # Those that are left when each process has trained as many have more threads each.
-        n_even = len(seeds) - len(seeds) % n_processes
+        n_even = len(seeds) - len(seeds) % plan.n_processes
         for some in filter(None, (seeds[:n_even], seeds[n_even:])):
-            n_at_once = min(n_processes, len(some))
+            n_at_once = min(plan.n_processes, len(some))
             n_each = n_threads(self.n_jobs) // n_at_once
             yield from Parallel(n_jobs=n_at_once, return_as="generator_unordered")(
-                delayed(self._train)(*arguments, seed, number, run_id, n_each)
-                for number, seed in some
+                delayed(self._train)(plan, number, int(seed), n_each) for number, seed in some
             )
 
     @default_switches()  # again, as this may be another thread or process
-    def _train(
-        self,
-        data: TrainingData,
-        validation: TrainingData | None,
-        shape: tuple[int, int, int],
-        recipe: Recipe,
-        objective: Objective,
-        seed: int,
-        number: int,
-        run_id: str,
-        n_kernel_threads: int,
-    ) -> Trained:
+    def _train(self, plan: Plan, number: int, seed: int, n_kernel_threads: int) -> Trained:
         """Train one network, in a separate process if ``n_jobs`` asks for several."""
+        end = None if plan.deadline is None else plan.deadline.end_of(number // plan.n_processes)
         device = resolve_device(self.device)
-        progress = [make() for make in _PROGRESS[int(self.verbose)]]
-        data = data.to(device)
-        watched = None
-        if validation is not None:
-            panel, targets, weight = validation.to(device)
-            watched = Batch(panel.values, panel.lengths, targets, weight)
+        plan = plan._replace(
+            data=plan.data.to(device),
+            validation=None if plan.validation is None else plan.validation.to(device),
+        )
         with compute_threads(n_kernel_threads):
-            trainer = self._trainer(
-                self._build_network(*shape, generator=generator(seed)).to(device),
-                recipe,
-                objective,
-                seed=int(seed),
-                callbacks=[*(self.callbacks or ()), *progress],
-                run_id=f"{run_id}-{number}",
-                name=f"{self._network_name} {number + 1}/{self.n_estimators}",
-                validation=watched,
-            )
+            head_fit, recipe = self._begin_head(plan, seed), plan.recipe
+            if end is not None:
+                closing_seconds = 0.0 if head_fit is None else head_fit.closing_seconds
+                recipe = replace(recipe, max_seconds=seconds_until(end - closing_seconds))
+            trainer = self._make_trainer(plan, recipe, number, seed)
             try:
-                trainer.fit(*data)
+                trainer.fit(*plan.data)
             except KeyboardInterrupt:
                 if not trainer.is_interrupted:
                     raise
-            head = self._fit_head(trainer, data, shape)
+            head = None if head_fit is None else head_fit.finish(trainer.network)
         history, best_epoch = trainer.history, trainer.best_epoch
         return Trained(number, trainer.network, head, history, best_epoch, trainer.is_interrupted)
 
-    def _fit_head(
-        self, trainer: Trainer, data: TrainingData, shape: tuple[int, int, int]
-    ) -> nn.Module | None:
-        """Return what maps a trained network and a batch to the outputs, if not the network."""
+    def _make_trainer(self, plan: Plan, recipe: Recipe, number: int, seed: int) -> Trainer:
+        network = self._build_network(*plan.shape, generator=generator(seed))
+        watched = None
+        if plan.validation is not None:
+            panel, targets, weight = plan.validation
+            watched = Batch(panel.values, panel.lengths, targets, weight)
+        progress = [make() for make in _PROGRESS[int(self.verbose)]]
+        return self._trainer(
+            network.to(plan.data.panel.values.device),
+            recipe,
+            plan.objective,
+            seed=seed,
+            callbacks=[*(self.callbacks or ()), *progress],
+            run_id=f"{plan.run_id}-{number}",
+            name=f"{self._network_name} {number + 1}/{self.n_estimators}",
+            validation=watched,
+        )
+
+    def _begin_head(self, plan: Plan, seed: int) -> HeadFit | None:
+        """Begin to fit what maps a trained network and a batch to outputs, if not the network."""
         return None
 
     def _build_head(self, n_variates: int, n_steps: int, n_outputs: int) -> nn.Module | None:
-        """Return a module like that of ``_fit_head``, whose tensors mean nothing."""
+        """Return a module like that of ``HeadFit.finish``, whose tensors mean nothing."""
         return None
 
     def _remember(self, trained: list[Trained]) -> None:

@@ -9,6 +9,7 @@ import torch
 from sklearn.metrics import r2_score
 from sktime.regression.base import BaseRegressor
 
+from dsn_sktime.estimators.fitted import check_trained
 from dsn_sktime.estimators.network_estimator import NetworkEstimator
 from dsn_sktime.panel import RawPanel, read_numbers, read_panel, read_sample_weight
 from dsn_sktime.runtime import default_switches
@@ -77,16 +78,15 @@ class NetworkRegressor(NetworkEstimator, BaseRegressor):
         Raises
         ------
         ValueError, TypeError
-            If ``X`` is invalid or there are fewer than two networks.
+            If ``X`` is invalid or there is only one network.
         NotFittedError
-            If the estimator is not fitted.
+            If the estimator is not fitted, or has no network as ``y`` had several columns.
         """
-        self.check_is_fitted()
-        n_networks = len(getattr(self, "networks_", ()))
-        if n_networks < 2:
+        check_trained(self)
+        if len(self.networks_) < 2:
             raise ValueError(
-                f"predict_std needs the networks of an ensemble, found {n_networks}. Fit with "
-                "n_estimators of at least 2, and a 1-D y."
+                f"predict_std needs the networks of an ensemble, found {len(self.networks_)}. Fit "
+                "with n_estimators of at least 2."
             )
         return self._members(self._check_convert_X_for_predict(X)).std(0, ddof=1)
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from dsn_sktime._version import __version__
+from dsn_sktime.estimators.fitted import check_trained
 from dsn_sktime.training.checkpoint import write_atomically
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class _Classifier(nn.Module):
 
 def export_onnx(classifier: NetworkClassifier, path: str | Path) -> None:
     """Write a fitted classifier as ONNX; see :meth:`NetworkClassifier.to_onnx`."""
-    classifier.check_is_fitted()
+    check_trained(classifier)
     _check_packages()
     _check_modules(classifier)
     import onnx
@@ -97,11 +98,6 @@ def _check_packages() -> None:
 
 
 def _check_modules(classifier: NetworkClassifier) -> None:
-    if not hasattr(classifier, "networks_"):
-        raise ValueError(
-            f"this {type(classifier).__name__} cannot be exported: it has no network, as y had a "
-            "single class or several columns. Fit it to one column of several classes."
-        )
     for attribute in ("networks_", "heads_"):
         for number, module in enumerate(getattr(classifier, attribute)):
             for name, part in module.named_modules() if module else ():

@@ -36,12 +36,13 @@ class OSCNNClassifier(NetworkClassifier):
     lr : float, default=1e-3
         Adam's learning rate at the start.
     max_seconds : float or None, default=None
-        Seconds that the training of all networks may take. The learning rate is not
-        annealed to this end: it falls only when the training loss has stopped falling.
-        Networks that are trained one after another share the time equally, those in
-        processes run side by side. The first optimizer step of each is not counted if it
-        takes more than half of its time, as where kernels are compiled. Results then depend
-        on the speed of the machine.
+        Seconds that a fit may take once the series are read and the kernels are compiled. The
+        learning rate is not annealed to this end: it falls only when the training loss has
+        stopped falling. Networks that are trained one after another share the time equally,
+        those in processes run side by side. The first optimizer step of each is not counted if
+        it takes more than half of its time, as where kernels are compiled. Kept to 10 % where
+        the time is enough for a few epochs of each network; one optimizer step is always
+        taken. Results then depend on the speed of the machine.
     lr_min : float, default=1e-4
         Lower bound of the learning rate.
     lr_factor : float in (0, 1), default=0.5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -19,8 +21,8 @@ __all__ = [
     "STATISTICS",
     "Ridge",
     "RidgeHead",
+    "RidgeHeadFit",
     "fit_ridge",
-    "fit_ridge_head",
     "fit_temperature",
 ]
 
@@ -205,53 +207,66 @@ class RidgeHead(nn.Module):
         return torch.cat(both, 1)
 
 
-def fit_ridge_head(
-    trained: FeatureNetwork,
-    untrained: FeatureNetwork,
-    panel: Panel,
-    targets: np.ndarray,
-    weight: np.ndarray,
-    are_logits: bool,
-    rng: np.random.Generator,
-) -> RidgeHead:
-    """Fit a ridge head on the training series.
+class RidgeHeadFit:
+    """Fit of a ridge head in two halves: what reads the untrained network can be done first.
 
     Parameters
     ----------
-    trained : FeatureNetwork
-        In eval mode.
     untrained : FeatureNetwork
-        A random network on the same device; its BatchNorm statistics are set to those of the
-        training series.
+        A random network; its BatchNorm statistics are set to those of the training series.
     panel : Panel
-        n training series on the networks' device, of which at most 10,000, drawn at random,
+        n training series on the network's device, of which at most 10,000, drawn at random,
         are used.
     targets : float64 array of shape (n, c)
     weight : float array of shape (n,)
     are_logits : bool
         Scale the outputs to logits: the targets are 1 for a series' class and -1 for the others.
     rng : numpy.random.Generator
+
+    Attributes
+    ----------
+    closing_seconds : float
+        Time of the untrained network's ridge, which is about that of :meth:`finish`.
     """
-    rows = rng.permutation(len(panel))[:_MOST_SERIES]
-    panel = panel.take(torch.from_numpy(rows).to(panel.values.device))
-    targets, weight = targets[rows], weight[rows]
-    # BatchNorm needs more than one series for a variance; its update reads no targets.
-    chunks = [chunk for chunk in prediction_batches(panel, _BATCH_SIZE) if len(chunk) > 1]
-    update_bn(untrained, (Batch(one.values, one.lengths, one.values, None) for one in chunks))
-    untrained.eval()
-    fits = [fit_ridge(_stats(one, panel), targets, weight) for one in (trained, untrained)]
-    factor = 1.0
-    if are_logits:
-        factor = fit_temperature(fits[1].held_out, targets.argmax(1), weight)
-    coef = factor * np.concatenate([fit.coef for fit in fits])
-    head = RidgeHead(untrained, coef, factor * (fits[0].intercept + fits[1].intercept))
-    return head.to(panel.values.device)
 
+    def __init__(
+        self,
+        untrained: FeatureNetwork,
+        panel: Panel,
+        targets: np.ndarray,
+        weight: np.ndarray,
+        are_logits: bool,
+        rng: np.random.Generator,
+    ) -> None:
+        rows = rng.permutation(len(panel))[:_MOST_SERIES]
+        self._panel, self._rows = panel, torch.from_numpy(rows).to(panel.values.device)
+        self._targets, self._weight = targets[rows], weight[rows]
+        # BatchNorm needs more than one series for a variance; its update reads no targets.
+        chunks = [chunk for chunk in self._chunks() if len(chunk) > 1]
+        update_bn(untrained, (Batch(one.values, one.lengths, one.values, None) for one in chunks))
+        self._untrained = untrained.eval()
+        started = time.perf_counter()
+        self._ridge = self._fit_ridge(untrained)
+        self.closing_seconds = time.perf_counter() - started
+        self._factor = 1.0
+        if are_logits:
+            class_indices = self._targets.argmax(1)
+            self._factor = fit_temperature(self._ridge.held_out, class_indices, self._weight)
 
-@torch.no_grad()
-def _stats(network: FeatureNetwork, panel: Panel) -> np.ndarray:
-    found = [
-        network.features(chunk.values, chunk.lengths, layers="all", pool="stats").flatten(1).cpu()
-        for chunk in prediction_batches(panel, _BATCH_SIZE)
-    ]
-    return torch.cat(found).numpy()
+    def finish(self, trained: FeatureNetwork) -> RidgeHead:
+        """Fit the ridge of the trained network, which is in eval mode; return the head."""
+        fits = [self._fit_ridge(trained), self._ridge]
+        coef = self._factor * np.concatenate([fit.coef for fit in fits])
+        intercept = self._factor * (fits[0].intercept + fits[1].intercept)
+        return RidgeHead(self._untrained, coef, intercept).to(self._panel.values.device)
+
+    @torch.no_grad()
+    def _fit_ridge(self, network: FeatureNetwork) -> Ridge:
+        found = [
+            network.features(chunk.values, chunk.lengths, "all", "stats").flatten(1).cpu()
+            for chunk in self._chunks()
+        ]
+        return fit_ridge(torch.cat(found).numpy(), self._targets, self._weight)
+
+    def _chunks(self) -> Iterator[Panel]:
+        return prediction_batches(self._panel.take(self._rows), _BATCH_SIZE)

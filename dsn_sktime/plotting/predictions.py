@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from dsn_sktime.estimators.fitted import check_trained_classifier
 from dsn_sktime.estimators.parameters import brief_repr
-from dsn_sktime.explain import contributions
+from dsn_sktime.explain import check_explainable, contributions
 from dsn_sktime.panel import read_labels, read_panel
 from dsn_sktime.plotting._axes import COLOURS, axes_or_new, open_frame
 
@@ -54,7 +53,7 @@ def plot_contributions(
     """
     if isinstance(x, np.ndarray) and x.ndim < 3:
         x = np.atleast_2d(x)[None]
-    check_trained_classifier(classifier)
+    check_explainable(classifier)
     raw = classifier._check_convert_X_for_predict(x)
     if len(raw) != 1:
         raise ValueError(f"x must be one series, found {len(raw)}. Plot them one by one.")
@@ -102,7 +101,7 @@ def plot_class_means(
         As :func:`dsn_sktime.explain.contributions`, or if ``X`` has no such variate, or ``y``
         other labels.
     """
-    check_trained_classifier(classifier)
+    check_explainable(classifier)
     raw = classifier._check_convert_X_for_predict(X)
     if not 0 <= variate < raw.n_variates:
         raise ValueError(f"variate must lie in 0..{raw.n_variates - 1}, found {variate}.")

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from dsn_sktime.analysis import receptive_fields
-from dsn_sktime.estimators.fitted import check_trained_dsn
+from dsn_sktime.estimators.dsn_estimator import DSNEstimator
+from dsn_sktime.estimators.fitted import check_trained
 from dsn_sktime.plotting._axes import COLOURS, axes_or_new, open_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from dsn_sktime.estimators.dsn_estimator import DSNEstimator
     from dsn_sktime.network import DSNNetwork
 
 __all__ = ["plot_activated_weights", "plot_growth", "plot_receptive_fields"]
@@ -54,7 +54,7 @@ def plot_activated_weights(
     ValueError
         If the network has no such layer.
     """
-    check_trained_dsn(estimator)
+    _check_trained_dsn(estimator)
     network = _initial_network(estimator) if initial else estimator.networks_[0]
     convs = network.sparse_convs()
     if not 1 <= layer <= len(convs):
@@ -115,7 +115,7 @@ def plot_receptive_fields(
     NotFittedError
         If there is no trained network.
     """
-    check_trained_dsn(estimator)
+    _check_trained_dsn(estimator)
     networks = [_initial_network(estimator)] if initial else estimator.networks_
     ax = axes_or_new(ax)
     n_layers, kernel_size = estimator.n_layers, estimator.kernel_size
@@ -165,7 +165,7 @@ def plot_growth(estimator: DSNEstimator, ax: Axes | None = None) -> Axes:
     """
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    check_trained_dsn(estimator)
+    _check_trained_dsn(estimator)
     ax = axes_or_new(ax)
     grown = pd.DataFrame(estimator.history_).groupby("epoch")["n_grown"].mean()
     ax.bar(grown.index, grown / estimator.n_activated_, width=0.8, color=COLOURS[2])
@@ -185,3 +185,12 @@ def _initial_network(estimator: DSNEstimator) -> DSNNetwork:
     # The number of time steps changes nothing.
     shape = estimator.n_variates_, 1, getattr(estimator, "n_classes_", 1)
     return cast("DSNNetwork", estimator.make_network(*shape))
+
+
+def _check_trained_dsn(estimator: DSNEstimator) -> None:
+    if not isinstance(estimator, DSNEstimator):
+        raise TypeError(
+            "estimator must be a fitted DSNClassifier or DSNRegressor, found "
+            f"{type(estimator).__name__}, which has no kernels with activated taps to show."
+        )
+    check_trained(estimator)

@@ -1,4 +1,4 @@
-"""Time that a training run may take."""
+"""Time that a fit may take, and that of each training run in it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,46 @@ import time
 
 import torch
 
-__all__ = ["TimeBudget"]
+__all__ = ["Deadline", "TimeBudget", "seconds_until"]
 
 # Computing outputs takes about a third of the time of an optimizer step.
 _FORWARD_SHARE = 1 / 3
 _LARGEST_FIRST_SHARE = 0.5
-# At least this share of the time is for optimizer steps.
-_LEAST_SHARE = 0.5
+# Where no time is left for training, one optimizer step is still taken.
+_LEAST_SECONDS = 1e-3
+
+
+class Deadline:
+    """End of a fit that trains networks in turn, and the time of each.
+
+    Processes may share it: the clock is that of the machine.
+
+    Parameters
+    ----------
+    seconds : float
+        Time of the whole fit, from now on.
+    n_turns : int
+        Networks that one process trains, one after another.
+    """
+
+    def __init__(self, seconds: float, n_turns: int) -> None:
+        self._end = time.perf_counter() + seconds
+        self._n_turns = n_turns
+        self._largest_share = seconds / n_turns
+
+    def end_of(self, turn: int) -> float:
+        """Return when the network whose turn it is, counted from 0, must be complete.
+
+        The time that is left is divided evenly, so a network that took too long does not delay
+        the end of the fit. What one did not need is not given to others: training ended early.
+        """
+        now = time.perf_counter()
+        return now + min((self._end - now) / (self._n_turns - turn), self._largest_share)
+
+
+def seconds_until(end: float) -> float:
+    """Return the time until an end, and a least one where it has passed."""
+    return max(end - time.perf_counter(), _LEAST_SECONDS)
 
 
 class TimeBudget:
@@ -55,5 +88,5 @@ class TimeBudget:
         seconds_per_step = (now - self._first_end) / max(self._n_steps, 1)
         self._n_steps += 1
         closing = self._n_closing * _FORWARD_SHARE * seconds_per_step
-        available = max(self._seconds - closing, _LEAST_SHARE * self._seconds)
+        available = max(self._seconds - closing, _LEAST_SECONDS)
         return self._used + (now - self._started) / available

@@ -53,7 +53,7 @@ class Callback:
         """Run after each epoch; ``record`` is the newest of ``trainer.history``."""
 
     def on_train_end(self, trainer: Trainer) -> None:
-        """Run when training ends, also by an error or Ctrl-C."""
+        """Run when training ends, also by an error, another callback's at its begin, or Ctrl-C."""
 
 
 class Trainer:
@@ -177,12 +177,9 @@ class Trainer:
         """
         with default_switches():
             data = _without_inference(Batch(panel.values, panel.lengths, target, sample_weight))
-            for callback in self.callbacks:
-                callback.on_train_begin(self)
             step: Callable[[Batch], Tensor] = self._step
             if self.graphs is not None and panel.lengths is None:
                 step = CapturedStep(self._step, self.graphs)
-            self._budget = self._time_budget(len(target))
             try:
                 self._run_epochs(data, step)
                 self._load_kept(data)
@@ -193,13 +190,18 @@ class Trainer:
                 raise
 
     def _run_epochs(self, data: Batch, step: Callable[[Batch], Tensor]) -> None:
+        begun: list[Callback] = []
         try:
+            for callback in self.callbacks:
+                callback.on_train_begin(self)
+                begun.append(callback)
+            self._budget = self._time_budget(len(data.target))
             while not self.is_finished:
                 self._run_epoch(data, step)
                 for callback in self.callbacks:
                     callback.on_epoch_end(self, self.history[-1])
         finally:
-            for callback in self.callbacks:
+            for callback in begun:
                 callback.on_train_end(self)
 
     def _load_kept(self, data: Batch) -> None:
