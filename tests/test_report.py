@@ -17,7 +17,7 @@ from dsn_sktime.benchmarking.report.comparison import (
     estimator_labels,
     split_runs,
 )
-from dsn_sktime.benchmarking.report.page import MISSING
+from dsn_sktime.benchmarking.report.formatting import MISSING
 from dsn_sktime.benchmarking.report.published import read_published
 from dsn_sktime.benchmarking.run import results
 
@@ -108,10 +108,21 @@ def test_published_is_labelled_wherever_it_stands(report):
     summary = page.table("Estimator", "Mean accuracy (%)")
     assert names <= {cells[0] for cells in summary}
     assert all(cells[-1] == "as published" for cells in summary if cells[0] in names)
-    # In colour and italics: its row, and its column by data set.
-    assert re.search(r"<td [^>]*><i>Plain \(published\)</i></td>", html)
-    assert re.search(r"<button [^>]*><i>Plain \(published\)</i></button>", html)
-    assert html.count("<i>") == 2 * len(names)
+    # In colour and italics: each cell of its rows, and its column by data set.
+    assert re.search(r'<td [^>]*class="[^"]*published[^"]*" ?>Plain \(published\)</td>', html)
+    assert re.search(r'<button [^>]*class="[^"]*published[^"]*">Plain \(published\)<', html)
+    assert not re.search(r'class="[^"]*published[^"]*" ?>(dsn|rocket)<', html)
+    assert "*Plain (published)*" in (folder / "report.md").read_text()
+
+
+def test_markdown_has_the_same_tables_and_its_pictures(report):
+    folder, page = report
+    text = (folder / "report.md").read_text()
+    assert len(re.findall(r"^\|(?: ---:? \|)+$", text, re.MULTILINE)) == len(page.tables)
+    files = re.findall(r"\]\((figures/[^)]+\.png)\)", text)
+    assert len(files) == len(page.images)
+    for file in files:
+        assert (folder / file).read_bytes().startswith(b"\x89PNG")
 
 
 def test_estimators_and_reference_are_chosen_by_name(measured, published, tmp_path):
@@ -200,6 +211,10 @@ def test_names_from_the_file_are_text_only(tmp_path):
     assert nasty.strip() in [
         cells[0].strip() for cells in page.table("Estimator", "Mean accuracy (%)")
     ]
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "<script" not in text.replace("\\<", "")
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    assert not any(re.search(r"(?<!\\)\|", line.strip("|")) is None for line in table)
 
 
 def test_resamples_are_reported_apart_from_the_default_split(tmp_path, published):
@@ -231,6 +246,17 @@ def test_a_repeated_run_counts_once_and_its_last_result():
     scores = collect(runs, [])
     assert scores.over_runs("count").loc["Beef", "dsn"] == 1
     assert failed.empty
+
+
+def test_published_means_are_listed_but_not_compared(measured, tmp_path):
+    path = tmp_path / "means.csv"
+    path.write_text("classifier,protocol,mean30\nMambaSL,default split,0.79\nTST,,\n")
+    page = made(measured, tmp_path / "out", "--published", path)
+    assert page.table("classifier")[1:] == [
+        ["MambaSL", "0.79", "default split"],
+        ["TST", MISSING, MISSING],
+    ]
+    assert len(page.table("Estimator", "Mean accuracy (%)")) == 3
 
 
 @pytest.mark.parametrize(

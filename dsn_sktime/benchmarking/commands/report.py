@@ -16,7 +16,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     option("results", type=Path, metavar="RESULTS.csv", help="written by 'run'")
     published = "published accuracies to show beside the measured ones"
     option("--published", type=Path, nargs="+", default=[], metavar="CSV", help=published)
-    output = "where report.html is written"
+    output = "where the pages are written"
     option("--output", type=Path, required=True, metavar="FOLDER", help=output)
     names = "compare these only, measured or published (all)"
     option("--estimators", nargs="+", default=[], metavar="NAME", help=names)
@@ -35,6 +35,6 @@ def _report(args: argparse.Namespace) -> None:
     published = [read_published(path) for path in args.published]
     page = build(rows, published, args.estimators, args.reference, args.split)
     args.output.mkdir(parents=True, exist_ok=True)
-    path = args.output / "report.html"
-    path.write_text(page.html(), encoding="utf-8")
-    print("\n".join([*page.paragraphs, f"Written: {path}"]))
+    page.write(args.output / "report")
+    print("\n".join(page.paragraphs))
+    print(f"Written: {args.output / 'report.html'} and {args.output / 'report.md'}")

@@ -58,10 +58,10 @@ def _study(args: argparse.Namespace) -> int:
     arguments.run_jobs(jobs, path, args)
     rows, digests = results.read(path), {job.digest for job in jobs}
     runs, failed = split_by_setting(args.name, rows[rows["job"].isin(digests)])
-    html, csv = (args.output / f"{args.name}.{form}" for form in ("html", "csv"))
-    html.write_text(page(args.name, runs, failed).html(), encoding="utf-8")
+    page(args.name, runs, failed).write(args.output / args.name)
     numbers = table(args.name, runs)
-    numbers.round(6).to_csv(csv)
+    numbers.round(6).to_csv(args.output / f"{args.name}.csv")
     print(numbers[_SHOWN].round(4).to_string())
-    print(f"Written: {html} and {csv}")
+    for form in ("csv", "md", "html"):
+        print(f"Written: {args.output / args.name}.{form}")
     return int(len(failed) > 0)

@@ -8,12 +8,13 @@ from dsn_sktime.benchmarking.report import comparison, figures, tables
 from dsn_sktime.benchmarking.report.comparison import Comparison, protocols
 from dsn_sktime.benchmarking.report.formatting import count, numbers, one_line
 from dsn_sktime.benchmarking.report.page import Page, Section, Table
+from dsn_sktime.benchmarking.report.published import Published
 from dsn_sktime.statistics import average_ranks, cliques, wilcoxon_holm
 
 
 def build(
     results: pd.DataFrame,
-    published: Sequence[pd.DataFrame] = (),
+    published: Sequence[Published] = (),
     estimators: Sequence[str] = (),
     reference: str | None = None,
     protocol: str | None = None,
@@ -29,7 +30,7 @@ def build(
     present = list(dict.fromkeys(protocols(results)))
     protocol = protocol or ("default" if "default" in present else present[0])
     comparison.resolve(protocol, present, "protocol")
-    if protocol != "default" and published:
+    if protocol != "default" and any(len(one.accuracy) for one in published):
         raise ValueError(
             f"published accuracies are on the default splits, found runs of the protocol "
             f"{protocol}. Leave out --published, or give --split default."
@@ -43,10 +44,13 @@ def build(
     compared = comparison.collect(runs, published, estimators)
     names = list(compared.accuracy.columns)
     reference = names[0] if reference is None else comparison.resolve(reference, names)
-    found = sections(compared, failed, reference)
+    means = [one for one in published if len(one.means)]
+    found = sections(compared, failed, reference, means)
     if others := ", ".join(sorted({*present} - {protocol})):
         found[-1].paragraphs.append(f"The results file also holds runs of {others}, left out here.")
-    return Page("Comparison of time series classifiers", _lead(compared, failed), found)
+    named = {str(name) for one in means for name in one.means["classifier"]}
+    title = "Comparison of time series classifiers"
+    return Page(title, _lead(compared, failed), found, {*compared.published, *named})
 
 
 def _lead(compared: Comparison, failed: pd.DataFrame) -> list[str]:
@@ -66,22 +70,29 @@ def _lead(compared: Comparison, failed: pd.DataFrame) -> list[str]:
     return lines + ([f"Failed runs, listed below: {len(failed)}."] if len(failed) else [])
 
 
-def sections(compared: Comparison, failed: pd.DataFrame, reference: str) -> list[Section]:
-    """Return the sections of a page."""
+def sections(
+    compared: Comparison, failed: pd.DataFrame, reference: str, means: Sequence[Published] = ()
+) -> list[Section]:
+    """Return the sections of a page; ``means`` are published ones, for a table of their own."""
     optional = {
-        "Data sets left out": tables.left_out(compared, failed),
-        "Failed runs": tables.failures(failed),
+        "Data sets left out": [tables.left_out(compared, failed)],
+        "Failed runs": [tables.failures(failed)],
+        "Published means": [tables.published_means(one) for one in means],
     }
     return [
         *_averages(compared, reference),
         Section("Accuracy by data set", [], [], [tables.by_dataset(compared)]),
-        *(Section(title, [], [], [table]) for title, table in optional.items() if len(table.frame)),
+        *(
+            Section(title, [], [], of_section)
+            for title, of_section in optional.items()
+            if any(len(table.cells) for table in of_section)
+        ),
         _provenance(compared),
     ]
 
 
-def _averages(compared: Comparison, reference: str) -> Iterator[Section]:
-    """Yield the sections that are over the common data sets."""
+def _averages(compared: Comparison, reference: str) -> list[Section]:
+    """Return the sections that are over the common data sets."""
     common = compared.common
     if common.empty:
         text = (
@@ -89,16 +100,16 @@ def _averages(compared: Comparison, reference: str) -> Iterator[Section]:
             "Compare fewer of them with --estimators; each accuracy stands in the table by "
             "data set."
         )
-        yield Section("Summary", [text], [], [])
-        return
-    yield Section("Summary", [], [], [tables.summary(compared, reference)])
-    if common.shape[1] > 1:
-        yield from _differences(compared, reference)
+        return [Section("Summary", [text], [], [])]
     text = "Of published estimators no cost was measured here, so they are left out."
     drawn = figures.accuracy_costs(tables.mean_costs(compared), len(common))
     lines = [text] if compared.published else []
-    yield Section("Accuracy and cost", lines, drawn, [tables.costs(compared)])
-    yield Section("Other measures", [], [], [tables.measures(compared)])
+    return [
+        Section("Summary", [], [], [tables.summary(compared, reference)]),
+        *(_differences(compared, reference) if common.shape[1] > 1 else []),
+        Section("Accuracy and cost", lines, drawn, [tables.costs(compared)]),
+        Section("Other measures", [], [], [tables.measures(compared)]),
+    ]
 
 
 def _differences(compared: Comparison, reference: str) -> Iterator[Section]:
@@ -108,11 +119,10 @@ def _differences(compared: Comparison, reference: str) -> Iterator[Section]:
         ranked = average_ranks(common).sort_values(kind="stable").index
         sets = cliques(wilcoxon_holm(common).loc[ranked, ranked])
         caption = "Largest sets of estimators without a significant difference: the bars in words."
-        rows = pd.DataFrame({"Estimators": [", ".join(one) for one in sets]})
-        rows.index = pd.RangeIndex(1, len(sets) + 1, name="Set").astype(str)
+        rows = [(str(place), ", ".join(one)) for place, one in enumerate(sets, start=1)]
+        table = Table(caption, pd.DataFrame(rows, columns=["Set", "Estimators"]))
         few, drawn = tables.too_few(common), [figures.critical_difference(compared, len(sets))]
-        of_section = [Table(caption, rows)] if sets else []
-        yield Section("Critical difference", [few] if few else [], drawn, of_section)
+        yield Section("Critical difference", [few] if few else [], drawn, [table] if sets else [])
     text = (
         f"A point is one of {count(len(common), 'data set')}; on those above the line the "
         f"estimator named on the vertical axis is more accurate than {reference}. The largest "

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from dsn_sktime.benchmarking.report.published import Published
+
 # Columns that identify a run.
 RUN = ["dataset", "label", "seed", "split"]
 # Parameters that do not make another estimator: the seed has a column of its own, and
@@ -71,7 +73,7 @@ def split_runs(results: pd.DataFrame, protocol: str) -> tuple[pd.DataFrame, pd.D
 
 
 def collect(
-    runs: pd.DataFrame, published: Sequence[pd.DataFrame] = (), estimators: Sequence[str] = ()
+    runs: pd.DataFrame, published: Sequence[Published] = (), estimators: Sequence[str] = ()
 ) -> Comparison:
     """Put measured and published accuracies side by side, on the data sets that were measured.
 
@@ -80,7 +82,7 @@ def collect(
     """
     measured = list(dict.fromkeys(runs["label"]))
     mean = runs.groupby(["dataset", "label"])["accuracy"].mean().unstack("label")
-    tables = [mean[measured], *(one.reindex(mean.index) for one in published)]
+    tables = [mean[measured], *(one.accuracy.reindex(mean.index) for one in published)]
     accuracy = pd.concat(tables, axis=1).astype(float).round(_DECIMALS)
     accuracy.columns = unique_names(list(accuracy.columns))
     if estimators:

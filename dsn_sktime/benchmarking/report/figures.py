@@ -6,30 +6,33 @@ from functools import partial
 import pandas as pd
 
 from dsn_sktime.benchmarking.report.comparison import Comparison, unique_names
-from dsn_sktime.benchmarking.report.formatting import count
+from dsn_sktime.benchmarking.report.formatting import count, number
 from dsn_sktime.benchmarking.report.page import Figure, draw
 from dsn_sktime.plotting import comparison as plots
 from dsn_sktime.statistics import average_ranks, wins_ties_losses
 
+# Column of the costs: words on the axis, digits after the point.
 _COSTS = {
-    "multiply_adds": "multiply-adds per series",
-    "n_parameters": "parameters",
-    "fit_seconds": "seconds to fit",
+    "multiply_adds": ("multiply-adds per series", 0),
+    "n_parameters": ("parameters", 0),
+    "fit_seconds": ("seconds to fit", 1),
 }
 _LONGEST_NAME = 46
 
 
 def critical_difference(compared: Comparison, n_bars: int) -> Figure:
     """Draw the critical-difference diagram of the common data sets."""
-    ranks = average_ranks(compared.common).sort_values(kind="stable")
-    drawn, published = _plain_names(compared.common[ranks.index], compared.published)
-    listed = ", ".join(f"{name} {rank:.2f}" for name, rank in ranks.items())
+    common = compared.common
+    ranks = average_ranks(common).sort_values(kind="stable")
+    drawn, published = _plain_names(common[ranks.index], compared.published)
     return draw(
         "critical-difference",
         partial(plots.plot_critical_difference, drawn, published=published),
-        f"Average rank over {count(len(drawn), 'data set')}, best on the left: {listed}. A bar "
-        "joins estimators without a significant difference at 5 % by the Wilcoxon signed-rank "
-        "test with Holm's correction.",
+        "Critical-difference diagram. Average ranks: "
+        f"{', '.join(f'{name} {rank:.2f}' for name, rank in ranks.items())}.",
+        f"Average rank of {len(ranks)} estimators over {count(len(common), 'data set')}, best on "
+        "the left. A bar joins estimators without a significant difference at 5 % by the Wilcoxon "
+        "signed-rank test with Holm's correction.",
         (9, 1.0 + 0.24 * ((len(ranks) + 1) // 2 + n_bars)),
     )
 
@@ -37,14 +40,15 @@ def critical_difference(compared: Comparison, n_bars: int) -> Figure:
 def pairwise(compared: Comparison, reference: str, place: int, name: str) -> Figure:
     """Draw the accuracies of one estimator against those of the reference."""
     pair = compared.common[[reference, name]]
-    n = wins_ties_losses(pair, reference).loc[name]
+    counts = wins_ties_losses(pair, reference).loc[name]
+    counted = f"{counts['wins']} wins, {counts['ties']} ties, {counts['losses']} losses"
     drawn, published = _plain_names(pair, compared.published)
     x, y = drawn.columns
     return draw(
         f"pair-{place}",
         lambda ax: plots.plot_pairwise(drawn, x, y, ax, published),
-        f"Accuracy of {name} against {reference}: {n['wins']} wins, {n['ties']} ties, "
-        f"{n['losses']} losses on {count(len(pair), 'data set')}; mean "
+        f"Scatter plot of accuracies: {name} against {reference}, {counted}.",
+        f"{name} against {reference}: {counted} on {count(len(pair), 'data set')}; mean "
         f"{100 * pair[name].mean():.1f} against {100 * pair[reference].mean():.1f} %.",
         (3.6, 3.6),
         wide=False,
@@ -57,14 +61,19 @@ def accuracy_costs(costs: pd.DataFrame, n_datasets: int) -> list[Figure]:
 
 
 def _cost(column: str, costs: pd.DataFrame, n_datasets: int) -> Figure:
-    axis, known = f"{_COSTS[column]} (mean)", costs[costs[column] > 0]
-    drawn, _ = _plain_names(known.rename(columns={column: axis}))
+    (axis, digits), known = _COSTS[column], costs[costs[column] > 0]
+    drawn, _ = _plain_names(known.rename(columns={column: f"{axis} (mean)"}))
+    listed = ", ".join(
+        f"{name} {100 * row['accuracy']:.1f} % at {number(row[column], digits)}"
+        for name, row in known.iterrows()
+    )
     return draw(
         f"accuracy-{column.replace('_', '-')}",
-        partial(plots.plot_accuracy_cost, drawn, axis),
-        f"Mean accuracy against mean {_COSTS[column]}, logarithmic, over "
-        f"{count(n_datasets, 'data set')}; up and to the left is better. {len(known)} of the "
-        f"{len(costs)} measured here have both numbers.",
+        partial(plots.plot_accuracy_cost, drawn, f"{axis} (mean)"),
+        f"Mean accuracy against {axis}: {listed}.",
+        f"Mean accuracy against mean {axis}, logarithmic, over {count(n_datasets, 'data set')}; "
+        f"up and to the left is better. {len(known)} of the {len(costs)} measured here have "
+        "both numbers.",
         (4.6, 3.4),
         wide=False,
     )
@@ -76,8 +85,9 @@ def settings(common: pd.DataFrame) -> Figure:
     return draw(
         "accuracy",
         partial(plots.plot_settings, _plain_names(common)[0]),
+        f"Accuracy by setting. Means: {means}.",
         f"Accuracy by setting. A thin line is one of {count(len(common), 'data set')}, mean over "
-        f"its runs; the thick line is their mean: {means}.",
+        "its runs; the thick line is their mean.",
         (7.5, 3.8),
     )
 

@@ -2,6 +2,13 @@
 
 import pandas as pd
 
+MISSING = "\N{EN DASH}"
+
+
+def number(value: float, digits: int) -> str:
+    """Format a number with a fixed count of decimals, or a dash if it is missing."""
+    return MISSING if pd.isna(value) else f"{value:,.{digits}f}"
+
 
 def numbers(values: pd.Series) -> str:
     """List the distinct whole numbers, or their range if there are more than four."""

@@ -2,25 +2,37 @@
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
 
-def read_published(path: Path) -> pd.DataFrame:
-    """Read published accuracies from a CSV file: by data set (row) and labelled classifier.
+class Published(NamedTuple):
+    """Accuracies by data set (row) and labelled classifier (column), or means; one is empty."""
 
-    Its first column is "dataset", the others are classifiers, with notes such as "(mean 10)",
-    "(5-ens)" or "(fold 0)" in their names. Raise ValueError if the file has another form, or
-    entries that are not accuracies in 0..1.
+    accuracy: pd.DataFrame
+    means: pd.DataFrame
+
+
+def read_published(path: Path) -> Published:
+    """Read published accuracies from a CSV file.
+
+    Either its first column is "dataset" and the others are classifiers, with notes such as
+    "(mean 10)", "(5-ens)" or "(fold 0)" in their names; or it has the column "classifier" and
+    others that start with "mean", over data sets it does not list. Raise ValueError if the file
+    has other columns, or entries that are not accuracies in 0..1.
     """
     try:
         table = pd.read_csv(path, encoding="utf-8-sig")
-    except ValueError as error:  # pandas' own are of this kind
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a table of published accuracies: {error}.") from error
+    if "classifier" in table and any(name.startswith("mean") for name in table):
+        return Published(pd.DataFrame(), table)
     if len(table.columns) < 2 or table.columns[0] != "dataset":
         raise ValueError(
             f"{path} must start with the column 'dataset' and have a column of accuracies for each "
-            f"classifier, found {', '.join(map(str, table.columns))}."
+            "classifier, or have the columns 'classifier' and 'mean...', found "
+            f"{', '.join(map(str, table.columns))}."
         )
     given = table.set_index("dataset")
     if (repeated := given.index[given.index.duplicated()]).size:
@@ -30,7 +42,7 @@ def read_published(path: Path) -> pd.DataFrame:
     for dataset, classifier in wrong.stack()[lambda cells: cells].index:
         found = f"{given[classifier].to_dict()[dataset]!r} of {classifier!r} on {dataset!r}"
         raise ValueError(f"{path} must hold accuracies in 0..1, found {found}.")
-    return accuracy.rename(columns=_label)
+    return Published(accuracy.rename(columns=_label), pd.DataFrame())
 
 
 def _label(column: str) -> str:

@@ -136,7 +136,12 @@ def page(name: str, runs: pd.DataFrame, failed: pd.DataFrame) -> Page:
         f"{count(n_common, 'data set')} with an accuracy of every setting. "
         + _CAVEATS[study.compared_with]
     )
-    return Page(f"Study: {study.title}", [study.question, lead], found)
+    # Studies share the folder of their figures.
+    named = [
+        one._replace(figures=[drawn._replace(name=f"{name}-{drawn.name}") for drawn in one.figures])
+        for one in found
+    ]
+    return Page(f"Study: {study.title}", [study.question, lead], named, set())
 
 
 def table(name: str, runs: pd.DataFrame) -> pd.DataFrame:
@@ -145,18 +150,18 @@ def table(name: str, runs: pd.DataFrame) -> pd.DataFrame:
     ``runs`` are successful results with the column "label" of the setting.
     """
     compared = _collect(name, runs)
-    common = compared.common
+    common, costs = compared.common, tables.mean_costs(compared)
     columns = {
         "mean_accuracy": common.mean(),
         "average_rank": average_ranks(common),
         "n_datasets": pd.Series(len(common), index=common.columns),
         "n_runs": compared.over_runs("count").loc[common.index].sum(),
-        "n_epochs": runs.groupby("label")["n_epochs"].max().reindex(common.columns),
-        **wins_ties_losses(common, STUDIES[name].reference),
-        **tables.mean_costs(compared).drop(columns="accuracy"),
-        **compared.accuracy.T,
+        "n_epochs": runs.groupby("label")["n_epochs"].max(),
     }
-    return pd.DataFrame(columns).loc[common.columns].rename_axis("setting")
+    against = wins_ties_losses(common, STUDIES[name].reference)
+    numbers = pd.DataFrame(columns).loc[common.columns]
+    parts = [numbers, against, costs.drop(columns="accuracy"), compared.accuracy.T]
+    return pd.concat(parts, axis=1).rename_axis("setting")
 
 
 def _collect(name: str, runs: pd.DataFrame) -> Comparison:

@@ -1,66 +1,65 @@
-"""The tables of a report, with captions that state the data sets."""
+"""The tables of a report: cells of text, with captions that state the data sets."""
 
 import json
-from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 
 from dsn_sktime.benchmarking.report.comparison import RUN, Comparison
-from dsn_sktime.benchmarking.report.formatting import count, numbers, one_line
-from dsn_sktime.benchmarking.report.page import MISSING, Table
+from dsn_sktime.benchmarking.report.formatting import MISSING, count, number, numbers, one_line
+from dsn_sktime.benchmarking.report.page import Table
+from dsn_sktime.benchmarking.report.published import Published
 from dsn_sktime.statistics import average_ranks, wilcoxon_holm, wins_ties_losses
 
 _FEWEST_FOR_5_PERCENT = 6
-_COSTS = {
-    "n_parameters": "Parameters",
-    "multiply_adds": "Multiply-adds per series",
-    "fit_seconds": "Fit (s)",
-    "predict_ms": "Predict (ms per series)",
-    "peak_memory_mb": "Peak memory (MB)",
+# Title and digits after the point.
+_COLUMNS = {
+    "n_parameters": ("Parameters", 0),
+    "multiply_adds": ("Multiply-adds per series", 0),
+    "fit_seconds": ("Fit (s)", 1),
+    "predict_ms": ("Predict (ms per series)", 2),
+    "peak_memory_mb": ("Peak memory (MB)", 0),
+    "balanced_accuracy": ("Balanced accuracy", 3),
+    "f1_macro": ("F1, macro", 3),
+    "log_loss": ("Log loss", 3),
+    "calibration_error": ("Calibration error", 3),
+    "auroc": ("AUROC", 3),
+    "n_train": ("Training series", 0),
+    "n_test": ("Test series", 0),
+    "n_variates": ("Variates", 0),
+    "series_length": ("Time steps", 0),
+    "n_classes": ("Classes", 0),
 }
-_MEASURES = {
-    "balanced_accuracy": "Balanced accuracy",
-    "f1_macro": "F1, macro",
-    "log_loss": "Log loss",
-    "calibration_error": "Calibration error",
-    "auroc": "AUROC",
-}
-_FACTS = {
-    "n_train": "Training series",
-    "n_test": "Test series",
-    "n_variates": "Variates",
-    "series_length": "Time steps",
-    "n_classes": "Classes",
-}
-_FORMATS = dict.fromkeys([*_COSTS.values(), *_FACTS.values()], "{:,.0f}")
-_FORMATS |= dict.fromkeys(_MEASURES.values(), "{:.3f}")
-_FORMATS |= {"Fit (s)": "{:,.1f}", "Predict (ms per series)": "{:,.2f}"}
+_COSTS, _MEASURES, _FACTS = list(_COLUMNS)[:5], list(_COLUMNS)[5:10], list(_COLUMNS)[10:]
 
 
 def summary(compared: Comparison, reference: str) -> Table:
     """Compare means and ranks, best rank first."""
     common = compared.common
-    ranks = average_ranks(common).sort_values(kind="stable")
-    columns = {"Mean accuracy (%)": 100 * common.mean()}
-    formats = {"Mean accuracy (%)": "{:.2f}", "Average rank": "{:.2f}", "p (Holm)": _p_value}
+    means, ranks = common.mean(), average_ranks(common)
+    columns = {"Mean accuracy (%)": (100 * means).map("{:.2f}".format)}
     caption = f"Means over {count(len(common), 'data set')}."
     if common.shape[1] > 1:
         counts = wins_ties_losses(common, reference).astype(str).agg(" / ".join, axis=1)
-        columns |= {"Average rank": ranks, f"Wins / ties / losses against {reference}": counts}
+        columns["Average rank"] = ranks.map("{:.2f}".format)
+        columns[f"Wins / ties / losses against {reference}"] = counts
         caption += (
             " The best average rank comes first. Wins, ties and losses are those of the row "
             f"against {reference}; p is of the Wilcoxon signed-rank test between the two, adjusted "
             f"by Holm's step-down procedure for all pairs. {too_few(common)}"
         )
         if len(common) > 1:
-            columns["p (Holm)"] = wilcoxon_holm(common)[reference].drop(reference)
+            p_values = wilcoxon_holm(common)[reference].drop(reference)
+            columns["p (Holm)"] = p_values.map(lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}")
+    n_runs = compared.over_runs("count").loc[common.index].apply(numbers).to_dict()
     notes = {name: name.partition("(published")[2].strip(", )") for name in compared.published}
-    n_runs = compared.over_runs("count").loc[common.index].apply(numbers)
-    columns["Runs per data set"] = pd.Series({**n_runs, **notes}).replace("", "not stated")
-    columns["Epochs"] = _epochs(compared)
-    cells = pd.DataFrame(columns).loc[ranks.index].rename_axis("Estimator")
-    best = cells[["Mean accuracy (%)"]] == cells["Mean accuracy (%)"].max()
-    return Table(caption.strip(), cells, formats, best)
+    n_runs |= {name: note or "not stated" for name, note in notes.items()}
+    columns |= {"Runs per data set": pd.Series(n_runs), "Epochs": _epochs(compared)}
+    ranked = ranks.sort_values(kind="stable").index
+    cells = pd.DataFrame(columns).loc[ranked]
+    best = np.zeros((len(cells), 1 + cells.shape[1]), bool)
+    best[:, 1] = means[ranked] == means.max()
+    return _table("Estimator", cells, caption.strip(), best)
 
 
 def too_few(common: pd.DataFrame) -> str:
@@ -69,12 +68,12 @@ def too_few(common: pd.DataFrame) -> str:
     return "" if len(common) >= _FEWEST_FOR_5_PERCENT else f"{few}large it is."
 
 
-def mean_costs(compared: Comparison, columns: Iterable[str] = _COSTS) -> pd.DataFrame:
+def mean_costs(compared: Comparison, columns: list[str] = _COSTS) -> pd.DataFrame:
     """Return means over the common data sets, by measured estimator; NaN if unknown on any."""
     runs = compared.runs[compared.runs["dataset"].isin(compared.common.index)]
     per_series = 1e3 * runs["predict_seconds"] / runs["n_test"].astype(float)
     runs = runs.assign(predict_ms=per_series).astype(dict.fromkeys(columns, float))
-    by_dataset = runs.groupby(["label", "dataset"])[list(columns)].mean()
+    by_dataset = runs.groupby(["label", "dataset"])[columns].mean()
     means = by_dataset.groupby("label").agg(lambda values: values.mean(skipna=False))
     return means.reindex(compared.measured).assign(accuracy=compared.common.mean())
 
@@ -84,10 +83,10 @@ def costs(compared: Comparison) -> Table:
     hosts = compared.runs["host"].nunique()
     caption = (
         f"Means over runs and {count(len(compared.common), 'data set')}; {MISSING} is not known. "
-        f"Times and memory come from {count(hosts, 'kind')} of machine; a fit used so many jobs: "
-        f"{numbers(compared.runs['n_jobs']) or 'not known'}."
+        f"Times and memory come from {hosts} kind{'' if hosts == 1 else 's'} of machine; a fit "
+        f"used so many jobs: {numbers(compared.runs['n_jobs']) or 'not known'}."
     )
-    return _named(mean_costs(compared), _COSTS, caption)
+    return _formatted("Estimator", mean_costs(compared)[_COSTS], caption)
 
 
 def measures(compared: Comparison) -> Table:
@@ -97,24 +96,24 @@ def measures(compared: Comparison) -> Table:
         f"value is better, of the others a higher one. {MISSING} where an estimator lacks it on "
         "a data set."
     )
-    means = mean_costs(compared, _MEASURES).dropna(axis="columns", how="all")
-    return _named(means, _MEASURES, caption)
+    means = mean_costs(compared, _MEASURES)[_MEASURES].dropna(axis="columns", how="all")
+    return _formatted("Estimator", means, caption)
 
 
 def by_dataset(compared: Comparison) -> Table:
     """List every accuracy, with its standard deviation over the runs and their number."""
     accuracy, n, sd = compared.accuracy, compared.over_runs("count"), compared.over_runs("std")
-    cells = (100 * accuracy).map("{:.1f}".format, na_action="ignore").astype(object)
+    cells = (100 * accuracy).map("{:.1f}".format, na_action="ignore")
     for name in compared.measured:
         spread = (100 * sd[name]).map(" ± {:.1f}".format, na_action="ignore").fillna("")
         cells[name] += spread + n[name].map(" ({:.0f})".format)
+    best = accuracy.eq(accuracy.max(axis=1), axis=0).to_numpy()
     cells.index += accuracy.isna().any(axis=1).map({False: "", True: " †"})
     caption = (
         "Accuracy in %, mean ± standard deviation over the runs, whose number is in brackets; "
         "the best in bold. † is in no average, for want of an accuracy of every estimator."
     )
-    best = accuracy.eq(accuracy.max(axis=1), axis=0)
-    return Table(caption, cells.rename_axis("Data set"), best=best)
+    return _table("Data set", cells, caption, np.insert(best, 0, False, axis=1))
 
 
 def left_out(compared: Comparison, failed: pd.DataFrame) -> Table:
@@ -125,17 +124,29 @@ def left_out(compared: Comparison, failed: pd.DataFrame) -> Table:
         reason = "failed" if (dataset, name) in did_fail else "not run"
         reason = "not in the published file" if name in compared.published else reason
         reasons.setdefault(dataset, []).append(f"{reason}: {name}")
-    caption = f"{count(len(reasons), 'data set')} in no average, and why."
-    why = pd.Series({dataset: "; ".join(found) for dataset, found in reasons.items()}, dtype=object)
-    return Table(caption, why.rename("Why").rename_axis("Data set").to_frame())
+    rows = [(dataset, "; ".join(found)) for dataset, found in reasons.items()]
+    caption = f"{count(len(rows), 'data set')} in no average, and why."
+    return Table(caption, pd.DataFrame(rows, columns=["Data set", "Why"]))
 
 
 def failures(failed: pd.DataFrame) -> Table:
     """List the runs that never succeeded."""
-    cells = failed[[*RUN, "error"]].assign(error=failed["error"].map(one_line))
+    cells = failed[[*RUN, "error"]].astype(str).assign(error=failed["error"].map(one_line))
     cells.columns = pd.Index(["Data set", "Estimator", "Seed", "Split", "Error"])
     caption = f"{count(len(cells), 'run')} that never succeeded."
-    return Table(caption, cells.set_index("Data set"))
+    return Table(caption, cells.reset_index(drop=True))
+
+
+def published_means(published: Published) -> Table:
+    """Repeat published means, numbers first."""
+    cells = published.means.set_index("classifier")
+    first = list(cells.select_dtypes("number"))
+    cells = cells[first + [name for name in cells if name not in first]]
+    caption = (
+        "Published means, as given. Their data sets are not listed, so they enter no comparison; "
+        "the numbers of two rows compare only if the protocol is the same."
+    )
+    return _table("classifier", cells.map(str, na_action="ignore"), caption)
 
 
 def parameters(compared: Comparison) -> Table:
@@ -143,14 +154,13 @@ def parameters(compared: Comparison) -> Table:
     of_first = compared.runs.groupby("label", sort=False)["parameters"].first()
     cells = pd.DataFrame({"Epochs": _epochs(compared)[of_first.index], "Parameters": of_first})
     caption = "Parameters of the measured estimators (of the first run; seeds differ)."
-    return Table(caption, cells.rename_axis("Estimator"))
+    return _table("Estimator", cells, caption)
 
 
 def datasets(compared: Comparison) -> Table:
     """Describe the data sets."""
-    facts = compared.runs.groupby("dataset")[list(_FACTS)].first()
-    facts = facts.reindex(compared.accuracy.index)
-    return _named(facts, _FACTS, "The measured data sets.")
+    facts = compared.runs.groupby("dataset")[_FACTS].first().reindex(compared.accuracy.index)
+    return _formatted("Data set", facts, "The measured data sets.")
 
 
 def versions(runs: pd.DataFrame) -> str:
@@ -166,11 +176,14 @@ def _epochs(compared: Comparison) -> pd.Series:
     return pd.Series(measured | dict.fromkeys(compared.published, "as published"))
 
 
-def _named(values: pd.DataFrame, titles: dict[str, str], caption: str) -> Table:
-    cells = values[[name for name in titles if name in values]].rename(columns=titles)
-    corner = "Data set" if titles is _FACTS else "Estimator"
-    return Table(caption, cells.rename_axis(corner), _FORMATS)
+def _formatted(corner: str, values: pd.DataFrame, caption: str) -> Table:
+    titles = [_COLUMNS[name][0] for name in values]
+    texts = [[number(value, _COLUMNS[name][1]) for value in values[name]] for name in values]
+    cells = pd.DataFrame(dict(zip(titles, texts, strict=True)), values.index)
+    return _table(corner, cells, caption)
 
 
-def _p_value(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+def _table(corner: str, cells: pd.DataFrame, caption: str, best: np.ndarray | None = None) -> Table:
+    """Make the index the first column, called ``corner``, and fill gaps with a dash."""
+    filled = cells.astype(object).where(cells.notna(), MISSING)
+    return Table(caption, filled.rename_axis(index=corner, columns=None).reset_index(), best)
