@@ -1,4 +1,4 @@
-"""Results are whole files or none; what was edited wrongly is refused with its file."""
+"""Results are whole files or none; what was edited wrongly is refused with file and line."""
 
 from __future__ import annotations
 
@@ -110,8 +110,8 @@ def test_a_record_replaces_the_line_of_its_job_and_others_follow(path):
     assert seeds(path) == [0, 1, 2, 7]
 
 
-def test_columns_are_typed_without_results_too(path):
-    path.write_text(",".join(results.COLUMNS) + "\n")
+def test_columns_are_typed_in_an_empty_file_too(path):
+    path.touch()
     table = results.read(path)
     assert tuple(table.columns) == results.COLUMNS
     assert table.empty
@@ -169,44 +169,62 @@ def test_columns_are_known_by_name(path):
 @pytest.mark.parametrize(
     ("column", "text", "message"),
     [
-        *(("seed", text, "malformed") for text in ("1.5", "1e300", "inf", "many", "9" * 30)),
-        ("accuracy", "high", "could not convert string to float: 'high'"),
-        *(("accuracy", text, "'ok' with an accuracy") for text in ("inf", "-1", "2.0", "")),
-        ("accuracy", "nan", "cannot safely convert"),
-        ("auroc", "1.5", "in 0..1"),
-        ("status", "great", "status must be 'failed', or 'ok'"),
+        ("seed", "1.5", "seed must be an integer of at least 0, found '1.5'"),
+        ("seed", "1e300", "seed must be an integer of at least 0, found '1e300'"),
+        ("seed", "inf", "seed must be an integer of at least 0, found 'inf'"),
+        ("seed", "-1", "seed must be an integer of at least 0, found '-1'"),
+        ("seed", "9" * 30, "seed must be an integer"),
+        ("seed", "", "seed is missing"),
+        ("accuracy", "inf", "accuracy must be a number in 0..1, found 'inf'"),
+        ("accuracy", "nan", "accuracy must be a number in 0..1, found 'nan'"),
+        ("accuracy", "2.0", "accuracy must be a number in 0..1, found '2.0'"),
+        ("accuracy", "high", "accuracy must be a number in 0..1, found 'high'"),
+        ("accuracy", "", "accuracy is missing, status is 'ok'"),
+        ("log_loss", "inf", "log_loss must be a number of at least 0"),
+        ("fit_seconds", "-3", "fit_seconds must be a number of at least 0, found '-3'"),
+        ("n_test", "0", "n_test must be an integer of at least 1, found '0'"),
+        ("n_test", "many", "n_test must be an integer"),
+        ("versions", "{torch", "versions must be a JSON object, found '{torch'"),
+        ("versions", "[1]", "versions must be a JSON object"),
+        ("parameters", "", "parameters must be a JSON object, found ''"),
+        ("parameters", "3", "parameters must be a JSON object, found '3'"),
+        ("status", "great", "status must be 'ok' or 'failed', found 'great'"),
+        ("dataset", "", "dataset is missing"),
+        ("started", "yesterday", "started must be like"),
+        ("job", "job0", "it repeats job job0"),
     ],
 )
-def test_a_value_edited_wrongly_is_refused_with_its_file(path, column, text, message):
+def test_a_value_edited_wrongly_is_refused_with_file_and_line(path, column, text, message):
     edited(path, column, text)
     with pytest.raises(ValueError, match=re.escape(message)) as told:
         results.read(path)
-    assert f"the results file {path} is malformed" in str(told.value)
+    assert f"{path}, line 3" in str(told.value)
     assert "\n" not in str(told.value)
 
 
-@pytest.mark.parametrize("broken", ["some words", "GunPoint,dsn,0", "x," * 32 + "y"])
-def test_a_broken_line_is_refused(path, broken):
+@pytest.mark.parametrize("broken", ["some words", 'GunPoint,dsn,0,"default', "x," * 27 + "y"])
+def test_a_broken_line_is_refused_with_its_number(path, broken):
     write(path)
     results.export(path)
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:2], broken, *lines[2:]]) + "\n")
-    with pytest.raises(ValueError, match=r"results.csv is malformed: "):
+    with pytest.raises(ValueError, match=r"results.csv, line \d+: "):
         results.read(path)
 
 
 @pytest.mark.parametrize(
     ("header", "told"),
     [
-        ("dataset,estimator", "missing or unknown columns are accuracy"),
-        (",".join([*results.COLUMNS, "mood"]), "missing or unknown columns are mood"),
-        (",".join([*results.COLUMNS, "seed"]), "columns are seed.1"),
-        ("no table at all", "columns are accuracy"),
+        ("dataset,accuracy", "without estimator, seed"),
+        (",".join([*results.COLUMNS, "mood"]), "with the unknown 'mood'"),
+        (",".join([*results.COLUMNS, "seed"]), "with columns twice"),
+        ("no table at all", "without dataset"),
+        ("dataset;estimator;seed", "without dataset"),
     ],
 )
 def test_a_file_with_other_columns_is_refused_and_left_alone(path, header, told):
     path.write_text(header + "\n")
-    with pytest.raises(ValueError, match=f"malformed: .*{told}"):
+    with pytest.raises(ValueError, match=f"line 1: .*{told}"):
         results.read(path)
     results.write(path, ROW)
     with pytest.raises(ValueError, match=told):
@@ -216,31 +234,34 @@ def test_a_file_with_other_columns_is_refused_and_left_alone(path, header, told)
 
 def test_a_file_that_is_no_text_is_refused(path):
     path.write_bytes("dataset,\u00e4".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"results\.csv is malformed: .* can't decode byte"):
+    with pytest.raises(ValueError, match=r"results\.csv is not UTF-8 text"):
         results.read(path)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"0a1b\.json is malformed: Expecting value.* Delete it to run the job again"),
-        ("[1]", r"0a1b\.json is malformed"),
-        ("{}", "status must be 'failed', or 'ok' with an accuracy"),
-        (json.dumps({**ROW, "auroc": None, "seed": 1.5}), "cannot safely cast"),
-        (json.dumps({**ROW, "accuracy": math.inf}), "'ok' with an accuracy and the like in 0..1"),
-        (json.dumps({**ROW, "auroc": None, "seed": [1]}), "malformed"),
+        ("", "Expecting value"),
+        ("[]", "without dataset"),
+        ("{}", "without dataset"),
+        (json.dumps({**ROW, "auroc": None, "job": "b"}), "named by its job, found job 'b'"),
+        (json.dumps({**ROW, "auroc": None, "seed": 1.5}), "seed must be an integer"),
+        (json.dumps({**ROW, "accuracy": math.inf}), "accuracy must be a number in 0..1"),
+        (json.dumps({**ROW, "auroc": None, "seed": [1]}), "seed must be an integer"),
+        (json.dumps({**ROW, "auroc": None, "n_jobs": True}), "n_jobs must be an integer"),
     ],
 )
-def test_a_record_edited_wrongly_is_refused_with_its_folder(path, text, message):
-    write(path)
-    (results.folder_of(path) / "0a1b.json").write_text(text)
+def test_a_record_edited_wrongly_is_refused_with_its_file(path, text, message):
+    results.folder_of(path).mkdir()
+    file = results.folder_of(path) / "0a1b.json"
+    file.write_text(text)
     with pytest.raises(ValueError, match=message) as told:
         results.read(path)
-    assert str(results.folder_of(path)) in str(told.value)
+    assert str(file) in str(told.value)
 
 
 def test_a_record_with_other_columns_is_refused(path):
-    with pytest.raises(ValueError, match="missing or unknown: accuracy, mood"):
+    with pytest.raises(ValueError, match="without accuracy and with the unknown 'mood'"):
         results.write(path, {**{k: v for k, v in ROW.items() if k != "accuracy"}, "mood": 1})
     assert not results.folder_of(path).exists()
 

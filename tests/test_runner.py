@@ -259,7 +259,7 @@ def _no_network(name, folder, places):
 def test_a_results_file_with_other_columns_is_left_alone(folder, path, capsys):
     path.write_text("name,score\na,1\n")
     assert run(folder, path, "-e", "archive:raising") == 2
-    assert "results.csv is malformed: missing or unknown columns are" in capsys.readouterr().err
+    assert "is not a results file of this version" in capsys.readouterr().err
     assert path.read_text() == "name,score\na,1\n"
 
 
@@ -307,7 +307,9 @@ def test_a_results_file_edited_wrongly_is_left_alone(folder, path, capsys):
     edited = path.read_text().replace(",ok,", ",fine,")
     path.write_text(edited)
     assert run(folder, path, "-e", "archive:raising", "--seeds", "2") == 2
-    assert f"{path} is malformed: status must be 'failed', or 'ok'" in capsys.readouterr().err
+    assert (
+        f"{path}, line 2: status must be 'ok' or 'failed', found 'fine'" in capsys.readouterr().err
+    )
     assert path.read_text() == edited
 
 
