@@ -3,8 +3,7 @@
 import argparse
 import sys
 
-from dsn_sktime.benchmarking.commands import report, run, study, tables
-from dsn_sktime.benchmarking.speed import speed
+from dsn_sktime.benchmarking.commands import report, run, speed, study, tables
 
 
 def main(arguments: list[str] | None = None) -> int:

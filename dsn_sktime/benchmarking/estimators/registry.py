@@ -169,20 +169,14 @@ def parameters_json(classifier: BaseClassifier) -> str:
     What JSON has no form for is named by its class and its own parameters, or its ``repr``
     without memory addresses.
     """
-    return json.dumps(_plain(classifier.get_params(deep=False)), sort_keys=True)
+    return json.dumps(classifier.get_params(deep=False), sort_keys=True, default=_plain)
 
 
 def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
     if isinstance(value, np.generic | np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return value.tolist()
     if hasattr(value, "get_params") and not isinstance(value, type):
-        return {"class": _plain(type(value)), **_plain(value.get_params(deep=False))}
+        return {"class": _plain(type(value)), **value.get_params(deep=False)}
     if hasattr(value, "__qualname__"):
         return f"{value.__module__}:{value.__qualname__}"
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))

@@ -64,24 +64,19 @@ class Runner:
                 executor = self._executor(stack)
                 # Processes that ran the other jobs may have finished, or died, by now.
                 elsewhere = self._run(executor, self._run(executor, jobs))
-                self.counts["elsewhere"] = len(elsewhere)
-                self._bar.update(len(elsewhere))
+                self._count("elsewhere", len(elsewhere))
         finally:
             if any(self.folder.glob("*.json")):
                 results.export(self.path)
 
     def _make_folder(self) -> None:
         if not self.path.parent.is_dir():
-            raise ValueError(
-                f"{self.path} cannot be written: there is no folder {self.path.parent}."
-            )
-        if self.path.exists() and not self.path.is_file():
+            missing = f"there is no folder {self.path.parent}"
+            raise ValueError(f"{self.path} cannot be written: {missing}.")
+        if self.path.is_dir():
             raise ValueError(f"the results file {self.path} is not a file.")
-        try:
-            self.folder.mkdir(exist_ok=True)
-            (self.folder / "export.lock").touch()
-        except OSError as error:
-            raise OSError(f"{self.folder} cannot be written: {error.strerror}.") from error
+        self.folder.mkdir(exist_ok=True)
+        (self.folder / "export.lock").touch()
 
     def _executor(self, stack: ExitStack) -> Callable[[], tuple[Executor, int]]:
         """Return a function that returns an executor and its slots.
@@ -89,20 +84,18 @@ class Runner:
         Call it in each round: a pool with a dead process is replaced, a cluster grows or shrinks.
         """
         if self.scheduler is None and self.n_workers == 1:
-            here = _Here()
-            return lambda: (here, 1)
+            return lambda: (_Here(), 1)
         if self.scheduler is None:
             # joblib would take the pool for one of its own kind and fail.
             stack.callback(lambda: get_reusable_executor().shutdown(kill_workers=True))
             return lambda: (get_reusable_executor(self.n_workers), self.n_workers)
         try:
             from dask.distributed import Client, KilledWorker
-        except ImportError as error:
-            raise ValueError(
-                "a dask scheduler needs dask: pip install dsn-sktime[dask]."
-            ) from error
-        try:
+
             client = stack.enter_context(Client(self.scheduler, timeout="20s"))
+        except ImportError as error:
+            needed = "a dask scheduler needs dask: pip install dsn-sktime[dask]."
+            raise ValueError(needed) from error
         except (OSError, ValueError) as error:
             missing = f"there is no dask scheduler at {self.scheduler!r} ({error})."
             raise ValueError(missing) from error
@@ -167,20 +160,21 @@ class Runner:
         status = self._known.get(job.digest)
         if (file := self.folder / f"{job.digest}.json").exists():
             status = json.loads(file.read_text(encoding="utf-8"))["status"]
-        if status is None:
-            return False
-        self.counts["done before" if status == "ok" else "failed before"] += 1
-        self._bar.update()
-        return True
+        if status is not None:
+            self._count("done before" if status == "ok" else "failed before")
+        return status is not None
 
     def _record(self, future: Future, record: dict[str, Any]) -> None:
         results.write(self.path, record)
         job, lock = self._running.pop(future)
         _release(lock)
-        self.counts["done" if record["status"] == "ok" else "failed"] += 1
+        self._count("done" if record["status"] == "ok" else "failed")
         if record["status"] != "ok":
             tqdm.write(f"failed: {job}: {record['error']}", file=sys.stderr)
-        self._bar.update()
+
+    def _count(self, kind: str, n: int = 1) -> None:
+        self.counts[kind] += n
+        self._bar.update(n)
 
     def _release_all(self) -> None:
         for _, lock in self._running.values():

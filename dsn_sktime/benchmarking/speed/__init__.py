@@ -1,1 +1,1 @@
-"""Measurements of speed, start-up time and memory."""
+"""Measurements of speed, start-up time and memory, each in a table, for the command ``speed``."""

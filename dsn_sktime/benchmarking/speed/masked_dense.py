@@ -12,39 +12,34 @@ class MaskedDenseNetwork(nn.Module):
 
     def __init__(self, network: DSNNetwork) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList()
-        self.convs: list[nn.Conv1d] = []
-        self.masks: list[Tensor] = []
+        blocks = []
         for layer in network.sparse_modules():
             out_channels, in_channels, kernel_size = layer.conv.groups.shape
             conv = nn.Conv1d(in_channels, out_channels, kernel_size, bias=False)
-            mask = layer.conv.dense_mask().float()
-            self.convs.append(conv)
-            self.masks.append(mask)
-            with torch.no_grad():
-                conv.weight.zero_()
-                conv.weight[mask > 0] = layer.conv.values
+            conv.register_buffer("mask", layer.conv.dense_mask().float())
+            conv.weight.data[layer.conv.dense_mask()] = layer.conv.values.detach()
             block = [nn.ReplicationPad1d((0, kernel_size - 1)), conv]
             block += [nn.BatchNorm1d(out_channels), nn.ReLU()]
             if layer.bottleneck is not None:
                 block.insert(0, _pointwise(layer.bottleneck.weight))
-            self.blocks.append(nn.Sequential(*block))
+            blocks.append(nn.Sequential(*block))
+        self.blocks = nn.Sequential(*blocks)
         self.classes = _pointwise(network.get_parameter("head.classes.weight"))
         self.norm = nn.BatchNorm1d(self.classes.out_channels)
         self.n_pool = network.n_pool
+        self.apply_masks()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, m, L) to logits (B, c)."""
-        for block in self.blocks:
-            x = block(x)
-        x = F.adaptive_avg_pool1d(x, self.n_pool)
-        return self.norm(self.classes(x)).mean(2)
+        pooled = F.adaptive_avg_pool1d(self.blocks(x), self.n_pool)
+        return self.norm(self.classes(pooled)).mean(2)
 
     @torch.no_grad()
     def apply_masks(self) -> None:
         """Set the weights that are not activated to zero, as after each training step."""
-        for conv, mask in zip(self.convs, self.masks, strict=True):
-            conv.weight.mul_(mask)
+        for conv in self.modules():
+            if isinstance(conv, nn.Conv1d) and hasattr(conv, "mask"):
+                conv.weight.mul_(conv.get_buffer("mask"))
 
 
 def train_step(
