@@ -63,6 +63,7 @@ sphinx_gallery_conf = {
     "capture_repr": ("_repr_html_",),
     "show_signature": False,
     "write_computation_times": False,
+    "min_reported_time": 3600,  # Seconds of the machine that builds would mean little.
     "download_all_examples": False,
     "abort_on_example_error": True,
 }

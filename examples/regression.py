@@ -40,6 +40,6 @@ axes[0].plot([2, 8], [2, 8], color="0.6", lw=1, zorder=0)
 axes[0].set(xlabel="frequency", ylabel="prediction", title="new series")
 for one in (frequency[120:].argmin(), frequency[120:].argmax()):
     axes[1].plot(X[120 + one], lw=0.8, label=f"{frequency[120 + one]:.1f}: {predicted[one]:.1f}")
-axes[1].set(xlabel="time step", title="slowest and fastest")
-axes[1].legend(title="frequency: prediction", loc="upper right")
+axes[1].set(xlabel="time step", title="slowest and fastest", ylim=(-2.5, 4))
+axes[1].legend(title="frequency: prediction", loc="upper right", ncols=2)
 plt.show()
