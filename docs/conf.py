@@ -4,6 +4,8 @@ import os
 
 # Pictures and tables are drawn on one core, so a build takes the same few threads anywhere.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The output of the examples would hold every state of a progress bar.
+os.environ["TQDM_DISABLE"] = "1"
 
 from sphinx_gallery.sorting import ExplicitOrder
 

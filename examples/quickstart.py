@@ -20,10 +20,9 @@ X_test, y_test = load_arrow_head("test", return_type="numpy3D")
 
 # %%
 # 50 epochs are the default, about ten seconds on one core. The first fit in a new environment also
-# compiles the kernels, which takes about 15 seconds; a line says so. ``verbose=1`` would show a
-# progress bar.
+# compiles the kernels, which takes about 15 seconds. ``verbose=1`` shows a progress bar.
 
-classifier = DSNClassifier(n_epochs=50, random_state=0)
+classifier = DSNClassifier(n_epochs=50, verbose=1, random_state=0)
 classifier.fit(X_train, y_train)
 
 print(f"test accuracy  {classifier.score(X_test, y_test):.3f}")
