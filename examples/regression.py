@@ -31,8 +31,8 @@ errors = abs(predicted - frequency[120:])
 print(f"mean error {errors.mean():.2f}, mean spread of the networks {spread.mean():.2f}")
 
 # %%
-# The spread is no prediction interval: it does not know the noise of the target. Where networks
-# disagree, errors may be larger.
+# The spread is not a prediction interval, as it does not include the noise of the target. Where
+# networks disagree, errors may be larger.
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
 axes[0].errorbar(frequency[120:], predicted, yerr=spread, fmt="o", ms=3, lw=0.8)
