@@ -3,7 +3,7 @@ Regression
 ==========
 
 ``DSNRegressor`` predicts a number for each series with the network of ``DSNClassifier``. Here it
-is the frequency of an oscillation whose phase differs and which noise covers.
+is the frequency of a noisy oscillation with a random phase.
 """
 
 import numpy as np
