@@ -54,7 +54,8 @@ print(table[columns].round(3).to_string(index=False))
 
 # %%
 # One data set is too few to compare classifiers. With several, this command writes a page with
-# ranks, tests and figures: ``python -m dsn_sktime.benchmarking report results.csv --output report``.
+# ranks, tests and figures:
+# ``python -m dsn_sktime.benchmarking report results.csv --output report``.
 
 ax = plot_accuracy_cost(table.set_index("estimator"), "fit_seconds")
 ax.set_xlabel("seconds to fit")
