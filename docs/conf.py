@@ -4,6 +4,8 @@ import os
 
 # Pictures and tables are drawn on one core, so a build takes the same few threads anywhere.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The output of the examples would hold every state of a progress bar.
+os.environ["TQDM_DISABLE"] = "1"
 
 from sphinx_gallery.sorting import ExplicitOrder
 
@@ -63,6 +65,7 @@ sphinx_gallery_conf = {
     "capture_repr": ("_repr_html_",),
     "show_signature": False,
     "write_computation_times": False,
+    "min_reported_time": 3600,  # Seconds of the machine that builds would mean little.
     "download_all_examples": False,
     "abort_on_example_error": True,
 }

@@ -50,10 +50,9 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
     the activated taps read, in proportion to the squares of weight times value (layer-wise
     relevance propagation [1]_); at the first layer to the variates before their steps.
 
-    Nothing is lost on the way: ``contributions(classifier, X).sum((2, 3)) +
-    baseline(classifier)`` are the logits, and their softmax is ``classifier.predict_proba(X)``.
-    For an ensemble they are the means of the networks' logits, while ``predict_proba`` averages
-    probabilities.
+    The sums are kept: ``contributions(classifier, X).sum((2, 3)) + baseline(classifier)`` are the
+    logits, and their softmax is ``classifier.predict_proba(X)``. For an ensemble they are the
+    means of the networks' logits, while ``predict_proba`` averages probabilities.
 
     Parameters
     ----------
@@ -68,13 +67,13 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
         In units of the logits; positive values speak for a class, negative ones against it.
         Classes in the order of ``classifier.classes_``, variates in that of the training series.
         0 after the end of a series that is shorter than the longest, L. A missing value is read
-        as the mean of its variate and gets nothing, unless all that a kernel reads is 0. The last
-        step stands for the padding by its value.
+        as the mean of its variate, and its contribution is 0 unless a kernel reads nothing but
+        such values. The last step includes what its copies in the padding contribute.
 
     Raises
     ------
     TypeError
-        If the classifier is no DSN, or has layers or a head of an unknown kind.
+        If the classifier is not a DSN, or has layers or a head of an unknown kind.
     NotFittedError
         If the classifier has no trained network.
     ValueError
@@ -92,7 +91,8 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
     >>> from dsn_sktime.explain import contributions
     >>> from sktime.datasets import load_unit_test
     >>> X, y = load_unit_test("train", return_type="numpy3D")
-    >>> classifier = DSNClassifier(n_epochs=2, n_layers=2, n_filters=4, random_state=0).fit(X, y)
+    >>> classifier = DSNClassifier(n_epochs=2, n_layers=2, n_filters=4, random_state=0)
+    >>> classifier = classifier.fit(X, y)
     >>> contributions(classifier, X).shape
     (20, 2, 1, 24)
     """
@@ -116,7 +116,7 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
 def baseline(classifier: DSNClassifier) -> np.ndarray:
     """Return the logits to which the contributions of a series are added.
 
-    They are the biases, to which the logits fall where all activations are 0.
+    They are the biases: the logits if all activations are 0.
 
     Parameters
     ----------

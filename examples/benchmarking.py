@@ -44,16 +44,19 @@ names = ["dsn", "dsn-bins", "minirocket", "1nn-dtw"]
 main(["run", *options, "--estimators", *names, "--epochs", "10"])
 
 # %%
-# The results file has one row per fit. Accuracy is not all that differs: ROCKET's ridge classifier
-# and nearest neighbors give no probabilities, so they count as certain and pay for each error.
+# The results file has one row per fit. Accuracy is not all that differs: MiniROCKET's ridge
+# classifier and nearest neighbors give no probabilities, so each of their predictions counts as
+# certain, and their errors make the log loss large.
 
 table = results.read(file)
 columns = ["estimator", "accuracy", "log_loss", "calibration_error", "fit_seconds"]
 print(table[columns].round(3).to_string(index=False))
 
 # %%
-# One data set decides nothing; with several, ``report`` writes a page with ranks, tests and
-# figures: ``python -m dsn_sktime.benchmarking report results.csv``.
+# One data set is too few to compare classifiers. With several, this command writes a page with
+# ranks, tests and figures:
+# ``python -m dsn_sktime.benchmarking report results.csv --output report``.
 
-plot_accuracy_cost(table.set_index("estimator"), "fit_seconds")
+ax = plot_accuracy_cost(table.set_index("estimator"), "fit_seconds")
+ax.set_xlabel("seconds to fit")
 plt.show()

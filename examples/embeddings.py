@@ -32,20 +32,22 @@ features = features[:, ["_trained_" in name for name in names]]
 # Two principal components of the test series, which the network has not seen:
 
 scaled = make_pipeline(StandardScaler(), PCA(10)).fit_transform(features)
-figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+figure, ax = plt.subplots(figsize=(5.5, 4), layout="constrained")
 for label in classifier.classes_:
-    axes[0].scatter(*scaled[y_test == label, :2].T, s=14, label=label)
-axes[0].set(xlabel="component 1", ylabel="component 2", title="test series")
-axes[0].legend(title="class")
+    ax.scatter(*scaled[y_test == label, :2].T, s=14, label=label)
+ax.set(xlabel="component 1", ylabel="component 2")
+ax.legend(title="class")
+plt.show()
 
 # %%
 # Search by similarity: the three test series that are most like the first one.
 
 distances = pairwise_distances(scaled[:1], scaled)[0]
 nearest = distances.argsort()[1:4]
-axes[1].plot(X_test[0, 0], "k", label=f"query, class {y_test[0]}")
+figure, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
+ax.plot(X_test[0, 0], "k", label=f"query, class {y_test[0]}")
 for one in nearest:
-    axes[1].plot(X_test[one, 0], lw=0.8, label=f"class {y_test[one]}")
-axes[1].set(title="nearest by features", xlabel="time step")
-axes[1].legend()
+    ax.plot(X_test[one, 0], lw=0.8, label=f"class {y_test[one]}")
+ax.set(xlabel="time step")
+figure.legend(loc="outside right")
 plt.show()

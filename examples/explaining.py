@@ -3,8 +3,8 @@ Explaining a prediction
 =======================
 
 Which time steps speak for a class? Contributions split the logits of a prediction over the time
-steps of the series, without a remainder. This example plants a pattern in noise and looks whether
-the contributions find it.
+steps of the series, without a remainder. This example plants a pattern in noise and checks
+whether the contributions find it.
 """
 
 import numpy as np

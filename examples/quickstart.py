@@ -28,9 +28,10 @@ classifier.fit(X_train, y_train)
 print(f"test accuracy  {classifier.score(X_test, y_test):.3f}")
 
 # %%
-# Each prediction comes with a probability for each class:
+# Each prediction comes with a probability for each class. Every thirtieth test series:
 
-for probabilities, label in zip(classifier.predict_proba(X_test[:3]), y_test, strict=False):
+some, labels = X_test[::30], y_test[::30]
+for probabilities, label in zip(classifier.predict_proba(some), labels, strict=True):
     print(probabilities.round(2), "true label:", label)
 
 # %%
@@ -47,7 +48,7 @@ print(f"saved          {len(pickle.dumps(classifier)) / 1e6:.1f} MB, with the un
 # %%
 # Training decides which taps of the kernels are activated, and so how far each kernel reaches.
 
-figure, axes = plt.subplots(1, 3, figsize=(15.5, 4.6), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
 figure.get_layout_engine().set(wspace=0.06)
 plot_history(classifier, axes[0])
 plot_activated_weights(classifier, axes[1])

@@ -3,7 +3,7 @@ Regression
 ==========
 
 ``DSNRegressor`` predicts a number for each series with the network of ``DSNClassifier``. Here it
-is the frequency of an oscillation whose phase differs and which noise covers.
+is the frequency of a noisy oscillation with a random phase.
 """
 
 import numpy as np
@@ -31,8 +31,8 @@ errors = abs(predicted - frequency[120:])
 print(f"mean error {errors.mean():.2f}, mean spread of the networks {spread.mean():.2f}")
 
 # %%
-# The spread is no prediction interval: it does not know the noise of the target. Where networks
-# disagree, errors may be larger.
+# The spread is not a prediction interval, as it does not include the noise of the target. Where
+# networks disagree, errors may be larger.
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
 axes[0].errorbar(frequency[120:], predicted, yerr=spread, fmt="o", ms=3, lw=0.8)
@@ -40,6 +40,6 @@ axes[0].plot([2, 8], [2, 8], color="0.6", lw=1, zorder=0)
 axes[0].set(xlabel="frequency", ylabel="prediction", title="new series")
 for one in (frequency[120:].argmin(), frequency[120:].argmax()):
     axes[1].plot(X[120 + one], lw=0.8, label=f"{frequency[120 + one]:.1f}: {predicted[one]:.1f}")
-axes[1].set(xlabel="time step", title="slowest and fastest")
-axes[1].legend(title="frequency: prediction", loc="upper right")
+axes[1].set(xlabel="time step", title="slowest and fastest", ylim=(-2.5, 4))
+axes[1].legend(title="frequency: prediction", loc="upper right", ncols=2)
 plt.show()

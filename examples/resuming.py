@@ -7,6 +7,7 @@ again continues it, and ends with the same network as a fit without interruption
 """
 
 import tempfile
+import warnings
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -50,10 +51,13 @@ def fit():
     return classifier.fit(X, y)
 
 
-try:
-    fit()
-except KeyboardInterrupt:
-    print("interrupted")
+with warnings.catch_warnings():
+    # It says that the classifier is fitted nevertheless, with the best state so far.
+    warnings.filterwarnings("ignore", "training was interrupted")
+    try:
+        fit()
+    except KeyboardInterrupt:
+        print("interrupted")
 
 # %%
 # Fit again, and compare with a fit that was never interrupted:

@@ -50,10 +50,11 @@ table["prepare"] = ["differences" if func else "as they are" for func in table.p
 losses = -table.pivot(index="prepare", columns="param_classify__sparsity", values="mean_test_score")
 
 figure, ax = plt.subplots(figsize=(5.2, 2.8), layout="constrained")
-image = ax.imshow(losses, cmap="viridis_r", aspect="auto")
+ax.imshow(losses, cmap="Blues", aspect="auto", vmax=1.3 * losses.max().max())
+for (row, column), loss in np.ndenumerate(losses):
+    ax.text(column, row, f"{loss:.3f}", ha="center", va="center")
 ax.set(xlabel="sparsity", xticks=range(3), xticklabels=losses.columns)
-ax.set(yticks=range(2), yticklabels=losses.index)
-figure.colorbar(image, label="log loss, cross-validated")
+ax.set(yticks=range(2), yticklabels=losses.index, title="log loss, cross-validated")
 plt.show()
 
 # %%

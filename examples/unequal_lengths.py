@@ -53,10 +53,10 @@ for share in shares[1:]:
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
 lengths = [series.shape[1] for series in X_train]
-axes[0].hist(lengths, bins=range(min(lengths), max(lengths) + 2))
-axes[0].set(xlabel="time steps", ylabel="training series")
+axes[0].hist(lengths, bins=range(min(lengths), max(lengths) + 2), align="left")
+axes[0].set(xlabel="time steps", ylabel="training series", xticks=range(10, 30, 5))
 axes[1].plot(shares, from_complete, "o-", label="trained on complete series")
 axes[1].plot(shares, from_gaps, "s--", label="trained on series with as many gaps")
-axes[1].set(xlabel="share of missing values", ylabel="test accuracy")
+axes[1].set(xlabel="share of missing values", ylabel="test accuracy", xticks=shares)
 axes[1].legend()
 plt.show()

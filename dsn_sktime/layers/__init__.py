@@ -1,8 +1,7 @@
 """Torch modules that a Dynamic Sparse Network is built from.
 
-Each takes a batch of shape (B, C, L) and, where series differ in length, the lengths
-of shape (B,): time steps at or after a series' length are padding. They may hold
-anything and change nothing in the steps before.
+Each takes a batch of shape (B, C, L) and, if series differ in length, their lengths of shape (B,):
+time steps at or after a series' length are padding. Their values do not change the steps before.
 """
 
 from dsn_sktime.kernels import BACKENDS

@@ -22,7 +22,7 @@ def check_statistics(x: Tensor, lengths: Tensor | None) -> int:
 
 
 class MaskedBatchNorm1d(nn.BatchNorm1d):
-    """``torch.nn.BatchNorm1d`` that takes the series' lengths.
+    """``torch.nn.BatchNorm1d`` that ignores the padding of series.
 
     With ``lengths`` the mean and variance of a training batch, and the running ones,
     are those of the observed time steps alone. The state is the parent's.
@@ -43,7 +43,7 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
         super().__init__(num_features, device="cpu", dtype=torch.float32)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Normalise a batch.
+        """Normalize a batch.
 
         Parameters
         ----------

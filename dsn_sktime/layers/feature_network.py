@@ -17,7 +17,7 @@ __all__ = ["FeatureLayer", "FeatureNetwork"]
 
 
 class FeatureLayer(nn.Module):
-    """Layer of [1x1 convolution,] sparse convolution, BatchNorm and ReLU.
+    """Layer of an optional 1x1 convolution, a sparse convolution, BatchNorm and ReLU.
 
     Subclasses set the modules ``conv`` and ``norm``, and ``bottleneck`` if there is one.
     """

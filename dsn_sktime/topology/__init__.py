@@ -1,7 +1,7 @@
 """Activated taps of the kernels, and their updates.
 
-Integer arrays in, integer arrays out; no weights kept. Updates, which weights on a GPU need
-too, are computed on torch's tensors.
+A topology is a sorted integer array of positions; no weights are kept here. Updates take torch's
+tensors, on any device.
 """
 
 from dsn_sktime.topology.initial import TOPOLOGY_INITS, initial_topology

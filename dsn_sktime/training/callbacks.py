@@ -35,8 +35,8 @@ class EarlyStopping(Callback):
     ------
     ValueError
         If ``monitor`` is none of these, ``patience`` is below 1 or ``min_delta`` is negative
-        or not finite. By ``fit``, before the first epoch: if ``monitor`` is of a validation set
-        and there is none, or an accuracy and the estimator no classifier.
+        or not finite. By ``fit``, before the first epoch, if ``monitor`` needs a validation set
+        and there is none, or is an accuracy and the estimator is not a classifier.
     TypeError
         If ``patience`` is not an integer or ``min_delta`` not a number.
     """

@@ -34,9 +34,9 @@ class Checkpoint(Callback):
 
     The file's name is derived from the data, all settings that shape the result and the
     version of this package, so one folder serves a whole grid search. A ``fit`` that finds
-    its file unfinished continues it, to the same weights as without the interruption; one
-    that finds it finished loads the result instead of computing it again. That takes an
-    integer ``random_state``: a checkpoint is identified by its seed.
+    its file unfinished continues it and ends with the same weights as without the
+    interruption; one that finds it finished loads the result instead of computing it again.
+    ``random_state`` must be an integer, because the seed is part of the identity.
 
     Files hold tensors and numbers only, with a digest of them, and are read without
     unpickling objects. They are replaced atomically: a kill at any moment leaves the last

@@ -34,8 +34,8 @@ class Recipe:
     n_epochs : int
         Passes over the training data.
     max_seconds : float or None, default=None
-        Seconds of training, of which the schedules know: where they run out before the last
-        epoch, progress is the share of them that is used. "cosine" then anneals from
+        Seconds of training, which the schedules follow: if they end before the last epoch,
+        progress is the share of them that is used. "cosine" then anneals from
         optimizer step to optimizer step; "plateau" does not depend on progress.
     batch_size : int
         Series of a training batch.

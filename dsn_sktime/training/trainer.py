@@ -62,16 +62,15 @@ class Trainer:
     Parameters
     ----------
     network : torch.nn.Module
-        Maps values (B, m, L) and lengths to outputs (B, c). Trained in place, on the device
-        where it lies.
+        Maps values (B, m, L) and lengths to outputs (B, c). Trained in place, on its device.
     recipe : Recipe
     objective : Objective
         Loss of outputs and targets, and the metrics of the history.
     seed : int
-        Fixes the order of batches, and all else that is drawn.
+        Fixes the order of batches and everything else that is drawn.
     callbacks : sequence of Callback, default=()
     run_id : str, default=""
-        Names data and settings: runs of the same ``run_id`` and ``seed`` are the same.
+        Identifies data and settings: runs with the same ``run_id`` and ``seed`` are equal.
     name : str, default="network"
         Label of the progress bar.
     augment : callable, optional
