@@ -22,6 +22,9 @@ __all__ = ["baseline", "check_explainable", "contributions"]
 
 # Values of a layer's activations, times classes, in a batch: 64 MiB in float64.
 _VALUES_PER_BATCH = 2**23
+# What a kernel reads shares its relevance in proportion to this power of weight times value. With
+# the square, the many small values of noise outweigh a pattern; above 4, little changes.
+_POWER = 4
 
 
 class LinearForm(NamedTuple):
@@ -47,7 +50,7 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
 
     The logits are linear in pooled activations. Each pooled value is split exactly over the time
     steps that it comes from. Each step's part is carried back, layer by layer, to the steps that
-    the activated taps read, in proportion to the squares of weight times value (layer-wise
+    the activated taps read, in proportion to the fourth powers of weight times value (layer-wise
     relevance propagation [1]_); at the first layer to the variates before their steps.
 
     The sums are kept: ``contributions(classifier, X).sum((2, 3)) + baseline(classifier)`` are the
@@ -258,9 +261,9 @@ def _to_inputs(
     conv = copy.deepcopy(layer.conv).double()
     bottleneck = cast(PointwiseConv1d, copy.deepcopy(layer.bottleneck)).double()
     conv.backend = "dense"
-    conv.values.square_()
+    conv.values.pow_(_POWER)
     relevance = _carry(relevance, conv, bottleneck(inputs.double()), lengths)
-    bottleneck.weight.square_()
+    bottleneck.weight.pow_(_POWER)
     return _carry(relevance, bottleneck, inputs)
 
 
@@ -269,17 +272,17 @@ def _to_variates(
 ) -> Tensor:
     """Carry relevance of the first layer's outputs (c, B, C, L) to the series (c, B, m, L).
 
-    First to the variates, in proportion to the squares of what each adds to the convolution: a
+    First to the variates, in proportion to a power of what each adds to the convolution: a
     pattern that a kernel matches adds more than noise of the same power.
     """
     convs = _convs_of_variates(layer)
     variates = x.double().split(1, 1)
-    added = [conv(one, lengths).square() for conv, one in zip(convs, variates, strict=True)]
+    added = [conv(one, lengths).pow(_POWER) for conv, one in zip(convs, variates, strict=True)]
     total = sum(added)
     found = []
     for conv, one, part in zip(convs, variates, added, strict=True):
         share = torch.where(total == 0, 1 / len(convs), part / total)
-        conv.values.square_()
+        conv.values.pow_(_POWER)
         found.append(_carry(relevance * share, conv, one, lengths))
     return torch.cat(found, 2)
 
@@ -301,17 +304,17 @@ def _convs_of_variates(layer: SparseModule) -> list[SparseConv1d]:
     return found
 
 
-def _carry(relevance: Tensor, squared: nn.Module, inputs: Tensor, *more: Any) -> Tensor:
-    """Spread relevance over the inputs in proportion to the squares of weight times value.
+def _carry(relevance: Tensor, raised: nn.Module, inputs: Tensor, *more: Any) -> Tensor:
+    """Spread relevance over the inputs in proportion to a power of weight times value.
 
-    ``squared`` is the linear module with squared weights. What reads zeros only leaves its
+    ``raised`` is the linear module with weights of that power. What reads zeros only leaves its
     relevance at its time step.
     """
     with torch.enable_grad():
-        squares = inputs.double().square().requires_grad_()
-        total = squared(squares, *more)
+        powers = inputs.double().pow(_POWER).requires_grad_()
+        total = raised(powers, *more)
     is_zero = total == 0
     ratio = (relevance / total).masked_fill(is_zero, 0)
-    gradients = [torch.autograd.grad(total, squares, one, retain_graph=True)[0] for one in ratio]
+    gradients = [torch.autograd.grad(total, powers, one, retain_graph=True)[0] for one in ratio]
     left = relevance.where(is_zero, 0).sum(2, keepdim=True) / inputs.shape[1]
-    return torch.stack(gradients) * squares.detach() + left
+    return torch.stack(gradients) * powers.detach() + left

@@ -69,12 +69,12 @@ def naive_carry(relevance, weight, inputs):
             (in_channel, min(step + tap, n_steps - 1), weight[out_channel, in_channel, tap])
             for in_channel, tap in zip(*np.nonzero(weight[out_channel]), strict=True)
         ]
-        squares = [(one * inputs[channel, at]) ** 2 for channel, at, one in read]
-        if sum(squares) == 0:
+        powers = [(one * inputs[channel, at]) ** 4 for channel, at, one in read]
+        if sum(powers) == 0:
             found[:, step] += relevance[out_channel, step] / len(found)
             continue
-        for (channel, at, _), square in zip(read, squares, strict=True):
-            found[channel, at] += relevance[out_channel, step] * square / sum(squares)
+        for (channel, at, _), power in zip(read, powers, strict=True):
+            found[channel, at] += relevance[out_channel, step] * power / sum(powers)
     return found
 
 
@@ -85,8 +85,8 @@ def naive_variates(relevance, kernels, x):
     for variate, channel, step in np.ndindex(added.shape):
         for tap, weight in enumerate(kernels[channel, variate]):
             added[variate, channel, step] += weight * x[variate, min(step + tap, n_steps - 1)]
-    total = (added**2).sum(0)
-    shares = np.where(total > 0, added**2 / np.where(total > 0, total, 1), 1 / len(x))
+    total = (added**4).sum(0)
+    shares = np.where(total > 0, added**4 / np.where(total > 0, total, 1), 1 / len(x))
     rows = [
         naive_carry(relevance * shares[variate], kernels[:, [variate]], x[[variate]])
         for variate in range(len(x))

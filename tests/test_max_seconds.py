@@ -215,7 +215,7 @@ def test_a_fit_with_all_its_networks_ends_in_the_time_given(
 
 
 def test_networks_make_up_for_one_that_took_too_long(clock: Clock) -> None:
-    shares = Shares(clock, passing=(50,))
+    shares = Shares(clock, passing=(20,))
     classifier = tiny_classifier(
         n_epochs=1000, n_estimators=3, max_seconds=90, callbacks=[shares]
     ).fit(*panel())
