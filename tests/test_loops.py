@@ -18,7 +18,6 @@ from numba import njit
 from torch.nn import functional as F
 
 from dsn_sktime.kernels import loops as inner_loops
-from dsn_sktime.kernels.bins import bin_tables
 from dsn_sktime.kernels.simd import LANES, MAX_GAP, MAX_VECTORS
 
 TOLERANCE = 1e-5
@@ -306,20 +305,6 @@ def test_activate(shape, n_vectors, gaps, seed):
     assert rows.memory.is_intact()
 
 
-@drawn
-@given(n_rows=st.integers(1, 9), n_vectors=vectors, gap=after, seed=seeds)
-def test_activate_in_place(n_rows, n_vectors, gap, seed):
-    rows = Rows(n_rows, n_vectors, gap, seed)
-    expected = np.maximum(rows.before_relu(), 0) * rows.observed
-    before = rows.y.copy()
-    loops.activate_in_place(
-        address(rows.y), rows.y.shape[1], rows.observed, rows.mean, rows.scale, rows.bias
-    )
-    assert error(rows.y[:, : rows.n], expected, np.abs(rows.before_relu()).max()) < TOLERANCE
-    assert same(rows.y[:, rows.n :], before[:, rows.n :])
-    assert rows.memory.is_intact()
-
-
 def test_activation_of_nan_is_nan():
     rows = Rows(1, 1, 0, 0)
     rows.y[0, 0] = np.nan
@@ -328,12 +313,8 @@ def test_activation_of_nan_is_nan():
         address(rows.y), rows.n, rows.observed, rows.mean, rows.scale, rows.bias,
         0, 1, address(out), rows.n,
     )  # fmt: skip
-    loops.activate_in_place(
-        address(rows.y), rows.n, rows.observed, rows.mean, rows.scale, rows.bias
-    )
-    for activated in (out, rows.y):
-        assert np.isnan(activated[0, 0])
-        assert np.isfinite(activated[0, 1:]).all()
+    assert np.isnan(out[0, 0])
+    assert np.isfinite(out[0, 1:]).all()
 
 
 @drawn
@@ -483,7 +464,7 @@ def test_suffix_sums(lengths, kernel_size, between, seed):
     beyond=after,
     seed=seeds,
 )
-def test_pool_and_its_gradient(lengths, n_bins, beyond, seed):
+def test_pool_series_and_its_gradient(lengths, n_bins, beyond, seed):
     lengths = np.array(lengths)
     rng, memory = np.random.default_rng(seed), Memory()
     n_series, n_steps = len(lengths), max(lengths)
@@ -505,10 +486,10 @@ def test_pool_and_its_gradient(lengths, n_bins, beyond, seed):
     starts = Memory.integers((first + bins * lengths // n_bins).ravel(), np.int32)
     stops = Memory.integers((first - -(bins + 1) * lengths // n_bins).ravel(), np.int32)
     out, gradient = memory.empty(n_bins, n_series), memory.holding(np.zeros(n_columns))
-    loops.pool(scores, table, starts, stops, out.ravel())
+    loops.pool_series(scores, table, starts, stops, out.ravel())
     assert error(out, expected.T) < TOLERANCE
     upstream = memory.holding(upstream.reshape(n_series, n_bins).T).ravel()
-    loops.pool_gradient(upstream, table, starts, stops, gradient)
+    loops.pool_series_gradient(upstream, table, starts, stops, gradient)
     assert error(gradient, by_scores) < TOLERANCE
     unobserved = np.isnan(scores)
     assert not gradient[unobserved].any()
@@ -519,42 +500,30 @@ def test_pool_and_its_gradient(lengths, n_bins, beyond, seed):
 @given(
     n_steps=st.integers(1, 60),
     n_bins=st.integers(1, 70),
-    n_tiles=st.integers(1, 6),
-    gaps=st.tuples(after, after),
+    n_groups=st.integers(1, 3),
+    between=after,
     seed=seeds,
 )
-def test_bins_of_whole_vectors_and_their_gradient(n_steps, n_bins, n_tiles, gaps, seed):
+def test_pool_lanes_and_its_gradient(n_steps, n_bins, n_groups, between, seed):
     rng, memory = np.random.default_rng(seed), Memory()
-    n_tiles = min(n_tiles, n_steps)
-    tables = bin_tables(n_steps, n_bins, n_tiles)
-    matrices = memory.holding(tables.matrices)
-    x = memory.normal(rng, n_steps, LANES)
-    pitch, gradient_pitch = LANES + gaps[0], LANES + gaps[1]
-    out, carries = memory.empty(n_bins, pitch), memory.empty(len(tables.carry_bins), LANES)
-    for tile in range(n_tiles):
-        first = address(x[tile * n_steps // n_tiles])
-        begin, middle = tables.tile_products[tile], tables.carry_products[tile]
-        stop = (*tables.tile_products, tables.first_backward)[tile + 1]
-        for part, to, stride in (
-            (slice(begin, middle), out, pitch),
-            (slice(middle, stop), carries, LANES),
-        ):
-            loops.apply_products(
-                tables.products[part], address(matrices), first, LANES, address(to), stride
-            )
-    loops.add_vectors(carries.ravel(), tables.carry_bins, address(out), pitch)
-    expected = naive.adaptive_pool(x.T.astype(np.float64), n_bins).T
-    assert error(out[:, :LANES], expected) < TOLERANCE
-    assert np.isnan(out[:, LANES:]).all()
+    pitch, stride = n_groups * LANES, n_steps * LANES + between
+    bins = np.arange(n_bins)
+    starts = Memory.integers(bins * n_steps // n_bins, np.int32)
+    stops = Memory.integers(-(-(bins + 1) * n_steps // n_bins), np.int32)
+    x = memory.empty(n_groups, stride)[:, : n_steps * LANES]
+    x[:] = rng.normal(size=x.shape)
+    out = memory.empty(n_bins, pitch)
+    loops.pool_lanes(address(x), stride, starts, stops, address(out), pitch)
+    lanes = x.reshape(n_groups, n_steps, LANES).transpose(0, 2, 1).reshape(pitch, n_steps)
+    assert error(out, naive.adaptive_pool(lanes.astype(np.float64), n_bins).T) < TOLERANCE
 
-    upstream, found = memory.empty(n_bins, gradient_pitch), memory.empty(n_steps, LANES)
-    upstream[:, :LANES] = rng.normal(size=(n_bins, LANES))
-    backward = tables.products[tables.first_backward :]
-    loops.apply_products(
-        backward, address(matrices), address(upstream), gradient_pitch, address(found), LANES
-    )
-    weights = naive.adaptive_pool(np.eye(n_steps), n_bins)
-    assert error(found, weights @ upstream[:, :LANES].astype(np.float64)) < TOLERANCE
+    upstream, found = memory.normal(rng, n_bins, pitch), memory.empty(n_groups, stride)
+    found[:, : n_steps * LANES] = 0
+    loops.pool_lanes_gradient(address(upstream), pitch, starts, stops, address(found), stride)
+    expected = naive.adaptive_pool(np.eye(n_steps), n_bins) @ upstream.astype(np.float64)
+    expected = expected.reshape(n_steps, n_groups, LANES).transpose(1, 0, 2)
+    assert error(found[:, : n_steps * LANES].reshape(expected.shape), expected) < TOLERANCE
+    assert np.isnan(found[:, n_steps * LANES :]).all()
     assert memory.is_intact()
 
 
@@ -563,17 +532,12 @@ def test_bins_of_whole_vectors_and_their_gradient(n_steps, n_bins, n_tiles, gaps
 def test_statistics_of_tiles_merge_to_those_of_all(sizes, gap, seed):
     rng, memory = np.random.default_rng(seed), Memory()
     tiles = [memory.holding(rng.normal(size=(n, LANES)).clip(0)) for n in sizes]
-    parts, scratch, one = (
-        memory.empty(len(sizes), 3, LANES),
-        memory.empty(3, LANES),
-        np.ones(1, "f"),
-    )
-    for tile, part in zip(tiles, parts, strict=True):
-        loops.tile_statistics(address(tile), len(tile), address(part), 3 * LANES, 1)
+    of_tiles = memory.empty(len(sizes), 3, LANES)
+    for tile, found in zip(tiles, of_tiles, strict=True):
+        loops.tile_statistics(address(tile), 0, len(tile), address(found), 3 * LANES, 1)
     pitch = LANES + gap
     out = memory.empty(3, pitch)
-    merge = address(parts), len(sizes), address(one), address(scratch), address(out), pitch
-    loops.merge_statistics(*merge)
+    loops.merge_statistics(address(of_tiles), len(sizes), address(out), pitch)
     every = np.concatenate(tiles).astype(np.float64)
     expected = np.stack([every.sum(0), every.max(0), (every > 0).sum(0)])
     assert error(out[:, :LANES], expected) < TOLERANCE

@@ -8,7 +8,7 @@ from dsn_sktime.kernels import loops
 from dsn_sktime.kernels.forward import N_PHASES, gather, order_values, padded_column
 from dsn_sktime.kernels.jit import compiled, compiled_entry
 from dsn_sktime.kernels.loops import N_ORDERED, PRODUCT_COLUMNS, PRODUCT_PITCH, ROWS, n_chunks
-from dsn_sktime.kernels.plan import ALIGNED_BINS
+from dsn_sktime.kernels.plan import BINS_OF_LANES
 from dsn_sktime.kernels.pointers import float_matrix, floats, ints, longs
 from dsn_sktime.kernels.simd import LANES, TILE_ROWS
 from dsn_sktime.kernels.work_sharing import claim_chunks
@@ -31,36 +31,27 @@ def _through_relu(layer, batch, row, panel, column, n, dy):
 
 
 @compiled()
-def _feature_gradient(layer, batch, scratch, chunk):
+def _feature_gradient(layer, batch, chunk):
     """Backward of pooling and ReLU for some channels of the last layer."""
-    n_series, pitch = batch.n_series, batch.feature_pitch
+    n_bins, pitch = batch.n_pooled, batch.feature_pitch
     n_after = batch.kernel_size - 1 - batch.n_before
     per_group = loops.n_panels(batch.n_steps)
-    products = ints(batch.products, 5 * batch.n_products).reshape((batch.n_products, 5))
     for row in range(chunk * ROWS, min((chunk + 1) * ROWS, layer.n_out)):
-        gradient = batch.feature_gradient + 4 * row * batch.n_pooled * pitch
-        if batch.n_segments > 1:
-            n = batch.n_pooled * batch.n_segments * n_series
-            loops.split_segments(
-                floats(batch.feature_gradient + 4 * row * n, n), pitch, batch.n_segments, n_series,
-                floats(scratch, batch.n_pooled * pitch),
-            )  # fmt: skip
-            gradient = scratch
-        if batch.output == ALIGNED_BINS:
-            for group in range(batch.n_groups):
-                start = row * layer.dy_pitch + padded_column(batch, group, 0, n_after)
-                loops.apply_products(
-                    products[batch.first_backward :], batch.matrices,
-                    gradient + 4 * group * LANES, pitch, layer.dy + 4 * start, LANES,
-                )  # fmt: skip
+        gradient = batch.feature_gradient + 4 * row * n_bins * pitch
+        dy = layer.dy + 4 * row * layer.dy_pitch
+        whole = floats(dy, padded_column(batch, batch.n_groups, 0, 0))
+        whole[:] = 0
+        if batch.output == BINS_OF_LANES:
+            starts, stops = ints(batch.bin_starts, n_bins), ints(batch.bin_stops, n_bins)
+            first, stride = padded_column(batch, 0, 0, n_after), padded_column(batch, 1, 0, 0)
+            loops.pool_lanes_gradient(gradient, pitch, starts, stops, dy + 4 * first, stride)
         else:
-            whole = floats(layer.dy + 4 * row * layer.dy_pitch, layer.dy_pitch)
-            whole[: padded_column(batch, batch.n_groups, 0, 0)] = 0
-            loops.pool_gradient(
-                floats(gradient, batch.n_pooled * n_series),
-                ints(batch.gradient_columns, n_series * batch.length),
-                ints(batch.bin_starts, n_series * batch.n_pooled),
-                ints(batch.bin_stops, n_series * batch.n_pooled),
+            n = n_bins * batch.n_series
+            loops.pool_series_gradient(
+                floats(gradient, n),
+                ints(batch.gradient_columns, batch.n_series * batch.length),
+                ints(batch.bin_starts, n),
+                ints(batch.bin_stops, n),
                 whole,
             )
         for panel in range(batch.n_groups * per_group):
@@ -316,7 +307,7 @@ def backward(layers, batches, counters, thread):
         n_rows = n_chunks(layer.n_out, ROWS)
         if number == len(layers) - 1:
             for chunk in claim_chunks(counters, phase, n_rows):
-                _feature_gradient(layer, batch, scratch, chunk)
+                _feature_gradient(layer, batch, chunk)
         else:
             following = layers[number + 1]
             n_products = n_rows if following.bottleneck != 0 else 0

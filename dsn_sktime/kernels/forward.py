@@ -15,7 +15,7 @@ import numpy as np
 from dsn_sktime.kernels import loops
 from dsn_sktime.kernels.jit import compiled, compiled_entry
 from dsn_sktime.kernels.loops import N_ORDERED, PACKED_PITCH, ROWS, n_chunks
-from dsn_sktime.kernels.plan import ALIGNED_BINS, BINS, MAPS, STATISTICS
+from dsn_sktime.kernels.plan import BINS_OF_LANES, BINS_OF_SERIES, STATISTICS
 from dsn_sktime.kernels.pointers import float_matrix, floats, ints
 from dsn_sktime.kernels.simd import LANES
 from dsn_sktime.kernels.work_sharing import claim_chunks
@@ -172,79 +172,56 @@ def _running_statistics(layer):
 
 
 @compiled()
-def _keep_tile(layer, batch, activated, chunk):
-    """Pool one tile of a layer's activations as far as it goes, or store it."""
-    per_group = loops.n_tiles(batch.n_steps)
-    group, step, end = loops.chunk_of_group(chunk, per_group, batch.n_steps)
-    tile = chunk - group * per_group
-    if batch.output == ALIGNED_BINS:
-        products = ints(batch.products, 5 * batch.n_products).reshape((batch.n_products, 5))
-        begin = ints(batch.tile_products, per_group)[tile]
-        middle = ints(batch.carry_products, per_group)[tile]
-        stop = batch.first_backward
-        if tile + 1 < per_group:
-            stop = ints(batch.tile_products, per_group)[tile + 1]
-        features = batch.lane_features + 4 * group * LANES
-        features += 4 * (layer.feature_channel - 1) * batch.n_pooled * batch.feature_pitch
-        carries = layer.parts + 4 * group * batch.n_carries * LANES
-        for row in range(layer.n_out):
-            x = activated + 4 * row * PACKED_PITCH
-            out = features + 4 * row * batch.n_pooled * batch.feature_pitch
-            loops.apply_products(
-                products[begin:middle], batch.matrices, x, LANES, out, batch.feature_pitch
-            )
-            out = carries + 4 * row * batch.part_pitch
-            loops.apply_products(products[middle:stop], batch.matrices, x, LANES, out, LANES)
-    elif batch.output == STATISTICS:
-        out = layer.parts + 4 * 3 * chunk * LANES
-        loops.tile_statistics(activated, end - step, out, batch.part_pitch, layer.n_out)
-    else:
-        column = (group * batch.n_steps + step) * LANES
-        loops.copy_rows(
-            activated, PACKED_PITCH, (end - step) * LANES,
-            layer.map + 4 * column, batch.pitch, layer.n_out,
-        )  # fmt: skip
+def _activated_tile(layer, batch, column, scratch):
+    """Return where a tile's activations go, and the pitch there: the map, if the layer has one."""
+    if layer.map != 0:
+        return layer.map + 4 * column, batch.pitch
+    return scratch, np.int64(PACKED_PITCH)
 
 
 @compiled()
-def _feature_rows(layer, batch, scratch, chunk):
-    """Finish the features of some channels."""
-    if batch.output == MAPS:
-        return
-    n_series, pitch, per_group = batch.n_series, batch.feature_pitch, loops.n_tiles(batch.n_steps)
+def _take_statistics(layer, batch, activated, pitch, n_vectors, tile):
+    n_tiles = batch.n_groups * loops.n_tiles(batch.n_steps)
+    out = layer.tile_statistics + 4 * 3 * tile * LANES
+    loops.tile_statistics(activated, pitch, n_vectors, out, 3 * n_tiles * LANES, layer.n_out)
+
+
+@compiled()
+def _feature_tile(layer, batch, scratch, chunk):
+    """Compute one tile of a layer's activations, and store it or its statistics."""
+    per_group = loops.n_tiles(batch.n_steps)
+    group, step, end = loops.chunk_of_group(chunk, per_group, batch.n_steps)
+    column = (group * batch.n_steps + step) * LANES
+    out, pitch = _activated_tile(layer, batch, column, scratch)
+    _activate(layer, batch, column, (end - step) * LANES, out, pitch)
+    if batch.output == STATISTICS:
+        _take_statistics(layer, batch, out, pitch, end - step, chunk)
+
+
+@compiled()
+def _pool_rows(layer, batch, chunk):
+    """Pool the activations of some channels."""
+    n_bins, pitch, n_tiles = batch.n_pooled, batch.feature_pitch, loops.n_tiles(batch.n_steps)
     for row in range(chunk * ROWS, min((chunk + 1) * ROWS, layer.n_out)):
-        channel = layer.feature_channel - 1 + row
-        out = batch.lane_features + 4 * channel * batch.n_pooled * pitch
-        if batch.output == BINS:
-            loops.pool(
-                floats(layer.map + 4 * row * batch.pitch, batch.pitch),
-                ints(batch.columns, n_series * batch.length),
-                ints(batch.bin_starts, n_series * batch.n_pooled),
-                ints(batch.bin_stops, n_series * batch.n_pooled),
-                floats(out, batch.n_pooled * n_series),
+        activated = layer.map + 4 * row * batch.pitch
+        out = batch.features + 4 * (layer.feature_channel - 1 + row) * n_bins * pitch
+        if batch.output == STATISTICS:
+            for group in range(batch.n_groups):
+                first = (row * batch.n_groups + group) * n_tiles
+                tiles = layer.tile_statistics + 4 * first * 3 * LANES
+                loops.merge_statistics(tiles, n_tiles, out + 4 * group * LANES, pitch)
+        elif batch.output == BINS_OF_LANES:
+            starts, stops = ints(batch.bin_starts, n_bins), ints(batch.bin_stops, n_bins)
+            loops.pool_lanes(activated, batch.n_steps * LANES, starts, stops, out, pitch)
+        elif batch.output == BINS_OF_SERIES:
+            n = n_bins * batch.n_series
+            loops.pool_series(
+                floats(activated, batch.pitch),
+                ints(batch.columns, batch.n_series * batch.length),
+                ints(batch.bin_starts, n),
+                ints(batch.bin_stops, n),
+                floats(out, n),
             )
-            continue
-        for group in range(batch.n_groups):
-            parts = layer.parts + 4 * (row * batch.part_pitch)
-            if batch.output == STATISTICS:
-                parts += 4 * 3 * group * per_group * LANES
-                loops.merge_statistics(
-                    parts, per_group, batch.matrices, scratch, out + 4 * group * LANES, pitch
-                )
-            else:
-                parts += 4 * group * batch.n_carries * LANES
-                loops.add_vectors(
-                    floats(parts, batch.n_carries * LANES),
-                    ints(batch.carry_bins, batch.n_carries),
-                    out + 4 * group * LANES,
-                    pitch,
-                )
-        if batch.n_segments > 1:
-            n = batch.n_pooled * batch.n_segments * n_series
-            loops.join_segments(
-                floats(out, batch.n_pooled * pitch), pitch, batch.n_segments, n_series,
-                floats(batch.features + 4 * channel * n, n),
-            )  # fmt: skip
 
 
 @compiled_entry
@@ -280,13 +257,9 @@ def forward(layers, batches, counters, thread):
             _batch_statistics(layer, batch, chunk)
         if layer.feature_channel != 0:
             for chunk in claim_chunks(counters, phase + 4, n_tiles):
-                per_group = loops.n_tiles(batch.n_steps)
-                group, step, end = loops.chunk_of_group(chunk, per_group, batch.n_steps)
-                column = (group * batch.n_steps + step) * LANES
-                _activate(layer, batch, column, (end - step) * LANES, scratch, PACKED_PITCH)
-                _keep_tile(layer, batch, scratch, chunk)
+                _feature_tile(layer, batch, scratch, chunk)
             for chunk in claim_chunks(counters, phase + 5, n_rows):
-                _feature_rows(layer, batch, scratch, chunk)
+                _pool_rows(layer, batch, chunk)
 
 
 @compiled()
@@ -300,27 +273,31 @@ def _next_input_tile(layers, batch, number, scratch, chunk):
     group, step, end = loops.chunk_of_group(chunk, per_group, batch.n_steps)
     column, n_vectors = (group * batch.n_steps + step) * LANES, end - step
     _convolve(layer, batch, group, step, n_vectors, scratch, PACKED_PITCH)
-    loops.activate_in_place(
+    beside = scratch + 4 * layer.n_out * PACKED_PITCH
+    activated, pitch = _activated_tile(layer, batch, column, beside)
+    loops.activate(
         scratch,
         PACKED_PITCH,
         floats(batch.observed + 4 * column, n_vectors * LANES),
         floats(layer.mean, layer.n_out),
         floats(layer.scale, layer.n_out),
         floats(layer.bias, layer.n_out),
+        0,
+        layer.n_out,
+        activated,
+        pitch,
     )
-    if layer.feature_channel != 0:
-        _keep_tile(layer, batch, scratch, chunk)
+    if batch.output == STATISTICS and layer.feature_channel != 0:
+        _take_statistics(layer, batch, activated, pitch, n_vectors, chunk)
     if after == len(layers):
         return
     following = layers[after]
     out = following.z + 4 * padded_column(batch, group, step, batch.n_before)
     if following.bottleneck == 0:
-        loops.copy_rows(
-            scratch, PACKED_PITCH, n_vectors * LANES, out, following.z_pitch, layer.n_out
-        )
+        loops.copy_rows(activated, pitch, n_vectors * LANES, out, following.z_pitch, layer.n_out)
         return
     loops.multiply_panel(
-        following.bottleneck, layer.n_out, 1, scratch, PACKED_PITCH, layer.n_out, n_vectors,
+        following.bottleneck, layer.n_out, 1, activated, pitch, layer.n_out, n_vectors,
         out, following.z_pitch, following.n_in,
     )  # fmt: skip
 
@@ -355,4 +332,4 @@ def predict(layers, batches, counters, thread):
             _next_input_tile(layers, batch, number, scratch, chunk)
         if layer.feature_channel != 0:
             for chunk in claim_chunks(counters, phase + 2, n_chunks(layer.n_out, ROWS)):
-                _feature_rows(layer, batch, scratch, chunk)
+                _pool_rows(layer, batch, chunk)

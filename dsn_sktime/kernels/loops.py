@@ -39,9 +39,6 @@ __all__ = [
     "PRODUCT_PITCH",
     "ROWS",
     "activate",
-    "activate_in_place",
-    "add_vectors",
-    "apply_products",
     "batch_norm_gradient",
     "chunk_of_group",
     "convolutions",
@@ -49,20 +46,20 @@ __all__ = [
     "copy_rows",
     "fill",
     "gather",
-    "join_segments",
     "merge_moments",
     "merge_statistics",
     "multiply_panel",
     "n_chunks",
     "n_panels",
     "n_tiles",
-    "pool",
-    "pool_gradient",
+    "pool_lanes",
+    "pool_lanes_gradient",
+    "pool_series",
+    "pool_series_gradient",
     "prefetch_row",
     "relu_gradient",
     "row_products",
     "scratch_columns",
-    "split_segments",
     "stretch",
     "suffix_sums",
     "tile_moments",
@@ -101,8 +98,8 @@ _LINE_BYTES = 64
 
 
 def scratch_columns(n_channels: int) -> int:
-    """Return the float32 that each thread needs for itself."""
-    return max(n_channels * PACKED_PITCH, ROWS * PRODUCT_PITCH)
+    """Return the float32 that each thread needs for itself: two tiles, or rows of a product."""
+    return max(2 * n_channels * PACKED_PITCH, ROWS * PRODUCT_PITCH)
 
 
 @compiled()
@@ -263,14 +260,6 @@ def merge_moments(moments, counts, row):
 
 
 @compiled(MATHS)
-def _activated(value, mean, scale, bias, observed):
-    zero = np.float32(0)
-    before = (value - mean) * scale + bias
-    # Not max(): NaN is to stay what it is.
-    return (zero if before <= zero else before) * observed
-
-
-@compiled(MATHS)
 def activate(y, y_pitch, observed, mean, scale, bias, first, last, out, out_pitch):
     """``out = relu((y - mean) * scale + bias) * observed`` for the rows ``first..last-1``.
 
@@ -283,31 +272,16 @@ def activate(y, y_pitch, observed, mean, scale, bias, first, last, out, out_pitc
     out : address
         Of the panel's first row, which is row ``first``.
     """
-    n = observed.size
+    n, zero = observed.size, np.float32(0)
     for row in range(first, last):
         values = floats(y + 4 * row * y_pitch, n)
         activated = floats(out + 4 * (row - first) * out_pitch, n)
         if row + _ROWS_AHEAD < last:
             prefetch_row(y + 4 * (row + _ROWS_AHEAD) * y_pitch, n)
         for p in range(n):
-            activated[p] = _activated(values[p], mean[row], scale[row], bias[row], observed[p])
-
-
-@compiled(MATHS)
-def activate_in_place(y, y_pitch, observed, mean, scale, bias):
-    """Apply :func:`activate` to all rows of a tile, in place.
-
-    Parameters
-    ----------
-    y : address
-        Where the tile starts in row 0.
-    observed : array of shape (n,)
-    mean, scale, bias : arrays of shape (n_rows,)
-    """
-    for row in range(mean.size):
-        values = floats(y + 4 * row * y_pitch, observed.size)
-        for p in range(observed.size):
-            values[p] = _activated(values[p], mean[row], scale[row], bias[row], observed[p])
+            before = (values[p] - mean[row]) * scale[row] + bias[row]
+            # Not max(): NaN is to stay what it is.
+            activated[p] = (zero if before <= zero else before) * observed[p]
 
 
 @compiled()
@@ -402,8 +376,50 @@ def copy_rows(source, source_pitch, n, out, out_pitch, n_rows):
 
 
 @compiled()
-def pool(row, columns, starts, stops, out):
-    """Average the time steps of each bin of each series.
+def pool_lanes(row, stride, starts, stops, out, pitch):
+    """Average the time steps of each bin of all lanes, where bins have the same borders in all.
+
+    Parameters
+    ----------
+    row : address
+        Activations of one channel.
+    stride : int
+        Columns from one group to the next.
+    starts, stops : int32 arrays of shape (n_bins,)
+        First time step and end of each bin.
+    out : address
+        Of n_bins rows of lanes.
+    pitch : int
+        Lanes of all groups.
+    """
+    for group in range(pitch // LANES):
+        for i in range(starts.size):
+            found = floats(out + 4 * (i * pitch + group * LANES), LANES)
+            found[:] = 0
+            for step in range(starts[i], stops[i]):
+                values = floats(row + 4 * (group * stride + step * LANES), LANES)
+                for lane in range(LANES):
+                    found[lane] += values[lane]
+            for lane in range(LANES):
+                found[lane] /= np.float32(stops[i] - starts[i])
+
+
+@compiled()
+def pool_lanes_gradient(gradient, pitch, starts, stops, out, stride):
+    """Add the gradient w.r.t. one channel's activations to ``out``; see :func:`pool_lanes`."""
+    for group in range(pitch // LANES):
+        for i in range(starts.size):
+            of_bin = floats(gradient + 4 * (i * pitch + group * LANES), LANES)
+            share = np.float32(1) / np.float32(stops[i] - starts[i])
+            for step in range(starts[i], stops[i]):
+                found = floats(out + 4 * (group * stride + step * LANES), LANES)
+                for lane in range(LANES):
+                    found[lane] += of_bin[lane] * share
+
+
+@compiled()
+def pool_series(row, columns, starts, stops, out):
+    """Average the time steps of each bin of each series, wherever they stand.
 
     Parameters
     ----------
@@ -423,8 +439,8 @@ def pool(row, columns, starts, stops, out):
 
 
 @compiled()
-def pool_gradient(gradient, columns, starts, stops, out):
-    """Add the gradient w.r.t. the activations of one channel to ``out``; see :func:`pool`."""
+def pool_series_gradient(gradient, columns, starts, stops, out):
+    """Add the gradient w.r.t. one channel's activations to ``out``; see :func:`pool_series`."""
     for i in range(gradient.size):
         each = gradient[i] / np.float32(stops[i] - starts[i])
         for step in range(starts[i], stops[i]):
@@ -432,110 +448,45 @@ def pool_gradient(gradient, columns, starts, stops, out):
 
 
 @compiled()
-def apply_products(products, matrices, x, x_stride, out, out_stride):
-    """Multiply small matrices by vectors; see :class:`~dsn_sktime.kernels.bins.BinTables`.
-
-    Parameters
-    ----------
-    products : int32 array of shape (n, 5)
-    matrices, x, out : addresses of float32
-    x_stride, out_stride : int
-        float32 from one vector to the next.
-    """
-    for i in range(len(products)):
-        n = np.int64(products[i, 2])
-        multiply_panel(
-            matrices + 4 * np.int64(products[i, 3]),
-            n,
-            1,
-            x + 4 * np.int64(products[i, 1]) * x_stride,
-            x_stride,
-            n,
-            1,
-            out + 4 * np.int64(products[i, 4]) * out_stride,
-            out_stride,
-            np.int64(products[i, 0]),
-        )
-
-
-@compiled()
-def add_vectors(x, to, out, out_stride):
-    """Add each vector of ``x`` to vector ``to[i]`` at ``out``."""
-    for i in range(to.size):
-        found = floats(out + 4 * np.int64(to[i]) * out_stride, LANES)
-        for lane in range(LANES):
-            found[lane] += x[i * LANES + lane]
-
-
-@compiled()
-def join_segments(lanes, pitch, n_segments, n_series, out):
-    """Order the bins of lanes, each a segment of a series, by series.
-
-    Parameters
-    ----------
-    lanes : array of shape (n_bins * pitch,)
-        Lane ``b * n_segments + s`` is segment s of series b.
-    out : array of shape (n_segments * n_bins * n_series,)
-    """
-    n_bins = lanes.size // pitch
-    for series in range(n_series):
-        for segment in range(n_segments):
-            lane, first = series * n_segments + segment, segment * n_bins * n_series + series
-            for j in range(n_bins):
-                out[first + j * n_series] = lanes[j * pitch + lane]
-
-
-@compiled()
-def split_segments(bins, pitch, n_segments, n_series, out):
-    """Order bins as lanes, 0 in those of no series: the inverse of :func:`join_segments`."""
-    out[:] = 0
-    n_bins = out.size // pitch
-    for series in range(n_series):
-        for segment in range(n_segments):
-            lane, first = series * n_segments + segment, segment * n_bins * n_series + series
-            for j in range(n_bins):
-                out[j * pitch + lane] = bins[first + j * n_series]
-
-
-@compiled()
-def tile_statistics(x, n_vectors, out, out_pitch, n_rows):
+def tile_statistics(x, x_pitch, n_vectors, out, out_pitch, n_rows):
     """Write sum, maximum and number of positive values of each lane, for the rows of a tile.
 
     Parameters
     ----------
     x : address
-        Of the tile, in a matrix of pitch PACKED_PITCH.
+        Where the tile starts in the first row.
     out : address
         Of the three vectors of the first row.
     """
     for row in range(n_rows):
-        to = out + 4 * row * out_pitch
-        reduce_vectors(n_vectors, x + 4 * row * PACKED_PITCH, LANES, to)
+        reduce_vectors(n_vectors, x + 4 * row * x_pitch, out + 4 * row * out_pitch)
 
 
 @compiled()
-def merge_statistics(parts, n_tiles, one, scratch, out, out_stride):
+def merge_statistics(tiles, n_tiles, out, pitch):
     """Merge sums, maxima and numbers of positive values of tiles.
 
     Parameters
     ----------
-    parts : address
+    tiles : address
         Of three vectors for each tile, from :func:`tile_statistics`.
-    one : address
-        Of a float32 1.
-    scratch : address
-        Of room for three vectors.
     out : address
-        Of the first of three vectors.
+        Of three vectors, ``pitch`` columns from one to the next.
     """
-    for i in range(3):
-        start = parts + 4 * i * LANES
-        to = out + 4 * i * out_stride
-        multiply_panel(one, 0, 0, start, 3 * LANES, n_tiles, 1, to, 0, 1)
-    reduce_vectors(n_tiles, parts + 4 * LANES, 3 * LANES, scratch)
-    found, largest = floats(out + 4 * out_stride, LANES), floats(scratch + 4 * LANES, LANES)
-    for lane in range(LANES):
-        found[lane] = largest[lane]
+    total, largest, n_positive = (
+        floats(out, LANES), floats(out + 4 * pitch, LANES), floats(out + 8 * pitch, LANES)
+    )  # fmt: skip
+    total[:] = 0
+    largest[:] = 0
+    n_positive[:] = 0
+    for tile in range(n_tiles):
+        found = floats(tiles + 4 * tile * 3 * LANES, 3 * LANES)
+        for lane in range(LANES):
+            total[lane] += found[lane]
+            # Not max(): NaN is to stay what it is.
+            if not found[LANES + lane] <= largest[lane]:
+                largest[lane] = found[LANES + lane]
+            n_positive[lane] += found[2 * LANES + lane]
 
 
 @compiled()

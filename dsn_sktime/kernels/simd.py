@@ -486,15 +486,15 @@ def multiply_rows(
 
 
 @intrinsic
-def reduce_vectors(typing_context: Any, n: Any, x: Any, stride: Any, out: Any) -> Any:
+def reduce_vectors(typing_context: Any, n: Any, x: Any, out: Any) -> Any:
     """Write three vectors: sum, maximum, or 0, and number of positive values of each lane.
 
-    Over ``n`` vectors, ``stride`` float32 from one to the next. NaN is larger than any number.
+    Over ``n`` vectors, one after the other. NaN is larger than any number.
     """
-    signature = types.void(*[types.int64] * 4)
+    signature = types.void(*[types.int64] * 3)
 
     def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        n, x, stride, out = arguments
+        n, x, out = arguments
         x, out = (_pointer(builder, address, _FLOAT) for address in (x, out))
         one = ir.Constant(_VECTOR, [1.0] * LANES)
 
@@ -507,7 +507,7 @@ def reduce_vectors(typing_context: Any, n: Any, x: Any, stride: Any, out: Any) -
                 builder.fadd(total, value),
                 builder.select(is_larger, value, largest),
                 builder.fadd(n_positive, builder.select(is_positive, one, _ZERO)),
-                builder.gep(place, [stride]),
+                builder.gep(place, [_int(LANES)]),
             ]
 
         *found, _ = _loop(builder, n, 1, [_ZERO, _ZERO, _ZERO, x], one_vector)
