@@ -54,7 +54,7 @@ def same(array: np.ndarray, other: np.ndarray) -> bool:
 
 
 @st.composite
-def parts_of_rows(draw: st.DrawFn) -> tuple[int, int, int]:
+def some_rows(draw: st.DrawFn) -> tuple[int, int, int]:
     """Rows, and the first and last of those that are to be done."""
     n_rows = draw(st.integers(1, 7))
     first = draw(st.integers(0, n_rows - 1))
@@ -191,7 +191,7 @@ def test_stretches_cover_each_column_once(n_vectors, n_groups):
     gaps=st.tuples(after, after, after),
     seed=seeds,
 )
-def test_multiply_panel(n_rows, n, n_vectors, transposed, gaps, seed):
+def test_multiply_strip(n_rows, n, n_vectors, transposed, gaps, seed):
     rng, memory = np.random.default_rng(seed), Memory()
     n_columns = n_vectors * LANES
     shape = (n, n_rows) if transposed else (n_rows, n)
@@ -201,7 +201,7 @@ def test_multiply_panel(n_rows, n, n_vectors, transposed, gaps, seed):
     right[:, :n_columns] = rng.normal(size=(n, n_columns))
     out = memory.empty(n_rows, n_columns + gaps[2])
     strides = (1, left.shape[1]) if transposed else (left.shape[1], 1)
-    loops.multiply_panel(
+    loops.multiply_strip(
         address(left),
         *strides,
         address(right),
@@ -280,7 +280,7 @@ class Rows:
 
 
 @drawn
-@given(shape=parts_of_rows(), n_vectors=vectors, gaps=st.tuples(after, after), seed=seeds)
+@given(shape=some_rows(), n_vectors=vectors, gaps=st.tuples(after, after), seed=seeds)
 def test_activate(shape, n_vectors, gaps, seed):
     n_rows, first, last = shape
     rows = Rows(n_rows, n_vectors, gaps[0], seed)
@@ -305,6 +305,20 @@ def test_activate(shape, n_vectors, gaps, seed):
     assert rows.memory.is_intact()
 
 
+@drawn
+@given(n_rows=st.integers(1, 9), n_vectors=vectors, gap=after, seed=seeds)
+def test_activate_in_place(n_rows, n_vectors, gap, seed):
+    rows = Rows(n_rows, n_vectors, gap, seed)
+    expected = np.maximum(rows.before_relu(), 0) * rows.observed
+    before = rows.y.copy()
+    loops.activate_in_place(
+        address(rows.y), rows.y.shape[1], rows.observed, rows.mean, rows.scale, rows.bias
+    )
+    assert error(rows.y[:, : rows.n], expected, np.abs(rows.before_relu()).max()) < TOLERANCE
+    assert same(rows.y[:, rows.n :], before[:, rows.n :])
+    assert rows.memory.is_intact()
+
+
 def test_activation_of_nan_is_nan():
     rows = Rows(1, 1, 0, 0)
     rows.y[0, 0] = np.nan
@@ -313,8 +327,12 @@ def test_activation_of_nan_is_nan():
         address(rows.y), rows.n, rows.observed, rows.mean, rows.scale, rows.bias,
         0, 1, address(out), rows.n,
     )  # fmt: skip
-    assert np.isnan(out[0, 0])
-    assert np.isfinite(out[0, 1:]).all()
+    loops.activate_in_place(
+        address(rows.y), rows.n, rows.observed, rows.mean, rows.scale, rows.bias
+    )
+    for activated in (out, rows.y):
+        assert np.isnan(activated[0, 0])
+        assert np.isfinite(activated[0, 1:]).all()
 
 
 @drawn
@@ -510,16 +528,18 @@ def test_pool_lanes_and_its_gradient(n_steps, n_bins, n_groups, between, seed):
     bins = np.arange(n_bins)
     starts = Memory.integers(bins * n_steps // n_bins, np.int32)
     stops = Memory.integers(-(-(bins + 1) * n_steps // n_bins), np.int32)
+    shares = memory.holding(1 / (stops - starts))
+    tables = starts, stops, address(shares)
     x = memory.empty(n_groups, stride)[:, : n_steps * LANES]
     x[:] = rng.normal(size=x.shape)
     out = memory.empty(n_bins, pitch)
-    loops.pool_lanes(address(x), stride, starts, stops, address(out), pitch)
+    loops.pool_lanes(address(x), stride, *tables, address(out), pitch)
     lanes = x.reshape(n_groups, n_steps, LANES).transpose(0, 2, 1).reshape(pitch, n_steps)
     assert error(out, naive.adaptive_pool(lanes.astype(np.float64), n_bins).T) < TOLERANCE
 
     upstream, found = memory.normal(rng, n_bins, pitch), memory.empty(n_groups, stride)
     found[:, : n_steps * LANES] = 0
-    loops.pool_lanes_gradient(address(upstream), pitch, starts, stops, address(found), stride)
+    loops.pool_lanes_gradient(address(upstream), pitch, *tables, address(found), stride)
     expected = naive.adaptive_pool(np.eye(n_steps), n_bins) @ upstream.astype(np.float64)
     expected = expected.reshape(n_steps, n_groups, LANES).transpose(1, 0, 2)
     assert error(found[:, : n_steps * LANES].reshape(expected.shape), expected) < TOLERANCE
@@ -532,31 +552,32 @@ def test_pool_lanes_and_its_gradient(n_steps, n_bins, n_groups, between, seed):
 def test_statistics_of_tiles_merge_to_those_of_all(sizes, gap, seed):
     rng, memory = np.random.default_rng(seed), Memory()
     tiles = [memory.holding(rng.normal(size=(n, LANES)).clip(0)) for n in sizes]
-    of_tiles = memory.empty(len(sizes), 3, LANES)
+    of_tiles, scratch = memory.empty(len(sizes), 3, LANES), memory.empty(3, LANES)
     for tile, found in zip(tiles, of_tiles, strict=True):
-        loops.tile_statistics(address(tile), 0, len(tile), address(found), 3 * LANES, 1)
-    pitch = LANES + gap
+        loops.tile_statistics(address(tile), len(tile), address(found), 3 * LANES, 1)
+    one, pitch = np.ones(1, "f"), LANES + gap
     out = memory.empty(3, pitch)
-    loops.merge_statistics(address(of_tiles), len(sizes), address(out), pitch)
+    merge = address(of_tiles), len(sizes), address(one), address(scratch), address(out), pitch
+    loops.merge_statistics(*merge)
     every = np.concatenate(tiles).astype(np.float64)
     expected = np.stack([every.sum(0), every.max(0), (every > 0).sum(0)])
     assert error(out[:, :LANES], expected) < TOLERANCE
     assert memory.is_intact()
 
 
-# Parts
+# Chunks
 
 
 @pytest.mark.parametrize("n_steps", [1, 2, 7, 12, 16, 17, 48, 49, 100, 500])
 @pytest.mark.parametrize(
     ("count", "largest"),
-    [(loops.n_tiles, MAX_VECTORS), (loops.n_panels, loops.PANEL_COLUMNS // LANES)],
+    [(loops.n_tiles, MAX_VECTORS), (loops.n_strips, loops.STRIP_COLUMNS // LANES)],
 )
-def test_parts_cover_each_step_of_each_group_once(n_steps, count, largest):
+def test_chunks_cover_each_step_of_each_group_once(n_steps, count, largest):
     per_group, n_groups = count(n_steps), 3
     found = []
-    for part in range(per_group * n_groups):
-        group, first, end = loops.chunk_of_group(part, per_group, n_steps)
+    for chunk in range(per_group * n_groups):
+        group, first, end = loops.chunk_of_group(chunk, per_group, n_steps)
         assert 1 <= end - first <= largest
         found += [(group, step) for step in range(first, end)]
     assert found == [(group, step) for group in range(n_groups) for step in range(n_steps)]

@@ -113,7 +113,7 @@ def test_what_is_observed_are_the_columns_of_the_series(shape, lanes, kernel_siz
     expected = np.zeros(batch.n_columns)
     for b, length in enumerate(lengths):
         expected[batch.columns(np.array(b), np.arange(length))] = 1
-    assert np.array_equal(batch.observed, expected)
+    assert np.array_equal(batch.observed(), expected)
     assert batch.n_columns == batch.n_groups * batch.segment_steps * lanes
 
 

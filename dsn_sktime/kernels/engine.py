@@ -101,7 +101,7 @@ class Engine:
         if tables is None:
             # Copied: the caller may use the tensor again before the backward pass.
             kept = None if lengths is None else lengths.numpy().copy()
-            tables = BatchTables(kept, tuple(x.shape), kernel_size, replicate, n_bins)
+            tables = BatchTables(kept, x.shape, kernel_size, replicate, n_bins)
         if plan is None or any(
             index is not block.topology for index, block in zip(plan.indices, blocks, strict=True)
         ):
@@ -198,7 +198,6 @@ class _Call:
         numbers[n:] += tables.row
         self._layers, self._batch = numbers[:n].view(LAYER), numbers[n:].view(BATCH)
         self._numbers = numbers[:n].reshape(-1, N_LAYER_FIELDS)
-        self._settings = self._numbers[:, _SETTINGS].view(np.float64)
 
     def run_forward(self, blocks: Sequence[Block], x: Tensor) -> Tensor:
         """Return the features; ``x`` must live until the last pass."""
@@ -207,7 +206,8 @@ class _Call:
         pointers = _pointers(plan, blocks)
         if pointers != self._pointers:
             self._numbers[plan.tensor_places] = self._pointers = pointers
-        self._settings[...] = [(block.eps, block.momentum) for block in blocks]
+        settings = [(block.eps, block.momentum) for block in blocks]
+        self._numbers[:, _SETTINGS].view(np.float64)[...] = settings
         features = torch.from_numpy(empty_matrix(*plan.feature_shape))
         batch["x"], batch["features"] = x.data_ptr(), features.data_ptr()
         self._run(forward if plan.training else predict)

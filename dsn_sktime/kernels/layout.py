@@ -16,9 +16,7 @@ after, which belong to the neighbouring segments, or to the padding of the convo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -31,8 +29,6 @@ __all__ = [
     "check_countable",
     "pitch",
 ]
-
-_T = TypeVar("_T")
 
 # float32 in a cache line, and lines in 4096 bytes: a way of the first-level cache.
 _LINE = 16
@@ -48,23 +44,6 @@ _HALO_COST = 0.06
 # Shorter segments would leave too few sums under way at once.
 _LEAST_STEPS = 8
 _MOST_SEGMENTS = 16
-
-
-class _cached_property(Generic[_T]):  # noqa: N801
-    """``functools.cached_property`` of Python 3.12, which takes no lock.
-
-    That of 3.11 has one for all instances: a process that is forked while another thread
-    computes finds it taken, and waits forever.
-    """
-
-    def __init__(self, function: Callable[[Any], _T]) -> None:
-        self._function = function
-        self.__doc__ = function.__doc__
-
-    def __get__(self, instance: Any, owner: type | None = None) -> _T:
-        value = self._function(instance)
-        vars(instance)[self._function.__name__] = value
-        return value
 
 
 def pitch(n_columns: int, n_together: int) -> int:
@@ -215,9 +194,8 @@ class TimeBatch:
         """Return True where a cell belongs to a series."""
         return (series >= 0) & (step >= 0) & (step < self.lengths[series])
 
-    @_cached_property
     def observed(self) -> np.ndarray:
-        """float32 array of shape (n_columns,): 1 where a column belongs to a series."""
+        """Return 1 where a column belongs to a series, else 0: float32, shape (n_columns,)."""
         return self.is_observed(*self.cells()).astype(np.float32)
 
 
@@ -293,21 +271,29 @@ class KernelIndex:
         self.shape = shape
         # A copy: the layer's index changes in place.
         self._index = index.astype(np.int32)
+        self._weights: dict[bool, Weights] = {}
 
     @property
     def n_activated(self) -> int:
         """Number of activated positions."""
         return len(self._index)
 
-    @_cached_property
+    @property
     def forward(self) -> Weights:
         """Weights that compute output channels from the padded input."""
-        return self._sort(is_backward=False)
+        return self._sorted(is_backward=False)
 
-    @_cached_property
+    @property
     def backward(self) -> Weights:
         """Weights that compute input channels from the output's gradient."""
-        return self._sort(is_backward=True)
+        return self._sorted(is_backward=True)
+
+    def _sorted(self, is_backward: bool) -> Weights:
+        # Not functools.cached_property: that of Python 3.11 takes a lock, which a process that
+        # is forked meanwhile would find taken forever.
+        if is_backward not in self._weights:
+            self._weights[is_backward] = self._sort(is_backward)
+        return self._weights[is_backward]
 
     def widened(self, kernel_size: int) -> KernelIndex:
         """Return the same kernels among ``kernel_size`` taps, centred as padding by zeros does."""
@@ -348,14 +334,15 @@ class KernelIndex:
         row, channel, step = row[first], channel[first], step[first]
         n_blocks = _n_blocks(n_read, kernel_size)
         block = channel.astype(np.int64) * n_blocks // n_read
-        group, n_groups = (block * n_rows + row) * (MAX_GAP + 1) + gap, n_blocks * n_rows
-        by_group = _argsort(group, n_groups * (MAX_GAP + 1))
-        counts = np.bincount(group, minlength=n_groups * (MAX_GAP + 1))
-        weights = _with_partners(first[by_group], gap[by_group] > 0)
+        key = (block * n_rows + row) * (MAX_GAP + 1) + gap
+        n_keys = n_blocks * n_rows * (MAX_GAP + 1)
+        by_key = _argsort(key, n_keys)
+        counts = np.bincount(key, minlength=n_keys)
+        weights = _with_partners(first[by_key], gap[by_key] > 0)
         return Weights(
             order[weights].astype(np.int32),
-            channel[by_group].astype(np.int32),
-            step[by_group].astype(np.int32),
+            channel[by_key].astype(np.int32),
+            step[by_key].astype(np.int32),
             counts.astype(np.int32).reshape(n_blocks, n_rows, MAX_GAP + 1),
         )
 

@@ -1,4 +1,4 @@
-"""Loops over one chunk of a layer: a tile or a panel of columns, or some rows.
+"""Loops over one chunk of a layer: a tile or a strip of columns, or some rows.
 
 Matrices are given by address and by the columns from one row to the next, their *pitch*;
 see :mod:`dsn_sktime.kernels.layout` for what their columns mean. Nothing is checked here:
@@ -34,11 +34,12 @@ __all__ = [
     "DOT_COLUMNS",
     "N_ORDERED",
     "PACKED_PITCH",
-    "PANEL_COLUMNS",
     "PRODUCT_COLUMNS",
     "PRODUCT_PITCH",
     "ROWS",
+    "STRIP_COLUMNS",
     "activate",
+    "activate_in_place",
     "batch_norm_gradient",
     "chunk_of_group",
     "convolutions",
@@ -48,9 +49,9 @@ __all__ = [
     "gather",
     "merge_moments",
     "merge_statistics",
-    "multiply_panel",
+    "multiply_strip",
     "n_chunks",
-    "n_panels",
+    "n_strips",
     "n_tiles",
     "pool_lanes",
     "pool_lanes_gradient",
@@ -71,10 +72,10 @@ __all__ = [
 # Reordered sums and fused multiply-adds, but NaN and infinity as they are.
 MATHS = {"reassoc", "nsz", "contract"}
 
-# Columns of a panel of a matrix product. Rows may lie a page apart: fewer columns of each at
-# a time would wait for memory, more would leave too few panels for the threads.
-PANEL_COLUMNS = 96
-_PANEL_STEPS = PANEL_COLUMNS // LANES
+# Columns of a strip, which a matrix product takes at a time. Rows may lie a page apart: fewer
+# columns of each at a time would wait for memory, more would leave too few strips for the threads.
+STRIP_COLUMNS = 96
+_STRIP_STEPS = STRIP_COLUMNS // LANES
 
 # Columns that are summed before the next weights and rows get their turn: what many rows read
 # of some fifty channels stays in the second-level cache.
@@ -83,23 +84,23 @@ DOT_COLUMNS = 1024
 PRODUCT_COLUMNS = 512
 
 # Columns from one row to the next of what a thread packs for itself, an odd number of cache
-# lines: a panel or a tile, and rows for products of rows.
-PACKED_PITCH = max(PANEL_COLUMNS, MAX_VECTORS * LANES) + 16
+# lines: a strip or a tile, and rows for products of rows.
+PACKED_PITCH = max(STRIP_COLUMNS, MAX_VECTORS * LANES) + 16
 PRODUCT_PITCH = PRODUCT_COLUMNS + 16
 
 # Rows of a chunk, and weights of one.
 ROWS = 12
 N_ORDERED = 4096
 
-# Rows of a panel or tile lie far apart, so the processor does not foresee the next one: it is
+# Rows of a strip or tile lie far apart, so the processor does not foresee the next one: it is
 # asked for so many rows ahead. Bytes of a cache line.
 _ROWS_AHEAD = 4
 _LINE_BYTES = 64
 
 
 def scratch_columns(n_channels: int) -> int:
-    """Return the float32 that each thread needs for itself: two tiles, or rows of a product."""
-    return max(2 * n_channels * PACKED_PITCH, ROWS * PRODUCT_PITCH)
+    """Return the float32 that each thread needs for itself."""
+    return max(n_channels * PACKED_PITCH, ROWS * PRODUCT_PITCH)
 
 
 @compiled()
@@ -115,9 +116,9 @@ def n_tiles(n_steps):
 
 
 @compiled()
-def n_panels(n_steps):
-    """Return the panels of a group of ``n_steps``."""
-    return (n_steps + _PANEL_STEPS - 1) // _PANEL_STEPS
+def n_strips(n_steps):
+    """Return the strips of a group of ``n_steps``."""
+    return (n_steps + _STRIP_STEPS - 1) // _STRIP_STEPS
 
 
 @compiled()
@@ -260,33 +261,48 @@ def merge_moments(moments, counts, row):
 
 
 @compiled(MATHS)
+def _activated(value, mean, scale, bias, observed):
+    zero = np.float32(0)
+    before = (value - mean) * scale + bias
+    # Not max(): NaN is to stay what it is.
+    return (zero if before <= zero else before) * observed
+
+
+@compiled(MATHS)
 def activate(y, y_pitch, observed, mean, scale, bias, first, last, out, out_pitch):
     """``out = relu((y - mean) * scale + bias) * observed`` for the rows ``first..last-1``.
 
     Parameters
     ----------
     y : address
-        Where the panel starts in row 0.
+        Where the strip starts in row 0.
     observed : array of shape (n,)
     mean, scale, bias : arrays of shape (n_rows,)
     out : address
-        Of the panel's first row, which is row ``first``.
+        Of the strip's first row, which is row ``first``.
     """
-    n, zero = observed.size, np.float32(0)
+    n = observed.size
     for row in range(first, last):
         values = floats(y + 4 * row * y_pitch, n)
         activated = floats(out + 4 * (row - first) * out_pitch, n)
         if row + _ROWS_AHEAD < last:
             prefetch_row(y + 4 * (row + _ROWS_AHEAD) * y_pitch, n)
         for p in range(n):
-            before = (values[p] - mean[row]) * scale[row] + bias[row]
-            # Not max(): NaN is to stay what it is.
-            activated[p] = (zero if before <= zero else before) * observed[p]
+            activated[p] = _activated(values[p], mean[row], scale[row], bias[row], observed[p])
+
+
+@compiled(MATHS)
+def activate_in_place(y, y_pitch, observed, mean, scale, bias):
+    """Apply :func:`activate` to all rows of a tile, in place."""
+    for row in range(mean.size):
+        values = floats(y + 4 * row * y_pitch, observed.size)
+        for p in range(observed.size):
+            values[p] = _activated(values[p], mean[row], scale[row], bias[row], observed[p])
 
 
 @compiled()
-def multiply_panel(left, row_stride, step, right, right_pitch, n, n_vectors, out, pitch, n_rows):
-    """``out[r, p] = sum over i < n of left[r * row_stride + i * step] * right[i, p]``."""
+def multiply_strip(left, row_stride, stride, right, right_pitch, n, n_vectors, out, pitch, n_rows):
+    """``out[r, p] = sum over i < n of left[r * row_stride + i * stride] * right[i, p]``."""
     for vector in range(0, n_vectors, TILE_VECTORS):
         for row in range(0, n_rows, TILE_ROWS):
             multiply_tile(
@@ -294,7 +310,7 @@ def multiply_panel(left, row_stride, step, right, right_pitch, n, n_vectors, out
                 min(TILE_VECTORS, n_vectors - vector),
                 left + 4 * row * row_stride,
                 row_stride,
-                step,
+                stride,
                 right + 4 * vector * LANES,
                 right_pitch,
                 n,
@@ -323,7 +339,7 @@ def row_products(left, left_pitch, n_left, right, right_pitch, n_right, n, out, 
 
 @compiled(MATHS)
 def relu_gradient(gradient, y, observed, mean, scale, bias):
-    """Backward of ReLU for a row of a panel, in place.
+    """Backward of ReLU for a row of a strip, in place.
 
     Parameters
     ----------
@@ -376,7 +392,7 @@ def copy_rows(source, source_pitch, n, out, out_pitch, n_rows):
 
 
 @compiled()
-def pool_lanes(row, stride, starts, stops, out, pitch):
+def pool_lanes(row, stride, starts, stops, shares, out, pitch):
     """Average the time steps of each bin of all lanes, where bins have the same borders in all.
 
     Parameters
@@ -387,6 +403,8 @@ def pool_lanes(row, stride, starts, stops, out, pitch):
         Columns from one group to the next.
     starts, stops : int32 arrays of shape (n_bins,)
         First time step and end of each bin.
+    shares : address
+        Of a float32 ``1 / (stop - start)`` for each bin.
     out : address
         Of n_bins rows of lanes.
     pitch : int
@@ -394,23 +412,29 @@ def pool_lanes(row, stride, starts, stops, out, pitch):
     """
     for group in range(pitch // LANES):
         for i in range(starts.size):
-            found = floats(out + 4 * (i * pitch + group * LANES), LANES)
-            found[:] = 0
-            for step in range(starts[i], stops[i]):
-                values = floats(row + 4 * (group * stride + step * LANES), LANES)
-                for lane in range(LANES):
-                    found[lane] += values[lane]
-            for lane in range(LANES):
-                found[lane] /= np.float32(stops[i] - starts[i])
+            first = np.int64(starts[i])
+            # A row of one factor times the vectors: plain loops took five times as long.
+            multiply_tile(
+                1,
+                1,
+                shares + 4 * i,
+                0,
+                0,
+                row + 4 * (group * stride + first * LANES),
+                LANES,
+                stops[i] - first,
+                out + 4 * (i * pitch + group * LANES),
+                pitch,
+            )
 
 
-@compiled()
-def pool_lanes_gradient(gradient, pitch, starts, stops, out, stride):
+@compiled(MATHS)
+def pool_lanes_gradient(gradient, pitch, starts, stops, shares, out, stride):
     """Add the gradient w.r.t. one channel's activations to ``out``; see :func:`pool_lanes`."""
     for group in range(pitch // LANES):
         for i in range(starts.size):
             of_bin = floats(gradient + 4 * (i * pitch + group * LANES), LANES)
-            share = np.float32(1) / np.float32(stops[i] - starts[i])
+            share = floats(shares, starts.size)[i]
             for step in range(starts[i], stops[i]):
                 found = floats(out + 4 * (group * stride + step * LANES), LANES)
                 for lane in range(LANES):
@@ -448,45 +472,43 @@ def pool_series_gradient(gradient, columns, starts, stops, out):
 
 
 @compiled()
-def tile_statistics(x, x_pitch, n_vectors, out, out_pitch, n_rows):
+def tile_statistics(x, n_vectors, out, out_pitch, n_rows):
     """Write sum, maximum and number of positive values of each lane, for the rows of a tile.
 
     Parameters
     ----------
     x : address
-        Where the tile starts in the first row.
+        Of the tile, in a matrix of pitch PACKED_PITCH.
     out : address
         Of the three vectors of the first row.
     """
     for row in range(n_rows):
-        reduce_vectors(n_vectors, x + 4 * row * x_pitch, out + 4 * row * out_pitch)
+        to = out + 4 * row * out_pitch
+        reduce_vectors(n_vectors, x + 4 * row * PACKED_PITCH, LANES, to)
 
 
 @compiled()
-def merge_statistics(tiles, n_tiles, out, pitch):
+def merge_statistics(tiles, n_tiles, one, scratch, out, pitch):
     """Merge sums, maxima and numbers of positive values of tiles.
 
     Parameters
     ----------
     tiles : address
         Of three vectors for each tile, from :func:`tile_statistics`.
+    one : address
+        Of a float32 1.
+    scratch : address
+        Of room for three vectors.
     out : address
-        Of three vectors, ``pitch`` columns from one to the next.
+        Of the first of three vectors, ``pitch`` columns from one to the next.
     """
-    total, largest, n_positive = (
-        floats(out, LANES), floats(out + 4 * pitch, LANES), floats(out + 8 * pitch, LANES)
-    )  # fmt: skip
-    total[:] = 0
-    largest[:] = 0
-    n_positive[:] = 0
-    for tile in range(n_tiles):
-        found = floats(tiles + 4 * tile * 3 * LANES, 3 * LANES)
-        for lane in range(LANES):
-            total[lane] += found[lane]
-            # Not max(): NaN is to stay what it is.
-            if not found[LANES + lane] <= largest[lane]:
-                largest[lane] = found[LANES + lane]
-            n_positive[lane] += found[2 * LANES + lane]
+    for i in range(3):
+        start = tiles + 4 * i * LANES
+        multiply_tile(1, 1, one, 0, 0, start, 3 * LANES, n_tiles, out + 4 * i * pitch, 0)
+    reduce_vectors(n_tiles, tiles + 4 * LANES, 3 * LANES, scratch)
+    found, largest = floats(out + 4 * pitch, LANES), floats(scratch + 4 * LANES, LANES)
+    for lane in range(LANES):
+        found[lane] = largest[lane]
 
 
 @compiled()

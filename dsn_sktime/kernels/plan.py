@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 # Not compiled: Python calls them here.
-_n_tiles, _n_panels = loops.n_tiles.py_func, loops.n_panels.py_func
+_n_tiles, _n_strips = loops.n_tiles.py_func, loops.n_strips.py_func
 
 # Addresses unless said otherwise.
 _LAYER_FIELDS = (
@@ -51,11 +51,11 @@ _LAYER_FIELDS = (
     "scale",
     "slope",
     "offset",
-    # Per tile (n_tiles, n_out, 2), per panel (n_panels, n_out, 2); values in the convolution's
+    # Per tile (n_tiles, n_out, 2), per strip (n_strips, n_out, 2); values in the convolution's
     # order; gradient w.r.t. the last time step of each series (n_in, vectors of series);
     # statistics of tiles (n_out, n_tiles, 3, LANES).
     "moments",
-    "panel_sums",
+    "strip_sums",
     "ordered",
     "last_step",
     "tile_statistics",
@@ -106,7 +106,6 @@ _BATCH_FIELDS = (
     # Per time step of each series: its column, and its column in the output's gradient.
     "columns",
     "gradient_columns",
-    "lengths",
     # Halos of the padded input and of the output's gradient, int32 columns.
     "fill_to",
     "fill_from",
@@ -117,9 +116,13 @@ _BATCH_FIELDS = (
     "last_columns",
     # From loops.convolutions.
     "convolutions",
-    # First time step and end of each bin, of all lanes or of each series.
+    # First time step and end of each bin, of all lanes or of each series, and what it takes of
+    # each time step, float32.
     "bin_starts",
     "bin_stops",
+    "bin_shares",
+    # A float32 1.
+    "one",
     # Numbers.
     "output",
     "n_pooled",
@@ -257,7 +260,7 @@ class BatchTables:
     def __init__(
         self,
         lengths: np.ndarray | None,
-        shape: tuple[int, int, int],
+        shape: Sequence[int],
         kernel_size: int,
         replicate: bool,
         n_bins: int,
@@ -285,6 +288,7 @@ class BatchTables:
             self.sums_from.reshape(-1, LANES, kernel_size).transpose(0, 2, 1)
         )
         self.last_columns = batch.columns(every[:, 0], lengths - 1).astype(np.int32)
+        self.observed = batch.observed()
         self.counts = self._tile_counts()
         is_whole = n_steps % batch.n_segments == 0 and n_bins % batch.n_segments == 0
         self.lanes_share_bins = self.is_full and is_whole
@@ -300,10 +304,11 @@ class BatchTables:
         bins = np.arange(n_bins)[:, None]
         self.bin_starts = (first + bins * n_steps // max(n_bins, 1)).astype(np.int32)
         self.bin_stops = (first - -(bins + 1) * n_steps // max(n_bins, 1)).astype(np.int32)
+        self.bin_shares = (1 / (self.bin_stops - self.bin_starts)).astype(np.float32)
 
     def _tile_counts(self) -> np.ndarray:
         per_group, n_steps = _n_tiles(self.batch.segment_steps), self.batch.segment_steps
-        by_step = self.batch.observed.reshape(-1, n_steps, LANES).sum(2)
+        by_step = self.observed.reshape(-1, n_steps, LANES).sum(2)
         starts = np.arange(per_group) * n_steps // per_group
         return np.add.reduceat(by_step, starts, axis=1).astype(np.float32).ravel()
 
@@ -311,10 +316,10 @@ class BatchTables:
         """Return the tables' addresses and sizes."""
         batch = self.batch
         record = np.zeros(1, BATCH)
-        tables = "source", "columns", "gradient_columns", "counts", "sums_from", "last_columns"
-        for name in (*tables, "bin_starts", "bin_stops"):
+        columns = "columns", "gradient_columns", "sums_from", "last_columns"
+        bins = "bin_starts", "bin_stops", "bin_shares"
+        for name in ("observed", "source", "counts", *columns, *bins):
             record[name] = address(getattr(self, name))
-        record["lengths"], record["observed"] = address(batch.lengths), address(batch.observed)
         record["fill_to"], record["fill_from"] = map(address, self.fill)
         record["back_to"], record["back_from"] = map(address, self.back)
         record["n_fill"], record["n_back"] = len(self.fill[0]), len(self.back[0])
@@ -390,8 +395,8 @@ class Plan:
     ) -> None:
         self.time_batch, self.training = tables.batch, training
         self.full_tables = tables if tables.is_full else None
-        self.idle: list[Any] = []
         self.indices = [block.topology for block in blocks]
+        self.idle: list[Any] = []
         self._widened = [index.widened(self.time_batch.kernel_size) for index in self.indices]
         n = len(blocks) * N_LAYER_FIELDS
         self.numbers = np.zeros(n + len(_BATCH_FIELDS), np.int64)
@@ -491,8 +496,8 @@ class Plan:
             self._place(number, name, n_out)
         n_each = batch.n_groups * _n_tiles(batch.segment_steps)
         self._place(number, "moments", n_each, n_out, 2, shared=f"moments{n_out}")
-        n_each = batch.n_groups * _n_panels(batch.segment_steps)
-        self._place(number, "panel_sums", n_each, n_out, 2, shared=f"panel_sums{n_out}")
+        n_each = batch.n_groups * _n_strips(batch.segment_steps)
+        self._place(number, "strip_sums", n_each, n_out, 2, shared=f"strip_sums{n_out}")
 
     def _place(self, number: int, name: str, *shape: int, shared: str | None = None) -> None:
         place = None if shared is None else self._shared.get(shared)
@@ -512,6 +517,7 @@ class Plan:
             self.output = MAPS
         elif isinstance(output.pool, str):
             self.output, self.n_pooled = STATISTICS, 3
+            self.batch["one"] = self._keep(np.ones(1, np.float32))
         elif tables.lanes_share_bins:
             self.output, self.n_pooled = BINS_OF_LANES, output.pool // batch.n_segments
         else:
@@ -540,6 +546,8 @@ class Plan:
 
     def engine_gradient(self, gradient: Tensor) -> Tensor:
         """Return the gradient w.r.t. features (B, n_features, n) in the engine's order."""
+        if self._n_segments == 1 and self.feature_pitch == len(gradient):
+            return gradient.permute(1, 2, 0).contiguous()
         found = torch.zeros(self.feature_shape, dtype=torch.float32, device="cpu")
         segments = gradient.permute(1, 2, 0).unflatten(1, (self._n_segments, -1))
         self._by_series(found).copy_(segments)

@@ -381,7 +381,7 @@ def multiply_tile(
     n_vectors: Any,
     left: Any,
     row_stride: Any,
-    step: Any,
+    stride: Any,
     right: Any,
     right_stride: Any,
     n: Any,
@@ -390,14 +390,14 @@ def multiply_tile(
 ) -> Any:
     """Multiply a few rows of a matrix by a few vectors of columns of another.
 
-    ``out[r * out_stride + p] = sum over i < n of left[r * row_stride + i * step]
+    ``out[r * out_stride + p] = sum over i < n of left[r * row_stride + i * stride]
     * right[i * right_stride + p]`` for ``r < n_rows``, which lies in 1..TILE_ROWS, and
     ``p < n_vectors * LANES``, with ``n_vectors`` in 1..TILE_VECTORS.
     """
     signature = types.void(*[types.int64] * 10)
 
     def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        n_rows, n_vectors, left, row_stride, step, right, right_stride, n, out, out_stride = (
+        n_rows, n_vectors, left, row_stride, stride, right, right_stride, n, out, out_stride = (
             arguments
         )
         left, right, out = (_pointer(builder, address, _FLOAT) for address in (left, right, out))
@@ -407,7 +407,7 @@ def multiply_tile(
             rows, vectors = _tile_shape(case)
             places = [_int(LANES * j) for j in range(vectors)]
 
-            def one_step(_: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
+            def one_factor(_: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
                 *sums, line, factors = state
                 loaded = [_load_vector(builder, line, place) for place in places]
                 new = []
@@ -417,10 +417,10 @@ def multiply_tile(
                     row = zip(loaded, sums[vectors * r :], strict=False)
                     new += [builder.call(multiply_add, [factor, one, total]) for one, total in row]
                 # Pointers that move on: to compute them from i would take more registers.
-                return [*new, builder.gep(line, [right_stride]), builder.gep(factors, [step])]
+                return [*new, builder.gep(line, [right_stride]), builder.gep(factors, [stride])]
 
             initial = [*[_ZERO] * (rows * vectors), right, left]
-            sums = iter(_loop(builder, n, 1, initial, one_step))
+            sums = iter(_loop(builder, n, 1, initial, one_factor))
             for r in range(rows):
                 line = builder.gep(out, [builder.mul(_int(r), out_stride)])
                 for place in places:
@@ -486,15 +486,15 @@ def multiply_rows(
 
 
 @intrinsic
-def reduce_vectors(typing_context: Any, n: Any, x: Any, out: Any) -> Any:
+def reduce_vectors(typing_context: Any, n: Any, x: Any, stride: Any, out: Any) -> Any:
     """Write three vectors: sum, maximum, or 0, and number of positive values of each lane.
 
-    Over ``n`` vectors, one after the other. NaN is larger than any number.
+    Over ``n`` vectors, ``stride`` float32 from one to the next. NaN is larger than any number.
     """
-    signature = types.void(*[types.int64] * 3)
+    signature = types.void(*[types.int64] * 4)
 
     def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        n, x, out = arguments
+        n, x, stride, out = arguments
         x, out = (_pointer(builder, address, _FLOAT) for address in (x, out))
         one = ir.Constant(_VECTOR, [1.0] * LANES)
 
@@ -507,7 +507,7 @@ def reduce_vectors(typing_context: Any, n: Any, x: Any, out: Any) -> Any:
                 builder.fadd(total, value),
                 builder.select(is_larger, value, largest),
                 builder.fadd(n_positive, builder.select(is_positive, one, _ZERO)),
-                builder.gep(place, [_int(LANES)]),
+                builder.gep(place, [stride]),
             ]
 
         *found, _ = _loop(builder, n, 1, [_ZERO, _ZERO, _ZERO, x], one_vector)
