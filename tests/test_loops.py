@@ -18,7 +18,6 @@ from numba import njit
 from torch.nn import functional as F
 
 from dsn_sktime.kernels import loops as inner_loops
-from dsn_sktime.kernels.bins import bin_tables
 from dsn_sktime.kernels.simd import LANES, MAX_GAP, MAX_VECTORS
 
 TOLERANCE = 1e-5
@@ -55,7 +54,7 @@ def same(array: np.ndarray, other: np.ndarray) -> bool:
 
 
 @st.composite
-def parts_of_rows(draw: st.DrawFn) -> tuple[int, int, int]:
+def some_rows(draw: st.DrawFn) -> tuple[int, int, int]:
     """Rows, and the first and last of those that are to be done."""
     n_rows = draw(st.integers(1, 7))
     first = draw(st.integers(0, n_rows - 1))
@@ -192,7 +191,7 @@ def test_stretches_cover_each_column_once(n_vectors, n_groups):
     gaps=st.tuples(after, after, after),
     seed=seeds,
 )
-def test_multiply_panel(n_rows, n, n_vectors, transposed, gaps, seed):
+def test_multiply_strip(n_rows, n, n_vectors, transposed, gaps, seed):
     rng, memory = np.random.default_rng(seed), Memory()
     n_columns = n_vectors * LANES
     shape = (n, n_rows) if transposed else (n_rows, n)
@@ -202,7 +201,7 @@ def test_multiply_panel(n_rows, n, n_vectors, transposed, gaps, seed):
     right[:, :n_columns] = rng.normal(size=(n, n_columns))
     out = memory.empty(n_rows, n_columns + gaps[2])
     strides = (1, left.shape[1]) if transposed else (left.shape[1], 1)
-    loops.multiply_panel(
+    loops.multiply_strip(
         address(left),
         *strides,
         address(right),
@@ -281,7 +280,7 @@ class Rows:
 
 
 @drawn
-@given(shape=parts_of_rows(), n_vectors=vectors, gaps=st.tuples(after, after), seed=seeds)
+@given(shape=some_rows(), n_vectors=vectors, gaps=st.tuples(after, after), seed=seeds)
 def test_activate(shape, n_vectors, gaps, seed):
     n_rows, first, last = shape
     rows = Rows(n_rows, n_vectors, gaps[0], seed)
@@ -483,7 +482,7 @@ def test_suffix_sums(lengths, kernel_size, between, seed):
     beyond=after,
     seed=seeds,
 )
-def test_pool_and_its_gradient(lengths, n_bins, beyond, seed):
+def test_pool_series_and_its_gradient(lengths, n_bins, beyond, seed):
     lengths = np.array(lengths)
     rng, memory = np.random.default_rng(seed), Memory()
     n_series, n_steps = len(lengths), max(lengths)
@@ -505,10 +504,10 @@ def test_pool_and_its_gradient(lengths, n_bins, beyond, seed):
     starts = Memory.integers((first + bins * lengths // n_bins).ravel(), np.int32)
     stops = Memory.integers((first - -(bins + 1) * lengths // n_bins).ravel(), np.int32)
     out, gradient = memory.empty(n_bins, n_series), memory.holding(np.zeros(n_columns))
-    loops.pool(scores, table, starts, stops, out.ravel())
+    loops.pool_series(scores, table, starts, stops, out.ravel())
     assert error(out, expected.T) < TOLERANCE
     upstream = memory.holding(upstream.reshape(n_series, n_bins).T).ravel()
-    loops.pool_gradient(upstream, table, starts, stops, gradient)
+    loops.pool_series_gradient(upstream, table, starts, stops, gradient)
     assert error(gradient, by_scores) < TOLERANCE
     unobserved = np.isnan(scores)
     assert not gradient[unobserved].any()
@@ -519,42 +518,32 @@ def test_pool_and_its_gradient(lengths, n_bins, beyond, seed):
 @given(
     n_steps=st.integers(1, 60),
     n_bins=st.integers(1, 70),
-    n_tiles=st.integers(1, 6),
-    gaps=st.tuples(after, after),
+    n_groups=st.integers(1, 3),
+    between=after,
     seed=seeds,
 )
-def test_bins_of_whole_vectors_and_their_gradient(n_steps, n_bins, n_tiles, gaps, seed):
+def test_pool_lanes_and_its_gradient(n_steps, n_bins, n_groups, between, seed):
     rng, memory = np.random.default_rng(seed), Memory()
-    n_tiles = min(n_tiles, n_steps)
-    tables = bin_tables(n_steps, n_bins, n_tiles)
-    matrices = memory.holding(tables.matrices)
-    x = memory.normal(rng, n_steps, LANES)
-    pitch, gradient_pitch = LANES + gaps[0], LANES + gaps[1]
-    out, carries = memory.empty(n_bins, pitch), memory.empty(len(tables.carry_bins), LANES)
-    for tile in range(n_tiles):
-        first = address(x[tile * n_steps // n_tiles])
-        begin, middle = tables.tile_products[tile], tables.carry_products[tile]
-        stop = (*tables.tile_products, tables.first_backward)[tile + 1]
-        for part, to, stride in (
-            (slice(begin, middle), out, pitch),
-            (slice(middle, stop), carries, LANES),
-        ):
-            loops.apply_products(
-                tables.products[part], address(matrices), first, LANES, address(to), stride
-            )
-    loops.add_vectors(carries.ravel(), tables.carry_bins, address(out), pitch)
-    expected = naive.adaptive_pool(x.T.astype(np.float64), n_bins).T
-    assert error(out[:, :LANES], expected) < TOLERANCE
-    assert np.isnan(out[:, LANES:]).all()
+    pitch, stride = n_groups * LANES, n_steps * LANES + between
+    bins = np.arange(n_bins)
+    starts = Memory.integers(bins * n_steps // n_bins, np.int32)
+    stops = Memory.integers(-(-(bins + 1) * n_steps // n_bins), np.int32)
+    shares = memory.holding(1 / (stops - starts))
+    tables = starts, stops, address(shares)
+    x = memory.empty(n_groups, stride)[:, : n_steps * LANES]
+    x[:] = rng.normal(size=x.shape)
+    out = memory.empty(n_bins, pitch)
+    loops.pool_lanes(address(x), stride, *tables, address(out), pitch)
+    lanes = x.reshape(n_groups, n_steps, LANES).transpose(0, 2, 1).reshape(pitch, n_steps)
+    assert error(out, naive.adaptive_pool(lanes.astype(np.float64), n_bins).T) < TOLERANCE
 
-    upstream, found = memory.empty(n_bins, gradient_pitch), memory.empty(n_steps, LANES)
-    upstream[:, :LANES] = rng.normal(size=(n_bins, LANES))
-    backward = tables.products[tables.first_backward :]
-    loops.apply_products(
-        backward, address(matrices), address(upstream), gradient_pitch, address(found), LANES
-    )
-    weights = naive.adaptive_pool(np.eye(n_steps), n_bins)
-    assert error(found, weights @ upstream[:, :LANES].astype(np.float64)) < TOLERANCE
+    upstream, found = memory.normal(rng, n_bins, pitch), memory.empty(n_groups, stride)
+    found[:, : n_steps * LANES] = 0
+    loops.pool_lanes_gradient(address(upstream), pitch, *tables, address(found), stride)
+    expected = naive.adaptive_pool(np.eye(n_steps), n_bins) @ upstream.astype(np.float64)
+    expected = expected.reshape(n_steps, n_groups, LANES).transpose(1, 0, 2)
+    assert error(found[:, : n_steps * LANES].reshape(expected.shape), expected) < TOLERANCE
+    assert np.isnan(found[:, n_steps * LANES :]).all()
     assert memory.is_intact()
 
 
@@ -563,16 +552,12 @@ def test_bins_of_whole_vectors_and_their_gradient(n_steps, n_bins, n_tiles, gaps
 def test_statistics_of_tiles_merge_to_those_of_all(sizes, gap, seed):
     rng, memory = np.random.default_rng(seed), Memory()
     tiles = [memory.holding(rng.normal(size=(n, LANES)).clip(0)) for n in sizes]
-    parts, scratch, one = (
-        memory.empty(len(sizes), 3, LANES),
-        memory.empty(3, LANES),
-        np.ones(1, "f"),
-    )
-    for tile, part in zip(tiles, parts, strict=True):
-        loops.tile_statistics(address(tile), len(tile), address(part), 3 * LANES, 1)
-    pitch = LANES + gap
+    of_tiles, scratch = memory.empty(len(sizes), 3, LANES), memory.empty(3, LANES)
+    for tile, found in zip(tiles, of_tiles, strict=True):
+        loops.tile_statistics(address(tile), len(tile), address(found), 3 * LANES, 1)
+    one, pitch = np.ones(1, "f"), LANES + gap
     out = memory.empty(3, pitch)
-    merge = address(parts), len(sizes), address(one), address(scratch), address(out), pitch
+    merge = address(of_tiles), len(sizes), address(one), address(scratch), address(out), pitch
     loops.merge_statistics(*merge)
     every = np.concatenate(tiles).astype(np.float64)
     expected = np.stack([every.sum(0), every.max(0), (every > 0).sum(0)])
@@ -580,19 +565,19 @@ def test_statistics_of_tiles_merge_to_those_of_all(sizes, gap, seed):
     assert memory.is_intact()
 
 
-# Parts
+# Chunks
 
 
 @pytest.mark.parametrize("n_steps", [1, 2, 7, 12, 16, 17, 48, 49, 100, 500])
 @pytest.mark.parametrize(
     ("count", "largest"),
-    [(loops.n_tiles, MAX_VECTORS), (loops.n_panels, loops.PANEL_COLUMNS // LANES)],
+    [(loops.n_tiles, MAX_VECTORS), (loops.n_strips, loops.STRIP_COLUMNS // LANES)],
 )
-def test_parts_cover_each_step_of_each_group_once(n_steps, count, largest):
+def test_chunks_cover_each_step_of_each_group_once(n_steps, count, largest):
     per_group, n_groups = count(n_steps), 3
     found = []
-    for part in range(per_group * n_groups):
-        group, first, end = loops.chunk_of_group(part, per_group, n_steps)
+    for chunk in range(per_group * n_groups):
+        group, first, end = loops.chunk_of_group(chunk, per_group, n_steps)
         assert 1 <= end - first <= largest
         found += [(group, step) for step in range(first, end)]
     assert found == [(group, step) for group in range(n_groups) for step in range(n_steps)]

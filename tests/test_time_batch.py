@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsn_sktime.kernels import layout
-from dsn_sktime.kernels.layout import Convolution, KernelIndex, TimeBatch, pitch
+from dsn_sktime.kernels.layout import KernelIndex, TimeBatch, pitch
 from dsn_sktime.kernels.plan import BatchTables
 from dsn_sktime.kernels.simd import LANES, MAX_GAP
 
@@ -71,9 +71,10 @@ def test_rows_in_use_together_share_the_cache(n, n_together):
 def test_no_set_of_the_cache_takes_more_lines_of_a_block_than_it_holds(n_steps, n_groups):
     """With the default kernels and AVX2: 16 channels of 54 vectors in 64 sets of 8 lines."""
     lines_per_step, lanes, kernel_size = 0.5, 8, 39
-    conv = Convolution(n_groups, n_steps, lanes * n_groups, kernel_size, replicate=True)
+    lengths = np.full(lanes * n_groups, n_steps)
     with vectors_of(lanes):
-        pitches = conv.input_pitch, conv.gradient_pitch
+        batch = TimeBatch(lengths, n_steps, kernel_size, replicate=True)
+        pitches = batch.input_pitch, batch.gradient_pitch
     for row_pitch in pitches:
         first = np.arange(16)[:, None] * (row_pitch // LINE)
         lines = first + np.arange(lines_per_step * (16 + kernel_size - 1))
@@ -87,7 +88,7 @@ def test_each_observed_step_has_one_column_and_a_column_one_cell(
     shape, lanes, kernel_size, before, after
 ):
     lengths, n_steps = shape
-    batch = TimeBatch(lengths, n_steps, kernel_size)
+    batch = TimeBatch(lengths, n_steps, kernel_size, replicate=True)
     series, step = batch.cells(before, after)
     assert series.shape == step.shape
     assert len(series) == batch.n_groups * (before + batch.segment_steps + after) * lanes
@@ -108,11 +109,11 @@ def test_each_observed_step_has_one_column_and_a_column_one_cell(
 @for_other_vectors
 def test_what_is_observed_are_the_columns_of_the_series(shape, lanes, kernel_size):
     lengths, n_steps = shape
-    batch = TimeBatch(lengths, n_steps, kernel_size)
+    batch = TimeBatch(lengths, n_steps, kernel_size, replicate=True)
     expected = np.zeros(batch.n_columns)
     for b, length in enumerate(lengths):
         expected[batch.columns(np.array(b), np.arange(length))] = 1
-    assert np.array_equal(batch.observed, expected)
+    assert np.array_equal(batch.observed(), expected)
     assert batch.n_columns == batch.n_groups * batch.segment_steps * lanes
 
 
@@ -122,7 +123,7 @@ def test_what_is_observed_are_the_columns_of_the_series(shape, lanes, kernel_siz
 def test_a_column_continues_in_the_next_vector(shape, lanes, kernel_size, before, after):
     """What a tap reads is its lane in a vector further on: the next step of the series."""
     lengths, n_steps = shape
-    batch = TimeBatch(lengths, n_steps, kernel_size)
+    batch = TimeBatch(lengths, n_steps, kernel_size, replicate=True)
     series, step = (
         cells.reshape(batch.n_groups, -1, lanes) for cells in batch.cells(before, after)
     )
@@ -133,7 +134,7 @@ def test_a_column_continues_in_the_next_vector(shape, lanes, kernel_size, before
 def test_few_series_are_cut_into_segments_and_many_are_not():
     def segments(n_series: int, n_steps: int) -> int:
         with vectors_of(16):
-            return TimeBatch(np.full(n_series, n_steps), n_steps, 39).n_segments
+            return TimeBatch(np.full(n_series, n_steps), n_steps, 39, replicate=True).n_segments
 
     assert segments(1, 500) == 16
     assert segments(2, 500) == 8
@@ -144,7 +145,7 @@ def test_few_series_are_cut_into_segments_and_many_are_not():
 @pytest.mark.parametrize("lengths", [[0, 3], [4, 5], [-1, 2]])
 def test_lengths_outside_the_batch_are_refused(lengths):
     with pytest.raises(ValueError, match=rf"in 1\.\.4, .* found {min(lengths)}\.\.{max(lengths)}"):
-        TimeBatch(np.array(lengths), 4, 9)
+        TimeBatch(np.array(lengths), 4, 9, replicate=True)
 
 
 # Halos
@@ -156,26 +157,26 @@ def test_halos_hold_the_steps_of_neighbouring_segments_or_the_padding(
     shape, kernel_size, replicate
 ):
     lengths, n_steps = shape
-    tables = BatchTables(lengths, n_steps, 1, kernel_size, replicate, 0)
-    conv, padding = tables.conv, "replicate" if replicate else "zeros"
+    tables = BatchTables(lengths, (len(lengths), 1, n_steps), kernel_size, replicate, 0)
+    batch, padding = tables.batch, "replicate" if replicate else "zeros"
     before = 0 if replicate else (kernel_size - 1) // 2
-    assert (conv.n_before, conv.n_after) == (before, kernel_size - 1 - before)
-    row = filled(tables, tables.fill, before, conv.n_after)
+    assert (batch.n_before, batch.n_after) == (before, kernel_size - 1 - before)
+    row = filled(tables, tables.fill, before, batch.n_after)
 
     def expected(b: int, t: int) -> float:
         # The padded series begins n_before steps before the series itself.
         source = naive.source_step(t + before, int(lengths[b]), kernel_size, padding)
         return 0 if source is None else code(b, source)
 
-    check_cells(tables, row, before, conv.n_after, expected)
+    check_cells(tables, row, before, batch.n_after, expected)
 
 
 @drawn
 @given(shape=batch_lengths(), kernel_size=kernel_sizes, replicate=st.booleans())
 def test_halos_of_the_gradient_hold_zeros_outside_the_series(shape, kernel_size, replicate):
     lengths, n_steps = shape
-    tables = BatchTables(lengths, n_steps, 1, kernel_size, replicate, 0)
-    before, after = tables.conv.n_after, tables.conv.n_before
+    tables = BatchTables(lengths, (len(lengths), 1, n_steps), kernel_size, replicate, 0)
+    before, after = tables.batch.n_after, tables.batch.n_before
     row = filled(tables, tables.back, before, after)
     check_cells(tables, row, before, after, lambda b, t: code(b, t) if 0 <= t < lengths[b] else 0)
 
@@ -216,10 +217,10 @@ def check_cells(tables: BatchTables, row, before: int, after: int, expected) -> 
 @given(shape=batch_lengths(), kernel_size=kernel_sizes, replicate=st.booleans())
 def test_tables_of_the_ends_of_series(shape, kernel_size, replicate):
     lengths, n_steps = shape
-    tables = BatchTables(lengths, n_steps, 1, kernel_size, replicate, 0)
-    batch, conv = tables.batch, tables.conv
+    tables = BatchTables(lengths, (len(lengths), 1, n_steps), kernel_size, replicate, 0)
+    batch = tables.batch
     series, step = batch.cells()
-    padded_series, padded_step = batch.cells(conv.n_after, conv.n_before)
+    padded_series, padded_step = batch.cells(batch.n_after, batch.n_before)
     n_groups = -(-len(lengths) // LANES)
     assert tables.sums_from.shape == (n_groups, kernel_size, LANES)
     assert tables.sums_from.flags.c_contiguous
@@ -239,15 +240,14 @@ def test_tables_of_the_ends_of_series(shape, kernel_size, replicate):
 @given(shape=batch_lengths(), kernel_size=kernel_sizes, replicate=st.booleans())
 def test_sums_stand_beyond_the_gradient_and_within_its_rows(shape, kernel_size, replicate):
     lengths, n_steps = shape
-    batch = TimeBatch(lengths, n_steps, kernel_size)
-    conv = Convolution.of(batch, kernel_size, replicate)
+    batch = TimeBatch(lengths, n_steps, kernel_size, replicate)
     n_padded = batch.n_groups * (batch.segment_steps + kernel_size - 1) * LANES
-    assert conv.padded_columns == n_padded <= conv.input_pitch
-    assert n_padded <= conv.sums_column <= conv.gradient_pitch
-    assert conv.sums_column % LINE == 0
+    assert batch.padded_columns == n_padded <= batch.input_pitch
+    assert n_padded <= batch.sums_column <= batch.gradient_pitch
+    assert batch.sums_column % LINE == 0
     if replicate:
-        n_sums = conv.n_series_groups * kernel_size * LANES
-        assert conv.sums_column + n_sums <= conv.gradient_pitch
+        n_sums = batch.n_series_groups * kernel_size * LANES
+        assert batch.sums_column + n_sums <= batch.gradient_pitch
 
 
 # Topology

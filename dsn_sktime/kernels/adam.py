@@ -94,8 +94,8 @@ def adam_step(
     change /= (_flat(squares) * second).sqrt_().add_(eps)
     if weight_decay:
         change -= _flat(weights) * (lr * weight_decay)
-    parts = change.split([weight.numel() for weight in weights])
-    shaped = [part.view(weight.shape) for part, weight in zip(parts, weights, strict=True)]
+    changes = change.split([weight.numel() for weight in weights])
+    shaped = [one.view(weight.shape) for one, weight in zip(changes, weights, strict=True)]
     torch._foreach_add_(weights, shaped)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from dsn_sktime.kernels import loops
-from dsn_sktime.kernels.forward import N_PHASES, gather, order_values, padded_column
+from dsn_sktime.kernels.forward import N_PHASES, activate, gather, order_values, padded_column
 from dsn_sktime.kernels.jit import compiled, compiled_entry
 from dsn_sktime.kernels.loops import N_ORDERED, PRODUCT_COLUMNS, PRODUCT_PITCH, ROWS, n_chunks
-from dsn_sktime.kernels.plan import ALIGNED_BINS
+from dsn_sktime.kernels.plan import BINS_OF_LANES
 from dsn_sktime.kernels.pointers import float_matrix, floats, ints, longs
 from dsn_sktime.kernels.simd import LANES, TILE_ROWS
 from dsn_sktime.kernels.work_sharing import claim_chunks
@@ -17,9 +17,9 @@ __all__ = ["backward"]
 
 
 @compiled()
-def _through_relu(layer, batch, row, panel, column, n, dy):
-    """Backward of ReLU for one row of a panel, and its sums for BatchNorm's gradient."""
-    sums = floats(layer.panel_sums + 8 * (panel * layer.n_out + row), 2)
+def _through_relu(layer, batch, row, strip, column, n, dy):
+    """Backward of ReLU for one row of a strip, and its sums for BatchNorm's gradient."""
+    sums = floats(layer.strip_sums + 8 * (strip * layer.n_out + row), 2)
     sums[0], sums[1] = loops.relu_gradient(
         floats(dy + 4 * row * layer.dy_pitch, n),
         floats(layer.y + 4 * (row * batch.pitch + column), n),
@@ -31,52 +31,45 @@ def _through_relu(layer, batch, row, panel, column, n, dy):
 
 
 @compiled()
-def _feature_gradient(layer, batch, scratch, chunk):
+def _feature_gradient(layer, batch, chunk):
     """Backward of pooling and ReLU for some channels of the last layer."""
-    n_series, pitch = batch.n_series, batch.feature_pitch
+    n_bins, pitch = batch.n_pooled, batch.feature_pitch
     n_after = batch.kernel_size - 1 - batch.n_before
-    per_group = loops.n_panels(batch.n_steps)
-    products = ints(batch.products, 5 * batch.n_products).reshape((batch.n_products, 5))
+    per_group = loops.n_strips(batch.n_steps)
     for row in range(chunk * ROWS, min((chunk + 1) * ROWS, layer.n_out)):
-        gradient = batch.feature_gradient + 4 * row * batch.n_pooled * pitch
-        if batch.n_segments > 1:
-            n = batch.n_pooled * batch.n_segments * n_series
-            loops.split_segments(
-                floats(batch.feature_gradient + 4 * row * n, n), pitch, batch.n_segments, n_series,
-                floats(scratch, batch.n_pooled * pitch),
+        gradient = batch.feature_gradient + 4 * row * n_bins * pitch
+        dy = layer.dy + 4 * row * layer.dy_pitch
+        whole = floats(dy, padded_column(batch, batch.n_groups, 0, 0))
+        whole[:] = 0
+        if batch.output == BINS_OF_LANES:
+            starts, stops = ints(batch.bin_starts, n_bins), ints(batch.bin_stops, n_bins)
+            first, stride = padded_column(batch, 0, 0, n_after), padded_column(batch, 1, 0, 0)
+            loops.pool_lanes_gradient(
+                gradient, pitch, starts, stops, batch.bin_shares, dy + 4 * first, stride
             )  # fmt: skip
-            gradient = scratch
-        if batch.output == ALIGNED_BINS:
-            for group in range(batch.n_groups):
-                start = row * layer.dy_pitch + padded_column(batch, group, 0, n_after)
-                loops.apply_products(
-                    products[batch.first_backward :], batch.matrices,
-                    gradient + 4 * group * LANES, pitch, layer.dy + 4 * start, LANES,
-                )  # fmt: skip
         else:
-            whole = floats(layer.dy + 4 * row * layer.dy_pitch, layer.dy_pitch)
-            whole[: padded_column(batch, batch.n_groups, 0, 0)] = 0
-            loops.pool_gradient(
-                floats(gradient, batch.n_pooled * n_series),
-                ints(batch.gradient_columns, n_series * batch.length),
-                ints(batch.bin_starts, n_series * batch.n_pooled),
-                ints(batch.bin_stops, n_series * batch.n_pooled),
+            n = n_bins * batch.n_series
+            loops.pool_series_gradient(
+                floats(gradient, n),
+                ints(batch.gradient_columns, batch.n_series * batch.length),
+                ints(batch.bin_starts, n),
+                ints(batch.bin_stops, n),
                 whole,
             )
-        for panel in range(batch.n_groups * per_group):
-            group, step, end = loops.chunk_of_group(panel, per_group, batch.n_steps)
+        for strip in range(batch.n_groups * per_group):
+            group, step, end = loops.chunk_of_group(strip, per_group, batch.n_steps)
             dy = layer.dy + 4 * padded_column(batch, group, step, n_after)
             column = (group * batch.n_steps + step) * LANES
-            _through_relu(layer, batch, row, panel, column, (end - step) * LANES, dy)
+            _through_relu(layer, batch, row, strip, column, (end - step) * LANES, dy)
 
 
 @compiled()
-def _output_panel(layer, batch, following, chunk):
-    """Backward of the 1x1 convolution after a layer, if any, and of ReLU for a panel.
+def _output_strip(layer, batch, following, chunk):
+    """Backward of the 1x1 convolution after a layer, if any, and of ReLU for a strip.
 
     Reads the gradient w.r.t. the input of the layer ``following``.
     """
-    per_group = loops.n_panels(batch.n_steps)
+    per_group = loops.n_strips(batch.n_steps)
     group, step, end = loops.chunk_of_group(chunk, per_group, batch.n_steps)
     column, n = (group * batch.n_steps + step) * LANES, (end - step) * LANES
     dy = layer.dy + 4 * padded_column(batch, group, step, batch.kernel_size - 1 - batch.n_before)
@@ -91,7 +84,7 @@ def _output_panel(layer, batch, following, chunk):
             source = upstream + 4 * first * batch.pitch
             loops.copy_rows(source, batch.pitch, n, out, layer.dy_pitch, last - first)
         else:
-            loops.multiply_panel(
+            loops.multiply_strip(
                 following.bottleneck + 4 * first,
                 1,
                 layer.n_out,
@@ -108,46 +101,33 @@ def _output_panel(layer, batch, following, chunk):
 
 
 @compiled()
-def _matrix_gradient(layer, batch, following, scratch, chunk):
-    """Write some columns of the gradient w.r.t. the 1x1 convolution after a layer."""
-    n_next, gradient = following.n_in, following.bottleneck_gradient
-    first, last = chunk * ROWS, min((chunk + 1) * ROWS, layer.n_out)
-    float_matrix(gradient, n_next, layer.n_out)[:, first:last] = 0
-    mean, scale = floats(layer.mean, layer.n_out), floats(layer.scale, layer.n_out)
-    bias = floats(layer.bias, layer.n_out)
+def _matrix_gradient(layers, batch, number, scratch, chunk):
+    """Write some columns of the gradient w.r.t. the 1x1 convolution of a layer's input."""
+    layer = layers[number]
+    n_read = batch.n_variates if number == 0 else layers[number - 1].n_out
+    first, last = chunk * ROWS, min((chunk + 1) * ROWS, n_read)
+    float_matrix(layer.bottleneck_gradient, layer.n_in, n_read)[:, first:last] = 0
     for column in range(0, batch.n_columns, PRODUCT_COLUMNS):
         n = min(PRODUCT_COLUMNS, batch.n_columns - column)
-        observed = floats(batch.observed + 4 * column, n)
-        loops.activate(
-            layer.y + 4 * column, batch.pitch, observed, mean, scale, bias,
-            first, last, scratch, PRODUCT_PITCH,
-        )  # fmt: skip
-        loops.row_products(
-            following.dz + 4 * column, batch.pitch, n_next, scratch, PRODUCT_PITCH, last - first,
-            n, gradient + 4 * first, layer.n_out,
-        )  # fmt: skip
-
-
-@compiled()
-def _first_matrix_gradient(layer, batch, scratch, chunk):
-    """Write some columns of the gradient w.r.t. the 1x1 convolution of the series."""
-    n_variates = batch.n_variates
-    first, last = chunk * ROWS, min((chunk + 1) * ROWS, n_variates)
-    float_matrix(layer.bottleneck_gradient, layer.n_in, n_variates)[:, first:last] = 0
-    for column in range(0, batch.n_columns, PRODUCT_COLUMNS):
-        n = min(PRODUCT_COLUMNS, batch.n_columns - column)
-        gather(batch, column, n, first, last, scratch, PRODUCT_PITCH)
+        if number == 0:
+            gather(batch, column, n, first, last, scratch, PRODUCT_PITCH)
+        else:
+            before = layers[number - 1]
+            y = before.y + 4 * column
+            activate(
+                before, batch, y, batch.pitch, column, n, first, last, scratch, PRODUCT_PITCH
+            )  # fmt: skip
         loops.row_products(
             layer.dz + 4 * column, batch.pitch, layer.n_in, scratch, PRODUCT_PITCH,
-            last - first, n, layer.bottleneck_gradient + 4 * first, n_variates,
+            last - first, n, layer.bottleneck_gradient + 4 * first, n_read,
         )  # fmt: skip
 
 
 @compiled()
 def _batch_norm_sums(layer, batch, chunk):
-    """Merge the sums of the panels to the coefficients of BatchNorm's gradient."""
-    n_all = batch.n_groups * loops.n_panels(batch.n_steps)
-    sums = floats(layer.panel_sums, n_all * layer.n_out * 2).reshape((n_all, layer.n_out, 2))
+    """Merge the sums of the strips to the coefficients of BatchNorm's gradient."""
+    n_all = batch.n_groups * loops.n_strips(batch.n_steps)
+    sums = floats(layer.strip_sums, n_all * layer.n_out * 2).reshape((n_all, layer.n_out, 2))
     variance, scale = floats(layer.variance, layer.n_out), floats(layer.scale, layer.n_out)
     slope, offset = floats(layer.slope, layer.n_out), floats(layer.offset, layer.n_out)
     of_weight = floats(layer.weight_gradient, layer.n_out)
@@ -155,9 +135,9 @@ def _batch_norm_sums(layer, batch, chunk):
     for row in range(chunk * ROWS, min((chunk + 1) * ROWS, layer.n_out)):
         plain = 0.0
         scaled = 0.0
-        for panel in range(n_all):
-            plain += sums[panel, row, 0]
-            scaled += sums[panel, row, 1]
+        for strip in range(n_all):
+            plain += sums[strip, row, 0]
+            scaled += sums[strip, row, 1]
         rstd = 1 / np.sqrt(variance[row] + layer.eps)
         of_weight[row] = scaled * rstd
         of_bias[row] = plain
@@ -310,26 +290,25 @@ def backward(layers, batches, counters, thread):
     """
     batch = batches[0]
     scratch = batch.scratch + 4 * thread * batch.scratch_size
-    n_panels = batch.n_groups * loops.n_panels(batch.n_steps)
+    n_strips = batch.n_groups * loops.n_strips(batch.n_steps)
     for number in range(len(layers) - 1, -1, -1):
         layer, phase = layers[number], N_PHASES * number
         n_rows = n_chunks(layer.n_out, ROWS)
         if number == len(layers) - 1:
             for chunk in claim_chunks(counters, phase, n_rows):
-                _feature_gradient(layer, batch, scratch, chunk)
+                _feature_gradient(layer, batch, chunk)
         else:
             following = layers[number + 1]
             n_products = n_rows if following.bottleneck != 0 else 0
-            for chunk in claim_chunks(counters, phase, n_panels + n_products):
-                if chunk < n_panels:
-                    _output_panel(layer, batch, following, chunk)
+            for chunk in claim_chunks(counters, phase, n_strips + n_products):
+                if chunk < n_strips:
+                    _output_strip(layer, batch, following, chunk)
                 else:
-                    _matrix_gradient(layer, batch, following, scratch, chunk - n_panels)
+                    _matrix_gradient(layers, batch, number + 1, scratch, chunk - n_strips)
         _weights_gradient(layer, batch, counters, phase + 1)
         if layer.dz != 0:
             _input_gradient(layer, batch, counters, phase + 3)
     if layers[0].dz != 0:
-        for chunk in claim_chunks(
-            counters, N_PHASES * len(layers), n_chunks(batch.n_variates, ROWS)
-        ):
-            _first_matrix_gradient(layers[0], batch, scratch, chunk)
+        n_rows = n_chunks(batch.n_variates, ROWS)
+        for chunk in claim_chunks(counters, N_PHASES * len(layers), n_rows):
+            _matrix_gradient(layers, batch, 0, scratch, chunk)

@@ -50,8 +50,8 @@ def empty_matrix(*shape: int) -> np.ndarray:
 
 def _capacity(n: int) -> int:
     """Round up to one of four sizes per power of two, so that few sizes are in use."""
-    step = 1 << max(n.bit_length() - 3, 4)
-    return -(-n // step) * step
+    unit = 1 << max(n.bit_length() - 3, 4)
+    return -(-n // unit) * unit
 
 
 def _forget() -> None:

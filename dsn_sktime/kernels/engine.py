@@ -29,7 +29,7 @@ from dsn_sktime.kernels.simd import LANES
 from dsn_sktime.kernels.threads import run_on_threads, threads_worth
 from dsn_sktime.kernels.work_sharing import new_counters
 
-__all__ = ["Block", "Engine", "Output", "compile_passes"]
+__all__ = ["Block", "Engine", "Output", "compile_passes", "dense_gradient"]
 
 _N_PLANS = 8
 # Calls of predictions that a plan keeps, and the float32 that each may hold: a new one costs a
@@ -91,26 +91,24 @@ class Engine:
         TypeError, ValueError
             If a tensor of the blocks has another type or shape.
         """
-        n_series, n_variates, n_steps = x.shape
         training = blocks[0].training
-        is_full, pool = lengths is None, output.pool
-        n_bins = pool if isinstance(pool, int) else 0
+        n_bins = output.pool if isinstance(output.pool, int) else 0
         # What differs between layers of one topology.
         kinds = tuple((one.bottleneck is None, one.on_dense_gradient is None) for one in blocks)
-        key = x.shape, kernel_size, replicate, is_full, training, output, kinds
+        key = x.shape, kernel_size, replicate, lengths is None, training, output, kinds
         plan = self._plans.get(key)
         tables = None if plan is None else plan.full_tables
         if tables is None:
             # Copied: the caller may use the tensor again before the backward pass.
-            of_all = np.full(n_series, n_steps) if lengths is None else lengths.numpy().copy()
-            tables = BatchTables(of_all, n_steps, n_variates, kernel_size, replicate, n_bins)
+            kept = None if lengths is None else lengths.numpy().copy()
+            tables = BatchTables(kept, x.shape, kernel_size, replicate, n_bins)
         if plan is None or any(
             index is not block.topology for index, block in zip(plan.indices, blocks, strict=True)
         ):
             if len(self._plans) >= _N_PLANS:
                 # With a default: another thread may drop the same one.
                 self._plans.pop(next(iter(list(self._plans)), key), None)
-            plan = self._plans[key] = Plan(tables, blocks, output, training, is_full)
+            plan = self._plans[key] = Plan(tables, blocks, output, training)
         if training and torch.is_grad_enabled():
             parameters = [tensor for block in blocks for tensor in block.tensors[:5]]
             return _Features.apply(plan, tables, blocks, x, *parameters)
@@ -200,7 +198,6 @@ class _Call:
         numbers[n:] += tables.row
         self._layers, self._batch = numbers[:n].view(LAYER), numbers[n:].view(BATCH)
         self._numbers = numbers[:n].reshape(-1, N_LAYER_FIELDS)
-        self._settings = self._numbers[:, _SETTINGS].view(np.float64)
 
     def run_forward(self, blocks: Sequence[Block], x: Tensor) -> Tensor:
         """Return the features; ``x`` must live until the last pass."""
@@ -209,11 +206,10 @@ class _Call:
         pointers = _pointers(plan, blocks)
         if pointers != self._pointers:
             self._numbers[plan.tensor_places] = self._pointers = pointers
-        self._settings[...] = [(block.eps, block.momentum) for block in blocks]
+        settings = [(block.eps, block.momentum) for block in blocks]
+        self._numbers[:, _SETTINGS].view(np.float64)[...] = settings
         features = torch.from_numpy(empty_matrix(*plan.feature_shape))
         batch["x"], batch["features"] = x.data_ptr(), features.data_ptr()
-        if not plan.has_segments:
-            batch["lane_features"] = batch["features"]
         self._run(forward if plan.training else predict)
         if plan.n_pooled == 0:
             return self._maps(memory)
@@ -251,7 +247,7 @@ class _Call:
     def _maps(self, memory: np.ndarray) -> Tensor:
         """Return the activations of the layers that are asked for, (B, C, L)."""
         columns = self.tables.columns
-        pitch = self._plan.conv.output_pitch
+        pitch = self._plan.time_batch.output_pitch
         rows = [
             memory[(start - self._base) // 4 :][: n * pitch].reshape(n, pitch)
             for start, n, wanted in self._layers[["map", "n_out", "feature_channel"]].tolist()
@@ -261,23 +257,38 @@ class _Call:
         return torch.from_numpy(found.reshape(-1, *columns.shape)).transpose(0, 1)
 
     def _dense_gradient(self, memory: Tensor, number: int) -> Tensor:
-        """Return the gradient w.r.t. every weight of a layer: one matrix product per tap."""
-        conv, kernels = self._plan.conv, self._plan.indices[number]
-        n_out, n_in, kernel_size = kernels.shape
-        record, n_steps = self._layers[number], conv.segment_steps
-        z = self._padded(memory, record["z"], n_in, conv.input_pitch)
-        dy = self._padded(memory, record["dy"], n_out, conv.gradient_pitch)
-        inside = dy[:, :, conv.n_after : conv.n_after + n_steps].reshape(n_out, -1)
-        taps = [
-            inside @ z[:, :, tap : tap + n_steps].reshape(n_in, -1).T for tap in range(kernel_size)
-        ]
-        return torch.stack(taps, dim=2)
+        batch, record = self._plan.time_batch, self._layers[number]
+        n_out, n_in, _ = self._plan.indices[number].shape
+        z = self._padded(memory, record["z"], n_in, batch.input_pitch)
+        dy = self._padded(memory, record["dy"], n_out, batch.gradient_pitch)
+        return dense_gradient(z, dy[:, :, batch.n_after :][:, :, : batch.segment_steps])
 
     def _padded(self, memory: Tensor, start: int, n_rows: int, row_pitch: int) -> Tensor:
-        first = (int(start) - self._base) // 4
+        """View a padded matrix as (n_rows, n_groups, time steps, LANES)."""
+        batch, first = self._plan.time_batch, (int(start) - self._base) // 4
         rows = memory[first : first + n_rows * row_pitch].view(n_rows, row_pitch)
-        columns = rows[:, : self._plan.conv.padded_columns]
-        return columns.view(n_rows, self._plan.conv.n_groups, -1, LANES)
+        return rows[:, : batch.padded_columns].view(n_rows, batch.n_groups, -1, LANES)
+
+
+def dense_gradient(x: Tensor, gradient: Tensor) -> Tensor:
+    """Return the gradient w.r.t. every weight of a convolution: one matrix product per tap.
+
+    Parameters
+    ----------
+    x : tensor of shape (C_in, ..., L + k - 1, ...)
+        Padded input, time at axis 2.
+    gradient : tensor of shape (C_out, ..., L, ...)
+        Gradient w.r.t. the output.
+
+    Returns
+    -------
+    tensor of shape (C_out, C_in, k)
+    """
+    n_steps, rows = gradient.shape[2], gradient.flatten(1)
+    taps = x.shape[2] - n_steps + 1
+    return torch.stack(
+        [rows @ x[:, :, tap : tap + n_steps].flatten(1).T for tap in range(taps)], dim=2
+    )
 
 
 def _empty(*shape: int) -> Tensor:

@@ -15,7 +15,7 @@ import numpy as np
 from dsn_sktime.kernels import loops
 from dsn_sktime.kernels.jit import compiled, compiled_entry
 from dsn_sktime.kernels.loops import N_ORDERED, PACKED_PITCH, ROWS, n_chunks
-from dsn_sktime.kernels.plan import ALIGNED_BINS, BINS, MAPS, STATISTICS
+from dsn_sktime.kernels.plan import BINS_OF_LANES, BINS_OF_SERIES, STATISTICS
 from dsn_sktime.kernels.pointers import float_matrix, floats, ints
 from dsn_sktime.kernels.simd import LANES
 from dsn_sktime.kernels.work_sharing import claim_chunks
@@ -55,27 +55,30 @@ def order_values(layer, order, chunk):
 
 
 @compiled()
-def _activate(layer, batch, column, n, out, out_pitch):
-    """Write the activations of some columns."""
+def activate(layer, batch, y, y_pitch, column, n, first, last, out, out_pitch):
+    """Write the activations of ``n`` columns from ``column`` on, for channels ``first..last-1``.
+
+    ``y`` is the address of the convolution's output in that column.
+    """
     loops.activate(
-        layer.y + 4 * column,
-        batch.pitch,
+        y,
+        y_pitch,
         floats(batch.observed + 4 * column, n),
         floats(layer.mean, layer.n_out),
         floats(layer.scale, layer.n_out),
         floats(layer.bias, layer.n_out),
-        0,
-        layer.n_out,
+        first,
+        last,
         out,
         out_pitch,
     )
 
 
 @compiled()
-def _input_panel(layers, batch, number, scratch, chunk):
-    """Write a panel of a layer's input: of the 1x1 convolution, or what it would read."""
+def _input_strip(layers, batch, number, scratch, chunk):
+    """Write a strip of a layer's input: of the 1x1 convolution, or what it would read."""
     layer = layers[number]
-    per_group = loops.n_panels(batch.n_steps)
+    per_group = loops.n_strips(batch.n_steps)
     group, step, end = loops.chunk_of_group(chunk, per_group, batch.n_steps)
     column, n, n_read = (group * batch.n_steps + step) * LANES, (end - step) * LANES, layer.n_in
     z = layer.z + 4 * padded_column(batch, group, step, batch.n_before)
@@ -83,12 +86,13 @@ def _input_panel(layers, batch, number, scratch, chunk):
     if layer.bottleneck != 0:
         out, out_pitch, n_read = scratch, PACKED_PITCH, batch.n_variates
     if number > 0:
-        n_read = layers[number - 1].n_out
-        _activate(layers[number - 1], batch, column, n, out, out_pitch)
+        before = layers[number - 1]
+        n_read, y = before.n_out, before.y + 4 * column
+        activate(before, batch, y, batch.pitch, column, n, 0, n_read, out, out_pitch)
     else:
         gather(batch, column, n, 0, n_read, out, out_pitch)
     if layer.bottleneck != 0:
-        loops.multiply_panel(
+        loops.multiply_strip(
             layer.bottleneck, n_read, 1, scratch, PACKED_PITCH, n_read, end - step,
             z, layer.z_pitch, layer.n_in,
         )  # fmt: skip
@@ -172,79 +176,55 @@ def _running_statistics(layer):
 
 
 @compiled()
-def _keep_tile(layer, batch, activated, chunk):
-    """Pool one tile of a layer's activations as far as it goes, or store it."""
-    per_group = loops.n_tiles(batch.n_steps)
-    group, step, end = loops.chunk_of_group(chunk, per_group, batch.n_steps)
-    tile = chunk - group * per_group
-    if batch.output == ALIGNED_BINS:
-        products = ints(batch.products, 5 * batch.n_products).reshape((batch.n_products, 5))
-        begin = ints(batch.tile_products, per_group)[tile]
-        middle = ints(batch.carry_products, per_group)[tile]
-        stop = batch.first_backward
-        if tile + 1 < per_group:
-            stop = ints(batch.tile_products, per_group)[tile + 1]
-        features = batch.lane_features + 4 * group * LANES
-        features += 4 * (layer.feature_channel - 1) * batch.n_pooled * batch.feature_pitch
-        carries = layer.parts + 4 * group * batch.n_carries * LANES
-        for row in range(layer.n_out):
-            x = activated + 4 * row * PACKED_PITCH
-            out = features + 4 * row * batch.n_pooled * batch.feature_pitch
-            loops.apply_products(
-                products[begin:middle], batch.matrices, x, LANES, out, batch.feature_pitch
-            )
-            out = carries + 4 * row * batch.part_pitch
-            loops.apply_products(products[middle:stop], batch.matrices, x, LANES, out, LANES)
-    elif batch.output == STATISTICS:
-        out = layer.parts + 4 * 3 * chunk * LANES
-        loops.tile_statistics(activated, end - step, out, batch.part_pitch, layer.n_out)
-    else:
-        column = (group * batch.n_steps + step) * LANES
-        loops.copy_rows(
-            activated, PACKED_PITCH, (end - step) * LANES,
-            layer.map + 4 * column, batch.pitch, layer.n_out,
-        )  # fmt: skip
+def _take_statistics(layer, batch, activated, n_vectors, tile):
+    """Take the statistics of one tile of activations, packed."""
+    n_tiles = batch.n_groups * loops.n_tiles(batch.n_steps)
+    out = layer.tile_statistics + 4 * 3 * tile * LANES
+    loops.tile_statistics(activated, n_vectors, out, 3 * n_tiles * LANES, layer.n_out)
 
 
 @compiled()
-def _feature_rows(layer, batch, scratch, chunk):
-    """Finish the features of some channels."""
-    if batch.output == MAPS:
-        return
-    n_series, pitch, per_group = batch.n_series, batch.feature_pitch, loops.n_tiles(batch.n_steps)
+def _feature_tile(layer, batch, scratch, chunk):
+    """Store one tile of a layer's activations, or take its statistics."""
+    per_group = loops.n_tiles(batch.n_steps)
+    group, step, end = loops.chunk_of_group(chunk, per_group, batch.n_steps)
+    column, n = (group * batch.n_steps + step) * LANES, (end - step) * LANES
+    out, pitch = layer.map + 4 * column, batch.pitch
+    if batch.output == STATISTICS:
+        out, pitch = scratch, PACKED_PITCH
+    y = layer.y + 4 * column
+    activate(layer, batch, y, batch.pitch, column, n, 0, layer.n_out, out, pitch)
+    if batch.output == STATISTICS:
+        _take_statistics(layer, batch, scratch, end - step, chunk)
+
+
+@compiled()
+def _pool_rows(layer, batch, scratch, chunk):
+    """Pool the activations of some channels."""
+    n_bins, pitch, n_tiles = batch.n_pooled, batch.feature_pitch, loops.n_tiles(batch.n_steps)
     for row in range(chunk * ROWS, min((chunk + 1) * ROWS, layer.n_out)):
-        channel = layer.feature_channel - 1 + row
-        out = batch.lane_features + 4 * channel * batch.n_pooled * pitch
-        if batch.output == BINS:
-            loops.pool(
-                floats(layer.map + 4 * row * batch.pitch, batch.pitch),
-                ints(batch.columns, n_series * batch.length),
-                ints(batch.bin_starts, n_series * batch.n_pooled),
-                ints(batch.bin_stops, n_series * batch.n_pooled),
-                floats(out, batch.n_pooled * n_series),
-            )
-            continue
-        for group in range(batch.n_groups):
-            parts = layer.parts + 4 * (row * batch.part_pitch)
-            if batch.output == STATISTICS:
-                parts += 4 * 3 * group * per_group * LANES
-                loops.merge_statistics(
-                    parts, per_group, batch.matrices, scratch, out + 4 * group * LANES, pitch
-                )
-            else:
-                parts += 4 * group * batch.n_carries * LANES
-                loops.add_vectors(
-                    floats(parts, batch.n_carries * LANES),
-                    ints(batch.carry_bins, batch.n_carries),
-                    out + 4 * group * LANES,
-                    pitch,
-                )
-        if batch.n_segments > 1:
-            n = batch.n_pooled * batch.n_segments * n_series
-            loops.join_segments(
-                floats(out, batch.n_pooled * pitch), pitch, batch.n_segments, n_series,
-                floats(batch.features + 4 * channel * n, n),
+        activated = layer.map + 4 * row * batch.pitch
+        out = batch.features + 4 * (layer.feature_channel - 1 + row) * n_bins * pitch
+        if batch.output == STATISTICS:
+            for group in range(batch.n_groups):
+                first = (row * batch.n_groups + group) * n_tiles
+                tiles = layer.tile_statistics + 4 * first * 3 * LANES
+                to = out + 4 * group * LANES
+                loops.merge_statistics(tiles, n_tiles, batch.one, scratch, to, pitch)
+        elif batch.output == BINS_OF_LANES:
+            starts, stops = ints(batch.bin_starts, n_bins), ints(batch.bin_stops, n_bins)
+            loops.pool_lanes(
+                activated, batch.n_steps * LANES, starts, stops, batch.bin_shares, out, pitch
             )  # fmt: skip
+        elif batch.output == BINS_OF_SERIES:
+            n = n_bins * batch.n_series
+            loops.pool_series(
+                floats(activated, batch.pitch),
+                ints(batch.columns, batch.n_series * batch.length),
+                ints(batch.bin_starts, n),
+                ints(batch.bin_stops, n),
+                floats(out, n),
+            )
 
 
 @compiled_entry
@@ -262,16 +242,16 @@ def forward(layers, batches, counters, thread):
     """
     batch = batches[0]
     scratch = batch.scratch + 4 * thread * batch.scratch_size
-    n_panels = batch.n_groups * loops.n_panels(batch.n_steps)
+    n_strips = batch.n_groups * loops.n_strips(batch.n_steps)
     n_tiles = batch.n_groups * loops.n_tiles(batch.n_steps)
     for number in range(len(layers)):
         layer, phase = layers[number], N_PHASES * number
         n_rows = n_chunks(layer.n_out, ROWS)
-        for chunk in claim_chunks(counters, phase, n_panels + n_chunks(layer.n_values, N_ORDERED)):
-            if chunk < n_panels:
-                _input_panel(layers, batch, number, scratch, chunk)
+        for chunk in claim_chunks(counters, phase, n_strips + n_chunks(layer.n_values, N_ORDERED)):
+            if chunk < n_strips:
+                _input_strip(layers, batch, number, scratch, chunk)
             else:
-                order_values(layer, layer.order, chunk - n_panels)
+                order_values(layer, layer.order, chunk - n_strips)
         for chunk in claim_chunks(counters, phase + 1, n_chunks(layer.n_in, ROWS)):
             _fill_rows(layer, batch, chunk)
         for chunk in claim_chunks(counters, phase + 2, n_tiles):
@@ -280,13 +260,9 @@ def forward(layers, batches, counters, thread):
             _batch_statistics(layer, batch, chunk)
         if layer.feature_channel != 0:
             for chunk in claim_chunks(counters, phase + 4, n_tiles):
-                per_group = loops.n_tiles(batch.n_steps)
-                group, step, end = loops.chunk_of_group(chunk, per_group, batch.n_steps)
-                column = (group * batch.n_steps + step) * LANES
-                _activate(layer, batch, column, (end - step) * LANES, scratch, PACKED_PITCH)
-                _keep_tile(layer, batch, scratch, chunk)
+                _feature_tile(layer, batch, scratch, chunk)
             for chunk in claim_chunks(counters, phase + 5, n_rows):
-                _feature_rows(layer, batch, scratch, chunk)
+                _pool_rows(layer, batch, scratch, chunk)
 
 
 @compiled()
@@ -300,27 +276,32 @@ def _next_input_tile(layers, batch, number, scratch, chunk):
     group, step, end = loops.chunk_of_group(chunk, per_group, batch.n_steps)
     column, n_vectors = (group * batch.n_steps + step) * LANES, end - step
     _convolve(layer, batch, group, step, n_vectors, scratch, PACKED_PITCH)
-    loops.activate_in_place(
-        scratch,
-        PACKED_PITCH,
-        floats(batch.observed + 4 * column, n_vectors * LANES),
-        floats(layer.mean, layer.n_out),
-        floats(layer.scale, layer.n_out),
-        floats(layer.bias, layer.n_out),
-    )
-    if layer.feature_channel != 0:
-        _keep_tile(layer, batch, scratch, chunk)
+    activated, pitch, n = scratch, PACKED_PITCH, n_vectors * LANES
+    if layer.map != 0:
+        activated, pitch = layer.map + 4 * column, batch.pitch
+        activate(
+            layer, batch, scratch, PACKED_PITCH, column, n, 0, layer.n_out, activated, pitch
+        )  # fmt: skip
+    else:
+        loops.activate_in_place(
+            scratch,
+            PACKED_PITCH,
+            floats(batch.observed + 4 * column, n),
+            floats(layer.mean, layer.n_out),
+            floats(layer.scale, layer.n_out),
+            floats(layer.bias, layer.n_out),
+        )
+    if batch.output == STATISTICS and layer.feature_channel != 0:
+        _take_statistics(layer, batch, scratch, n_vectors, chunk)
     if after == len(layers):
         return
     following = layers[after]
     out = following.z + 4 * padded_column(batch, group, step, batch.n_before)
     if following.bottleneck == 0:
-        loops.copy_rows(
-            scratch, PACKED_PITCH, n_vectors * LANES, out, following.z_pitch, layer.n_out
-        )
+        loops.copy_rows(activated, pitch, n, out, following.z_pitch, layer.n_out)
         return
-    loops.multiply_panel(
-        following.bottleneck, layer.n_out, 1, scratch, PACKED_PITCH, layer.n_out, n_vectors,
+    loops.multiply_strip(
+        following.bottleneck, layer.n_out, 1, activated, pitch, layer.n_out, n_vectors,
         out, following.z_pitch, following.n_in,
     )  # fmt: skip
 
@@ -337,9 +318,9 @@ def predict(layers, batches, counters, thread):
     batch = batches[0]
     scratch = batch.scratch + 4 * thread * batch.scratch_size
     n_tiles = batch.n_groups * loops.n_tiles(batch.n_steps)
-    n_panels = batch.n_groups * loops.n_panels(batch.n_steps)
-    for chunk in claim_chunks(counters, N_PHASES * len(layers), n_panels):
-        _input_panel(layers, batch, 0, scratch, chunk)
+    n_strips = batch.n_groups * loops.n_strips(batch.n_steps)
+    for chunk in claim_chunks(counters, N_PHASES * len(layers), n_strips):
+        _input_strip(layers, batch, 0, scratch, chunk)
     for number in range(len(layers)):
         layer, phase = layers[number], N_PHASES * number
         n_filled = n_chunks(layer.n_in, ROWS)
@@ -355,4 +336,4 @@ def predict(layers, batches, counters, thread):
             _next_input_tile(layers, batch, number, scratch, chunk)
         if layer.feature_channel != 0:
             for chunk in claim_chunks(counters, phase + 2, n_chunks(layer.n_out, ROWS)):
-                _feature_rows(layer, batch, scratch, chunk)
+                _pool_rows(layer, batch, scratch, chunk)

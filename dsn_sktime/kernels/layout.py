@@ -16,24 +16,19 @@ after, which belong to the neighbouring segments, or to the padding of the convo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from dsn_sktime.kernels.simd import LANES, MAX_GAP
 
 __all__ = [
-    "Convolution",
     "KernelIndex",
     "TimeBatch",
     "Weights",
     "check_countable",
     "pitch",
 ]
-
-_T = TypeVar("_T")
 
 # float32 in a cache line, and lines in 4096 bytes: a way of the first-level cache.
 _LINE = 16
@@ -49,23 +44,6 @@ _HALO_COST = 0.06
 # Shorter segments would leave too few sums under way at once.
 _LEAST_STEPS = 8
 _MOST_SEGMENTS = 16
-
-
-class _cached_property(Generic[_T]):  # noqa: N801
-    """``functools.cached_property`` of Python 3.12, which takes no lock.
-
-    That of 3.11 has one for all instances: a process that is forked while another thread
-    computes finds it taken, and waits forever.
-    """
-
-    def __init__(self, function: Callable[[Any], _T]) -> None:
-        self._function = function
-        self.__doc__ = function.__doc__
-
-    def __get__(self, instance: Any, owner: type | None = None) -> _T:
-        value = self._function(instance)
-        vars(instance)[self._function.__name__] = value
-        return value
 
 
 def pitch(n_columns: int, n_together: int) -> int:
@@ -92,7 +70,12 @@ def _tile_columns(kernel_size: int) -> int:
 
 
 class TimeBatch:
-    """Shape of a batch of series as time-batch matrices.
+    """Shape of a batch of series as time-batch matrices, and of convolutions of it.
+
+    A convolution reads a padded matrix. The gradient w.r.t. its output has halos too, so that the
+    gradient w.r.t. its input is a convolution as well. Where the input was continued by its last
+    step, suffix sums of the output's gradient follow in each row, which the gradient w.r.t. that
+    step is computed from.
 
     Parameters
     ----------
@@ -101,7 +84,8 @@ class TimeBatch:
     n_steps : int
         Time steps L of the padded batch.
     kernel_size : int
-        Of the convolutions to come, which have ``kernel_size - 1`` steps of halo.
+    replicate : bool
+        True if convolutions continue a series by its last time step, else by zeros.
 
     Attributes
     ----------
@@ -111,10 +95,15 @@ class TimeBatch:
         Time steps of a segment.
     n_groups : int
         Vectors that hold a time step of all segments.
+    n_series_groups : int
+        Vectors that hold one value for each series.
     n_columns : int
         ``n_groups * segment_steps * lanes``.
     n_observed : int
         Columns that belong to a series.
+    n_before, n_after : int
+        Steps of halo around each segment of the input; around each of the output's gradient it is
+        the other way round.
 
     Raises
     ------
@@ -122,7 +111,9 @@ class TimeBatch:
         If a length lies outside 1..n_steps.
     """
 
-    def __init__(self, lengths: np.ndarray, n_steps: int, kernel_size: int) -> None:
+    def __init__(
+        self, lengths: np.ndarray, n_steps: int, kernel_size: int, replicate: bool
+    ) -> None:
         if lengths.min() < 1 or lengths.max() > n_steps:
             raise ValueError(
                 f"lengths must lie in 1..{n_steps}, the time steps of the batch, found "
@@ -136,6 +127,37 @@ class TimeBatch:
         self.n_groups = -(-self.n_series * self.n_segments // LANES)
         self.n_columns = self.n_groups * self.segment_steps * LANES
         self.n_observed = int(lengths.sum())
+        self.kernel_size = kernel_size
+        self.replicate = replicate
+        self.n_before = 0 if replicate else (kernel_size - 1) // 2
+        self.n_after = kernel_size - 1 - self.n_before
+        self.n_series_groups = -(-self.n_series // LANES)
+
+    @property
+    def padded_columns(self) -> int:
+        """Columns of a padded matrix."""
+        return self.n_groups * (self.segment_steps + self.kernel_size - 1) * LANES
+
+    @property
+    def input_pitch(self) -> int:
+        """Columns from one row of the padded input to the next."""
+        return pitch(self.padded_columns, _tile_columns(self.kernel_size))
+
+    @property
+    def sums_column(self) -> int:
+        """First column of the suffix sums in the output's gradient."""
+        return -(-self.padded_columns // _LINE) * _LINE
+
+    @property
+    def gradient_pitch(self) -> int:
+        """Columns from one row of the output's gradient to the next."""
+        n_sums = self.n_series_groups * self.kernel_size * LANES if self.replicate else 0
+        return pitch(self.sums_column + n_sums, _tile_columns(self.kernel_size))
+
+    @property
+    def output_pitch(self) -> int:
+        """Columns from one row of the output to the next."""
+        return pitch(self.n_columns, _TILE_STEPS * LANES)
 
     def cells(self, n_before: int = 0, n_after: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Return series and time step that each column of a padded matrix stands for.
@@ -172,9 +194,8 @@ class TimeBatch:
         """Return True where a cell belongs to a series."""
         return (series >= 0) & (step >= 0) & (step < self.lengths[series])
 
-    @_cached_property
     def observed(self) -> np.ndarray:
-        """float32 array of shape (n_columns,): 1 where a column belongs to a series."""
+        """Return 1 where a column belongs to a series, else 0: float32, shape (n_columns,)."""
         return self.is_observed(*self.cells()).astype(np.float32)
 
 
@@ -187,83 +208,6 @@ def _best_segments(n_series: int, n_steps: int, halo: int) -> int:
         return n_groups * (n_steps_each + _HALO_COST * halo)
 
     return min(range(1, min(n_steps, _MOST_SEGMENTS) + 1), key=cost)
-
-
-@dataclass(frozen=True)
-class Convolution:
-    """Shapes of a convolution's padded input, and of its output's gradient.
-
-    The output's gradient has halos too, so that the gradient w.r.t. the input is a convolution
-    as well. Where the input was continued by its last step, suffix sums of the gradient
-    follow in each row, which the gradient w.r.t. that step is computed from.
-
-    Attributes
-    ----------
-    n_groups, segment_steps
-        As in :class:`TimeBatch`.
-    n_series : int
-    kernel_size : int
-    replicate : bool
-        Whether a series is continued by its last step, or surrounded by zeros.
-    """
-
-    n_groups: int
-    segment_steps: int
-    n_series: int
-    kernel_size: int
-    replicate: bool
-
-    @classmethod
-    def of(cls, batch: TimeBatch, kernel_size: int, replicate: bool) -> Convolution:
-        """Return the shapes for a batch."""
-        shape = batch.n_groups, batch.segment_steps, batch.n_series
-        return cls(*shape, kernel_size, replicate)
-
-    @property
-    def n_before(self) -> int:
-        """Steps of halo before each segment of the input, and after each of the gradient."""
-        return 0 if self.replicate else (self.kernel_size - 1) // 2
-
-    @property
-    def n_after(self) -> int:
-        """Steps of halo after each segment of the input, and before each of the gradient."""
-        return self.kernel_size - 1 - self.n_before
-
-    @property
-    def n_columns(self) -> int:
-        """Columns of the output."""
-        return self.n_groups * self.segment_steps * LANES
-
-    @property
-    def padded_columns(self) -> int:
-        """Columns of a padded matrix."""
-        return self.n_groups * (self.segment_steps + self.kernel_size - 1) * LANES
-
-    @property
-    def input_pitch(self) -> int:
-        """Columns from one row of the padded input to the next."""
-        return pitch(self.padded_columns, _tile_columns(self.kernel_size))
-
-    @property
-    def n_series_groups(self) -> int:
-        """Vectors that hold one value for each series."""
-        return -(-self.n_series // LANES)
-
-    @property
-    def sums_column(self) -> int:
-        """First column of the suffix sums in the output's gradient."""
-        return -(-self.padded_columns // _LINE) * _LINE
-
-    @property
-    def gradient_pitch(self) -> int:
-        """Columns from one row of the output's gradient to the next."""
-        n_sums = self.n_series_groups * self.kernel_size * LANES if self.replicate else 0
-        return pitch(self.sums_column + n_sums, _tile_columns(self.kernel_size))
-
-    @property
-    def output_pitch(self) -> int:
-        """Columns from one row of the output to the next."""
-        return pitch(self.n_columns, _TILE_STEPS * LANES)
 
 
 @dataclass(frozen=True)
@@ -327,21 +271,29 @@ class KernelIndex:
         self.shape = shape
         # A copy: the layer's index changes in place.
         self._index = index.astype(np.int32)
+        self._weights: dict[bool, Weights] = {}
 
     @property
     def n_activated(self) -> int:
         """Number of activated positions."""
         return len(self._index)
 
-    @_cached_property
+    @property
     def forward(self) -> Weights:
         """Weights that compute output channels from the padded input."""
-        return self._sort(is_backward=False)
+        return self._sorted(is_backward=False)
 
-    @_cached_property
+    @property
     def backward(self) -> Weights:
         """Weights that compute input channels from the output's gradient."""
-        return self._sort(is_backward=True)
+        return self._sorted(is_backward=True)
+
+    def _sorted(self, is_backward: bool) -> Weights:
+        # Not functools.cached_property: that of Python 3.11 takes a lock, which a process that
+        # is forked meanwhile would find taken forever.
+        if is_backward not in self._weights:
+            self._weights[is_backward] = self._sort(is_backward)
+        return self._weights[is_backward]
 
     def widened(self, kernel_size: int) -> KernelIndex:
         """Return the same kernels among ``kernel_size`` taps, centred as padding by zeros does."""
@@ -382,14 +334,15 @@ class KernelIndex:
         row, channel, step = row[first], channel[first], step[first]
         n_blocks = _n_blocks(n_read, kernel_size)
         block = channel.astype(np.int64) * n_blocks // n_read
-        group, n_groups = (block * n_rows + row) * (MAX_GAP + 1) + gap, n_blocks * n_rows
-        by_group = _argsort(group, n_groups * (MAX_GAP + 1))
-        counts = np.bincount(group, minlength=n_groups * (MAX_GAP + 1))
-        weights = _with_partners(first[by_group], gap[by_group] > 0)
+        key = (block * n_rows + row) * (MAX_GAP + 1) + gap
+        n_keys = n_blocks * n_rows * (MAX_GAP + 1)
+        by_key = _argsort(key, n_keys)
+        counts = np.bincount(key, minlength=n_keys)
+        weights = _with_partners(first[by_key], gap[by_key] > 0)
         return Weights(
             order[weights].astype(np.int32),
-            channel[by_group].astype(np.int32),
-            step[by_group].astype(np.int32),
+            channel[by_key].astype(np.int32),
+            step[by_key].astype(np.int32),
             counts.astype(np.int32).reshape(n_blocks, n_rows, MAX_GAP + 1),
         )
 

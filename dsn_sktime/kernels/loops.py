@@ -1,4 +1,4 @@
-"""Loops over one chunk of a layer: a tile or a panel of columns, or some rows.
+"""Loops over one chunk of a layer: a tile or a strip of columns, or some rows.
 
 Matrices are given by address and by the columns from one row to the next, their *pitch*;
 see :mod:`dsn_sktime.kernels.layout` for what their columns mean. Nothing is checked here:
@@ -34,14 +34,12 @@ __all__ = [
     "DOT_COLUMNS",
     "N_ORDERED",
     "PACKED_PITCH",
-    "PANEL_COLUMNS",
     "PRODUCT_COLUMNS",
     "PRODUCT_PITCH",
     "ROWS",
+    "STRIP_COLUMNS",
     "activate",
     "activate_in_place",
-    "add_vectors",
-    "apply_products",
     "batch_norm_gradient",
     "chunk_of_group",
     "convolutions",
@@ -49,20 +47,20 @@ __all__ = [
     "copy_rows",
     "fill",
     "gather",
-    "join_segments",
     "merge_moments",
     "merge_statistics",
-    "multiply_panel",
+    "multiply_strip",
     "n_chunks",
-    "n_panels",
+    "n_strips",
     "n_tiles",
-    "pool",
-    "pool_gradient",
+    "pool_lanes",
+    "pool_lanes_gradient",
+    "pool_series",
+    "pool_series_gradient",
     "prefetch_row",
     "relu_gradient",
     "row_products",
     "scratch_columns",
-    "split_segments",
     "stretch",
     "suffix_sums",
     "tile_moments",
@@ -74,10 +72,10 @@ __all__ = [
 # Reordered sums and fused multiply-adds, but NaN and infinity as they are.
 MATHS = {"reassoc", "nsz", "contract"}
 
-# Columns of a panel of a matrix product. Rows may lie a page apart: fewer columns of each at
-# a time would wait for memory, more would leave too few panels for the threads.
-PANEL_COLUMNS = 96
-_PANEL_STEPS = PANEL_COLUMNS // LANES
+# Columns of a strip, which a matrix product takes at a time. Rows may lie a page apart: fewer
+# columns of each at a time would wait for memory, more would leave too few strips for the threads.
+STRIP_COLUMNS = 96
+_STRIP_STEPS = STRIP_COLUMNS // LANES
 
 # Columns that are summed before the next weights and rows get their turn: what many rows read
 # of some fifty channels stays in the second-level cache.
@@ -86,15 +84,15 @@ DOT_COLUMNS = 1024
 PRODUCT_COLUMNS = 512
 
 # Columns from one row to the next of what a thread packs for itself, an odd number of cache
-# lines: a panel or a tile, and rows for products of rows.
-PACKED_PITCH = max(PANEL_COLUMNS, MAX_VECTORS * LANES) + 16
+# lines: a strip or a tile, and rows for products of rows.
+PACKED_PITCH = max(STRIP_COLUMNS, MAX_VECTORS * LANES) + 16
 PRODUCT_PITCH = PRODUCT_COLUMNS + 16
 
 # Rows of a chunk, and weights of one.
 ROWS = 12
 N_ORDERED = 4096
 
-# Rows of a panel or tile lie far apart, so the processor does not foresee the next one: it is
+# Rows of a strip or tile lie far apart, so the processor does not foresee the next one: it is
 # asked for so many rows ahead. Bytes of a cache line.
 _ROWS_AHEAD = 4
 _LINE_BYTES = 64
@@ -118,9 +116,9 @@ def n_tiles(n_steps):
 
 
 @compiled()
-def n_panels(n_steps):
-    """Return the panels of a group of ``n_steps``."""
-    return (n_steps + _PANEL_STEPS - 1) // _PANEL_STEPS
+def n_strips(n_steps):
+    """Return the strips of a group of ``n_steps``."""
+    return (n_steps + _STRIP_STEPS - 1) // _STRIP_STEPS
 
 
 @compiled()
@@ -277,11 +275,11 @@ def activate(y, y_pitch, observed, mean, scale, bias, first, last, out, out_pitc
     Parameters
     ----------
     y : address
-        Where the panel starts in row 0.
+        Where the strip starts in row 0.
     observed : array of shape (n,)
     mean, scale, bias : arrays of shape (n_rows,)
     out : address
-        Of the panel's first row, which is row ``first``.
+        Of the strip's first row, which is row ``first``.
     """
     n = observed.size
     for row in range(first, last):
@@ -295,15 +293,7 @@ def activate(y, y_pitch, observed, mean, scale, bias, first, last, out, out_pitc
 
 @compiled(MATHS)
 def activate_in_place(y, y_pitch, observed, mean, scale, bias):
-    """Apply :func:`activate` to all rows of a tile, in place.
-
-    Parameters
-    ----------
-    y : address
-        Where the tile starts in row 0.
-    observed : array of shape (n,)
-    mean, scale, bias : arrays of shape (n_rows,)
-    """
+    """Apply :func:`activate` to all rows of a tile, in place."""
     for row in range(mean.size):
         values = floats(y + 4 * row * y_pitch, observed.size)
         for p in range(observed.size):
@@ -311,8 +301,8 @@ def activate_in_place(y, y_pitch, observed, mean, scale, bias):
 
 
 @compiled()
-def multiply_panel(left, row_stride, step, right, right_pitch, n, n_vectors, out, pitch, n_rows):
-    """``out[r, p] = sum over i < n of left[r * row_stride + i * step] * right[i, p]``."""
+def multiply_strip(left, row_stride, stride, right, right_pitch, n, n_vectors, out, pitch, n_rows):
+    """``out[r, p] = sum over i < n of left[r * row_stride + i * stride] * right[i, p]``."""
     for vector in range(0, n_vectors, TILE_VECTORS):
         for row in range(0, n_rows, TILE_ROWS):
             multiply_tile(
@@ -320,7 +310,7 @@ def multiply_panel(left, row_stride, step, right, right_pitch, n, n_vectors, out
                 min(TILE_VECTORS, n_vectors - vector),
                 left + 4 * row * row_stride,
                 row_stride,
-                step,
+                stride,
                 right + 4 * vector * LANES,
                 right_pitch,
                 n,
@@ -349,7 +339,7 @@ def row_products(left, left_pitch, n_left, right, right_pitch, n_right, n, out, 
 
 @compiled(MATHS)
 def relu_gradient(gradient, y, observed, mean, scale, bias):
-    """Backward of ReLU for a row of a panel, in place.
+    """Backward of ReLU for a row of a strip, in place.
 
     Parameters
     ----------
@@ -402,8 +392,58 @@ def copy_rows(source, source_pitch, n, out, out_pitch, n_rows):
 
 
 @compiled()
-def pool(row, columns, starts, stops, out):
-    """Average the time steps of each bin of each series.
+def pool_lanes(row, stride, starts, stops, shares, out, pitch):
+    """Average the time steps of each bin of all lanes, where bins have the same borders in all.
+
+    Parameters
+    ----------
+    row : address
+        Activations of one channel.
+    stride : int
+        Columns from one group to the next.
+    starts, stops : int32 arrays of shape (n_bins,)
+        First time step and end of each bin.
+    shares : address
+        Of a float32 ``1 / (stop - start)`` for each bin.
+    out : address
+        Of n_bins rows of lanes.
+    pitch : int
+        Lanes of all groups.
+    """
+    for group in range(pitch // LANES):
+        for i in range(starts.size):
+            first = np.int64(starts[i])
+            # A row of one factor times the vectors: plain loops took five times as long.
+            multiply_tile(
+                1,
+                1,
+                shares + 4 * i,
+                0,
+                0,
+                row + 4 * (group * stride + first * LANES),
+                LANES,
+                stops[i] - first,
+                out + 4 * (i * pitch + group * LANES),
+                pitch,
+            )
+
+
+@compiled(MATHS)
+def pool_lanes_gradient(gradient, pitch, starts, stops, shares, out, stride):
+    """Add the gradient w.r.t. one channel's activations to ``out``; see :func:`pool_lanes`."""
+    for group in range(pitch // LANES):
+        for i in range(starts.size):
+            of_bin = floats(gradient + 4 * (i * pitch + group * LANES), LANES)
+            share = floats(shares, starts.size)[i]
+            for step in range(starts[i], stops[i]):
+                found = floats(out + 4 * (group * stride + step * LANES), LANES)
+                for lane in range(LANES):
+                    found[lane] += of_bin[lane] * share
+
+
+@compiled()
+def pool_series(row, columns, starts, stops, out):
+    """Average the time steps of each bin of each series, wherever they stand.
 
     Parameters
     ----------
@@ -423,78 +463,12 @@ def pool(row, columns, starts, stops, out):
 
 
 @compiled()
-def pool_gradient(gradient, columns, starts, stops, out):
-    """Add the gradient w.r.t. the activations of one channel to ``out``; see :func:`pool`."""
+def pool_series_gradient(gradient, columns, starts, stops, out):
+    """Add the gradient w.r.t. one channel's activations to ``out``; see :func:`pool_series`."""
     for i in range(gradient.size):
         each = gradient[i] / np.float32(stops[i] - starts[i])
         for step in range(starts[i], stops[i]):
             out[np.uint32(columns[np.uint32(step)])] += each
-
-
-@compiled()
-def apply_products(products, matrices, x, x_stride, out, out_stride):
-    """Multiply small matrices by vectors; see :class:`~dsn_sktime.kernels.bins.BinTables`.
-
-    Parameters
-    ----------
-    products : int32 array of shape (n, 5)
-    matrices, x, out : addresses of float32
-    x_stride, out_stride : int
-        float32 from one vector to the next.
-    """
-    for i in range(len(products)):
-        n = np.int64(products[i, 2])
-        multiply_panel(
-            matrices + 4 * np.int64(products[i, 3]),
-            n,
-            1,
-            x + 4 * np.int64(products[i, 1]) * x_stride,
-            x_stride,
-            n,
-            1,
-            out + 4 * np.int64(products[i, 4]) * out_stride,
-            out_stride,
-            np.int64(products[i, 0]),
-        )
-
-
-@compiled()
-def add_vectors(x, to, out, out_stride):
-    """Add each vector of ``x`` to vector ``to[i]`` at ``out``."""
-    for i in range(to.size):
-        found = floats(out + 4 * np.int64(to[i]) * out_stride, LANES)
-        for lane in range(LANES):
-            found[lane] += x[i * LANES + lane]
-
-
-@compiled()
-def join_segments(lanes, pitch, n_segments, n_series, out):
-    """Order the bins of lanes, each a segment of a series, by series.
-
-    Parameters
-    ----------
-    lanes : array of shape (n_bins * pitch,)
-        Lane ``b * n_segments + s`` is segment s of series b.
-    out : array of shape (n_segments * n_bins * n_series,)
-    """
-    n_bins = lanes.size // pitch
-    for series in range(n_series):
-        for segment in range(n_segments):
-            lane, first = series * n_segments + segment, segment * n_bins * n_series + series
-            for j in range(n_bins):
-                out[first + j * n_series] = lanes[j * pitch + lane]
-
-
-@compiled()
-def split_segments(bins, pitch, n_segments, n_series, out):
-    """Order bins as lanes, 0 in those of no series: the inverse of :func:`join_segments`."""
-    out[:] = 0
-    n_bins = out.size // pitch
-    for series in range(n_series):
-        for segment in range(n_segments):
-            lane, first = series * n_segments + segment, segment * n_bins * n_series + series
-            for j in range(n_bins):
-                out[j * pitch + lane] = bins[first + j * n_series]
 
 
 @compiled()
@@ -514,26 +488,25 @@ def tile_statistics(x, n_vectors, out, out_pitch, n_rows):
 
 
 @compiled()
-def merge_statistics(parts, n_tiles, one, scratch, out, out_stride):
+def merge_statistics(tiles, n_tiles, one, scratch, out, pitch):
     """Merge sums, maxima and numbers of positive values of tiles.
 
     Parameters
     ----------
-    parts : address
+    tiles : address
         Of three vectors for each tile, from :func:`tile_statistics`.
     one : address
         Of a float32 1.
     scratch : address
         Of room for three vectors.
     out : address
-        Of the first of three vectors.
+        Of the first of three vectors, ``pitch`` columns from one to the next.
     """
     for i in range(3):
-        start = parts + 4 * i * LANES
-        to = out + 4 * i * out_stride
-        multiply_panel(one, 0, 0, start, 3 * LANES, n_tiles, 1, to, 0, 1)
-    reduce_vectors(n_tiles, parts + 4 * LANES, 3 * LANES, scratch)
-    found, largest = floats(out + 4 * out_stride, LANES), floats(scratch + 4 * LANES, LANES)
+        start = tiles + 4 * i * LANES
+        multiply_tile(1, 1, one, 0, 0, start, 3 * LANES, n_tiles, out + 4 * i * pitch, 0)
+    reduce_vectors(n_tiles, tiles + 4 * LANES, 3 * LANES, scratch)
+    found, largest = floats(out + 4 * pitch, LANES), floats(scratch + 4 * LANES, LANES)
     for lane in range(LANES):
         found[lane] = largest[lane]
 

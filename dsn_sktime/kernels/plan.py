@@ -7,6 +7,7 @@ of a named tuple of arrays take seven times as long to compile.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,14 +16,7 @@ import torch
 from torch import Tensor
 
 from dsn_sktime.kernels import loops
-from dsn_sktime.kernels.bins import bin_tables
-from dsn_sktime.kernels.layout import (
-    Convolution,
-    KernelIndex,
-    TimeBatch,
-    Weights,
-    check_countable,
-)
+from dsn_sktime.kernels.layout import KernelIndex, TimeBatch, Weights, check_countable
 from dsn_sktime.kernels.loops import scratch_columns
 from dsn_sktime.kernels.simd import LANES
 
@@ -39,7 +33,7 @@ __all__ = [
 ]
 
 # Not compiled: Python calls them here.
-_n_tiles, _n_panels = loops.n_tiles.py_func, loops.n_panels.py_func
+_n_tiles, _n_strips = loops.n_tiles.py_func, loops.n_strips.py_func
 
 # Addresses unless said otherwise.
 _LAYER_FIELDS = (
@@ -57,14 +51,14 @@ _LAYER_FIELDS = (
     "scale",
     "slope",
     "offset",
-    # Per tile (n_tiles, n_out, 2), per panel (n_panels, n_out, 2); values in the convolution's
+    # Per tile (n_tiles, n_out, 2), per strip (n_strips, n_out, 2); values in the convolution's
     # order; gradient w.r.t. the last time step of each series (n_in, vectors of series);
-    # carries, or statistics of tiles (n_out, part_pitch).
+    # statistics of tiles (n_out, n_tiles, 3, LANES).
     "moments",
-    "panel_sums",
+    "strip_sums",
     "ordered",
     "last_step",
-    "parts",
+    "tile_statistics",
     # Parameters, running statistics, gradients w.r.t. the parameters. 0 for no 1x1 convolution
     # and no bias.
     "bottleneck",
@@ -104,7 +98,6 @@ _BATCH_FIELDS = (
     "scratch",
     "x",
     "features",
-    "lane_features",
     "feature_gradient",
     # Per column: 1 if observed else 0; element of the first variate. Per tile: columns observed.
     "observed",
@@ -113,7 +106,6 @@ _BATCH_FIELDS = (
     # Per time step of each series: its column, and its column in the output's gradient.
     "columns",
     "gradient_columns",
-    "lengths",
     # Halos of the padded input and of the output's gradient, int32 columns.
     "fill_to",
     "fill_from",
@@ -122,25 +114,19 @@ _BATCH_FIELDS = (
     # Columns of the time steps before a series' end, and of its last one.
     "sums_from",
     "last_columns",
-    # From loops.convolutions. Of BinTables. First time step and end of each bin of each series,
-    # where not aligned.
+    # From loops.convolutions.
     "convolutions",
-    "products",
-    "matrices",
-    "tile_products",
-    "carry_products",
-    "carry_bins",
+    # First time step and end of each bin, of all lanes or of each series, and what it takes of
+    # each time step, float32.
     "bin_starts",
     "bin_stops",
+    "bin_shares",
+    # A float32 1.
+    "one",
     # Numbers.
     "output",
     "n_pooled",
     "feature_pitch",
-    "first_backward",
-    "n_products",
-    "n_carries",
-    "n_segments",
-    "part_pitch",
     "scratch_size",
     "n_variates",
     "n_fill",
@@ -235,9 +221,9 @@ class Output(NamedTuple):
     pool: int | str | None
 
 
-# Values of the batch's field "output": bins whose borders are the same in all lanes, other
-# bins, statistics, activations that are not pooled.
-ALIGNED_BINS, BINS, STATISTICS, MAPS = range(4)
+# Values of the batch's field "output": bins whose borders are the same in all lanes, bins of
+# each series, statistics, activations that are not pooled.
+BINS_OF_LANES, BINS_OF_SERIES, STATISTICS, MAPS = range(4)
 
 
 class BatchTables:
@@ -245,9 +231,9 @@ class BatchTables:
 
     Parameters
     ----------
-    lengths : int64 array of shape (B,)
-        Time steps of each series, which must not change.
-    n_steps, n_variates : int
+    lengths : int64 array of shape (B,) or None
+        Time steps of each series, which must not change; None if none is padded.
+    shape : (B, m, L)
         Of the padded batch.
     kernel_size : int
     replicate : bool
@@ -258,7 +244,10 @@ class BatchTables:
     Attributes
     ----------
     batch : TimeBatch
-    conv : Convolution
+    is_full : bool
+        True if no series is padded.
+    lanes_share_bins : bool
+        True if bins have the same borders in all lanes.
     row : int64 array
         These fields of a BATCH record; the others are 0.
 
@@ -270,65 +259,75 @@ class BatchTables:
 
     def __init__(
         self,
-        lengths: np.ndarray,
-        n_steps: int,
-        n_variates: int,
+        lengths: np.ndarray | None,
+        shape: Sequence[int],
         kernel_size: int,
         replicate: bool,
         n_bins: int,
     ) -> None:
-        check_countable(len(lengths) * n_variates * n_steps)
-        self.batch = batch = TimeBatch(lengths, n_steps, kernel_size)
-        self.conv = conv = Convolution.of(batch, kernel_size, replicate)
-        check_countable(conv.gradient_pitch)
+        check_countable(math.prod(shape))
+        n_series, n_variates, n_steps = shape
+        self.is_full = lengths is None
+        lengths = np.full(n_series, n_steps) if lengths is None else lengths
+        self.batch = batch = TimeBatch(lengths, n_steps, kernel_size, replicate)
+        check_countable(batch.gradient_pitch)
         series, step = batch.cells()
         first = series * n_variates * n_steps + step
         self.source = np.where(batch.is_observed(series, step), first, -1).astype(np.int32)
         every, steps = np.arange(batch.n_series)[:, None], np.arange(n_steps)
         self.columns = batch.columns(every, steps).astype(np.int32)
-        halo = conv.n_after, conv.n_before
+        halo = batch.n_after, batch.n_before
         self.gradient_columns = batch.columns(every, steps, *halo).astype(np.int32)
-        self.fill = _halo(batch, conv.n_before, conv.n_after, replicate)
+        self.fill = _halo(batch, batch.n_before, batch.n_after, replicate)
         self.back = _halo(batch, *halo, replicate=False)
         before_end = lengths[:, None] - 1 - np.arange(kernel_size)
         sums = batch.columns(every, before_end, *halo)
-        self.sums_from = np.full((conv.n_series_groups * LANES, kernel_size), -1, dtype=np.int32)
+        self.sums_from = np.full((batch.n_series_groups * LANES, kernel_size), -1, dtype=np.int32)
         self.sums_from[: batch.n_series] = np.where(before_end >= 0, sums, -1)
         self.sums_from = np.ascontiguousarray(
             self.sums_from.reshape(-1, LANES, kernel_size).transpose(0, 2, 1)
         )
         self.last_columns = batch.columns(every[:, 0], lengths - 1).astype(np.int32)
+        self.observed = batch.observed()
         self.counts = self._tile_counts()
-        # As indices of the columns of all series.
-        bins, first = np.arange(n_bins)[:, None], np.arange(batch.n_series) * n_steps
-        self.bin_starts = (first + bins * lengths // max(n_bins, 1)).astype(np.int32)
-        self.bin_stops = (first - -(bins + 1) * lengths // max(n_bins, 1)).astype(np.int32)
+        is_whole = n_steps % batch.n_segments == 0 and n_bins % batch.n_segments == 0
+        self.lanes_share_bins = self.is_full and is_whole
+        if self.lanes_share_bins:
+            self._add_bins(n_bins // batch.n_segments, batch.segment_steps, 0)
+        else:
+            # As indices of the columns of all series.
+            self._add_bins(n_bins, lengths, np.arange(n_series) * n_steps)
         self.row = self._record(n_variates).view(np.int64)
+
+    def _add_bins(self, n_bins: int, n_steps: np.ndarray | int, first: np.ndarray | int) -> None:
+        """Cut time steps from ``first`` on into bins, which overlap where they are not whole."""
+        bins = np.arange(n_bins)[:, None]
+        self.bin_starts = (first + bins * n_steps // max(n_bins, 1)).astype(np.int32)
+        self.bin_stops = (first - -(bins + 1) * n_steps // max(n_bins, 1)).astype(np.int32)
+        self.bin_shares = (1 / (self.bin_stops - self.bin_starts)).astype(np.float32)
 
     def _tile_counts(self) -> np.ndarray:
         per_group, n_steps = _n_tiles(self.batch.segment_steps), self.batch.segment_steps
-        by_step = self.batch.observed.reshape(-1, n_steps, LANES).sum(2)
+        by_step = self.observed.reshape(-1, n_steps, LANES).sum(2)
         starts = np.arange(per_group) * n_steps // per_group
         return np.add.reduceat(by_step, starts, axis=1).astype(np.float32).ravel()
 
     def _record(self, n_variates: int) -> np.ndarray:
         """Return the tables' addresses and sizes."""
-        batch, conv = self.batch, self.conv
+        batch = self.batch
         record = np.zeros(1, BATCH)
-        of_steps = "source", "columns", "gradient_columns", "counts", "sums_from", "last_columns"
-        for name in (*of_steps, "bin_starts", "bin_stops"):
+        columns = "columns", "gradient_columns", "sums_from", "last_columns"
+        bins = "bin_starts", "bin_stops", "bin_shares"
+        for name in ("observed", "source", "counts", *columns, *bins):
             record[name] = address(getattr(self, name))
-        record["lengths"], record["observed"] = address(batch.lengths), address(batch.observed)
         record["fill_to"], record["fill_from"] = map(address, self.fill)
         record["back_to"], record["back_from"] = map(address, self.back)
-        record["n_variates"], record["length"] = n_variates, batch.n_steps
         record["n_fill"], record["n_back"] = len(self.fill[0]), len(self.back[0])
-        record["n_groups"], record["n_steps"] = batch.n_groups, batch.segment_steps
-        record["n_columns"], record["pitch"] = batch.n_columns, conv.output_pitch
-        record["n_observed"], record["n_series"] = batch.n_observed, batch.n_series
-        record["kernel_size"], record["n_before"] = conv.kernel_size, conv.n_before
-        record["n_series_groups"] = conv.n_series_groups
-        record["sums_column"], record["replicate"] = conv.sums_column, conv.replicate
+        sizes = "n_groups", "n_columns", "n_observed", "n_series", "n_series_groups"
+        for name in (*sizes, "kernel_size", "n_before", "sums_column", "replicate"):
+            record[name] = getattr(batch, name)
+        record["n_variates"], record["length"] = n_variates, batch.n_steps
+        record["n_steps"], record["pitch"] = batch.segment_steps, batch.output_pitch
         return record
 
 
@@ -362,8 +361,6 @@ class Plan:
     output : Output
     training : bool
         True if BatchNorm takes the batch's statistics, and a backward pass may follow.
-    are_full : bool
-        True if all series of these batches have the batch's length.
 
     Attributes
     ----------
@@ -395,13 +392,12 @@ class Plan:
         blocks: Sequence[Block],
         output: Output,
         training: bool,
-        are_full: bool,
     ) -> None:
-        self.conv, self.training, self._batch = tables.conv, training, tables.batch
-        self.full_tables = tables if are_full else None
-        self.idle: list[Any] = []
+        self.time_batch, self.training = tables.batch, training
+        self.full_tables = tables if tables.is_full else None
         self.indices = [block.topology for block in blocks]
-        self._widened = [index.widened(self.conv.kernel_size) for index in self.indices]
+        self.idle: list[Any] = []
+        self._widened = [index.widened(self.time_batch.kernel_size) for index in self.indices]
         n = len(blocks) * N_LAYER_FIELDS
         self.numbers = np.zeros(n + len(_BATCH_FIELDS), np.int64)
         self.relative = np.zeros_like(self.numbers)
@@ -410,10 +406,10 @@ class Plan:
         self.memory_size = 0
         self._shared: dict[str, int] = {}
         self._arrays: list[np.ndarray] = []
-        self._place_output(output, are_full)
+        self._choose_pooling(output, tables)
         # The gradient w.r.t. the last step of each series is a tile of one vector.
-        of_last_step = {1} if training and self.conv.replicate else set()
-        sizes = loops.tile_sizes(self._batch.segment_steps) | of_last_step
+        of_last_step = {1} if training and self.time_batch.replicate else set()
+        sizes = loops.tile_sizes(self.time_batch.segment_steps) | of_last_step
         self.batch["convolutions"] = loops.convolutions(sizes)
         n_read = int(tables.row[fields(BATCH, "n_variates", "n_variates")][0])
         self.shapes: list[torch.Size] = []
@@ -439,16 +435,8 @@ class Plan:
                 self._place_features(number)
             n_read, widest = n_out, max(widest, n_out)
         self.tensor_places = tuple(np.array(places).T)
-        n_lanes = self.n_pooled * self.feature_pitch
         self.feature_shape = self.n_features, self.n_pooled, self.feature_pitch
-        self.has_segments = bool(self.batch["n_segments"] > 1)
-        if self.has_segments:
-            n_bins, n_series = self.n_pooled * tables.batch.n_segments, tables.batch.n_series
-            self.feature_shape = self.n_features, n_bins, n_series
-            self.batch["lane_features"] = 4 * self.memory_size
-            self.relative[n:].view(BATCH)["lane_features"] = 1
-            self.memory_size += self.n_features * n_lanes
-        self.batch["scratch_size"] = self.scratch_size = max(scratch_columns(widest), n_lanes)
+        self.batch["scratch_size"] = self.scratch_size = scratch_columns(widest)
         # At the end: its size depends on the number of threads.
         self.batch["scratch"] = 4 * self.memory_size
         self.relative[n:].view(BATCH)["scratch"] = 1
@@ -460,21 +448,22 @@ class Plan:
         before = [0, *self.gradient_sizes[:-1]]
         self.gradient_offsets = 4 * np.cumsum(before).reshape(len(blocks), -1)
         of_layers = sum(one.shape[0] * one.shape[1] for one in self.indices)
-        self.cost = (of_layers + sum(one.n_activated for one in self.indices)) * self.conv.n_columns
+        n_weights = of_layers + sum(one.n_activated for one in self.indices)
+        self.cost = n_weights * self.time_batch.n_columns
 
     def _keep(self, array: np.ndarray) -> int:
         self._arrays.append(array)
         return address(array)
 
     def _add_topology(self, number: int) -> None:
-        record, conv, kernels = self.layers[number], self.conv, self._widened[number]
+        record, batch, kernels = self.layers[number], self.time_batch, self._widened[number]
         record["n_out"], record["n_in"] = kernels.shape[:2]
-        record["z_pitch"], record["dy_pitch"] = conv.input_pitch, conv.gradient_pitch
+        record["z_pitch"], record["dy_pitch"] = batch.input_pitch, batch.gradient_pitch
         record["n_values"] = kernels.n_activated
-        self._add_weights(record, "", kernels.forward, conv.input_pitch)
+        self._add_weights(record, "", kernels.forward, batch.input_pitch)
         if self.training:
-            self._add_weights(record, "back_", kernels.backward, conv.gradient_pitch)
-            record["weight_offsets"] = self._keep(kernels.offsets(conv.input_pitch))
+            self._add_weights(record, "back_", kernels.backward, batch.gradient_pitch)
+            record["weight_offsets"] = self._keep(kernels.offsets(batch.input_pitch))
             record["weight_starts"] = self._keep(kernels.starts())
 
     def _add_weights(self, record: np.void, kind: str, weights: Weights, row_pitch: int) -> None:
@@ -484,7 +473,7 @@ class Plan:
         record[f"{kind}blocks" if kind else "n_blocks"] = weights.n_blocks
 
     def _place_matrices(self, number: int, needs_dz: bool, keeps_dy: bool) -> None:
-        conv, columns = self.conv, self.conv.output_pitch
+        batch, columns = self.time_batch, self.time_batch.output_pitch
         n_out, n_in, _ = self.indices[number].shape
         n_values = self.indices[number].n_activated
         self._place(number, "ordered", n_values, shared=f"ordered{n_values}")
@@ -493,22 +482,22 @@ class Plan:
         if not self.training:
             # One layer's input is read while the next one's is written.
             shared = f"z{n_in} {number % 2}"
-            self._place(number, "z", n_in, conv.input_pitch, shared=shared)
+            self._place(number, "z", n_in, batch.input_pitch, shared=shared)
             return
-        self._place(number, "z", n_in, conv.input_pitch)
+        self._place(number, "z", n_in, batch.input_pitch)
         self._place(number, "y", n_out, columns)
         shared_dy = None if keeps_dy else f"dy{n_out}"
-        self._place(number, "dy", n_out, conv.gradient_pitch, shared=shared_dy)
+        self._place(number, "dy", n_out, batch.gradient_pitch, shared=shared_dy)
         if needs_dz:
             self._place(number, "dz", n_in, columns, shared=f"dz{n_in}")
-            width = conv.n_series_groups * LANES
+            width = batch.n_series_groups * LANES
             self._place(number, "last_step", n_in, width, shared=f"last_step{n_in}")
         for name in ("variance", "slope", "offset"):
             self._place(number, name, n_out)
-        n_each = conv.n_groups * _n_tiles(conv.segment_steps)
+        n_each = batch.n_groups * _n_tiles(batch.segment_steps)
         self._place(number, "moments", n_each, n_out, 2, shared=f"moments{n_out}")
-        n_each = conv.n_groups * _n_panels(conv.segment_steps)
-        self._place(number, "panel_sums", n_each, n_out, 2, shared=f"panel_sums{n_out}")
+        n_each = batch.n_groups * _n_strips(batch.segment_steps)
+        self._place(number, "strip_sums", n_each, n_out, 2, shared=f"strip_sums{n_out}")
 
     def _place(self, number: int, name: str, *shape: int, shared: str | None = None) -> None:
         place = None if shared is None else self._shared.get(shared)
@@ -520,64 +509,58 @@ class Plan:
                 self._shared[shared] = place
         self.layers[number][name], self._relative_layers[number][name] = place, 1
 
-    def _place_output(self, output: Output, are_full: bool) -> None:
-        """Choose how features are pooled, and make the tables of aligned bins."""
-        batch, n_segments = self._batch, self._batch.n_segments
-        n_vectors, per_group = 0, _n_tiles(batch.segment_steps)
-        self.n_features, self.n_pooled, self.feature_pitch = 0, 0, batch.n_groups * LANES
+    def _choose_pooling(self, output: Output, tables: BatchTables) -> None:
+        batch = self.time_batch
+        self.n_features, self.n_pooled = 0, 0
+        self.feature_pitch, self._n_segments = batch.n_groups * LANES, batch.n_segments
         if output.pool is None:
             self.output = MAPS
         elif isinstance(output.pool, str):
-            self.output, self.n_pooled, n_vectors = STATISTICS, 3, 3 * per_group
-            self.batch["matrices"] = self._keep(np.ones(1, np.float32))
+            self.output, self.n_pooled = STATISTICS, 3
+            self.batch["one"] = self._keep(np.ones(1, np.float32))
+        elif tables.lanes_share_bins:
+            self.output, self.n_pooled = BINS_OF_LANES, output.pool // batch.n_segments
         else:
-            is_aligned = batch.n_steps % n_segments == 0 and output.pool % n_segments == 0
-            if are_full and (n_segments == 1 or is_aligned):
-                self.output, self.n_pooled = ALIGNED_BINS, output.pool // n_segments
-                tables = bin_tables(batch.segment_steps, self.n_pooled, per_group)
-                for name, table in tables._asdict().items():
-                    is_number = isinstance(table, int)
-                    self.batch[name] = table if is_number else self._keep(table)
-                self.batch["n_products"] = len(tables.products)
-                self.batch["n_carries"] = n_vectors = len(tables.carry_bins)
-            else:
-                self.output, self.n_pooled, self.feature_pitch = BINS, output.pool, batch.n_series
-        self.batch["n_segments"] = n_segments if self.output == ALIGNED_BINS else 1
+            self.output, self.n_pooled = BINS_OF_SERIES, output.pool
+            self.feature_pitch, self._n_segments = batch.n_series, 1
         self.batch["output"], self.batch["n_pooled"] = self.output, self.n_pooled
         self.batch["feature_pitch"] = self.feature_pitch
-        self.part_pitch = self.batch["part_pitch"] = batch.n_groups * n_vectors * LANES
+
+    def _by_series(self, features: Tensor) -> Tensor:
+        """View features as (n_features, n_segments, n_pooled, B)."""
+        n_segments, n_bins, pitch = self._n_segments, self.n_pooled, self.feature_pitch
+        shape = self.n_features, n_segments, n_bins, self.time_batch.n_series
+        return features.as_strided(shape, (n_bins * pitch, 1, pitch, n_segments))
 
     def series_features(self, features: Tensor, lengths: np.ndarray) -> Tensor:
-        """Return the engine's features (n_features, n_pooled, pitch) as (B, n_features, n)."""
-        n_series, n_segments = self._batch.n_series, self._batch.n_segments
-        if self.output == BINS:
-            return features.permute(2, 0, 1)
-        if self.output == ALIGNED_BINS:
-            # One operation of torch: each takes as long as a prediction's loops over some rows.
-            n_features, n_bins, pitch = self.feature_shape
-            return features.as_strided((n_series, n_features, n_bins), (1, n_bins * pitch, pitch))
-        n_each, pitch = self.n_pooled * self.feature_pitch, self.feature_pitch
-        size = 3, n_series, self.n_features, n_segments
-        segments = features.as_strided(size, (pitch, n_segments, n_each, 1))
+        """Return the engine's features as (B, n_features, n)."""
         # Few operations of torch: together they take as long as a layer of a short series.
-        found = segments.sum(3)
-        torch.amax(segments[1], 2, out=found[1])
-        divisors = np.ones((n_series, 1, 3), np.float32)
-        divisors[:, 0, ::2] = lengths[:, None]
-        return found.permute(1, 2, 0) / torch.from_numpy(divisors)
+        segments = self._by_series(features)
+        if self.output != STATISTICS:
+            return segments.flatten(1, 2).permute(2, 0, 1)
+        found = segments.sum(1)
+        torch.amax(segments[:, :, 1], 1, out=found[:, 1])
+        divisors = np.ones((3, len(lengths)), np.float32)
+        divisors[::2] = lengths
+        return (found / torch.from_numpy(divisors)).permute(2, 0, 1)
 
     def engine_gradient(self, gradient: Tensor) -> Tensor:
         """Return the gradient w.r.t. features (B, n_features, n) in the engine's order."""
-        found, beyond = gradient.permute(1, 2, 0), self.feature_shape[2] - len(gradient)
-        # To pad copies, even by nothing.
-        return (torch.nn.functional.pad(found, (0, beyond)) if beyond else found).contiguous()
+        if self._n_segments == 1 and self.feature_pitch == len(gradient):
+            return gradient.permute(1, 2, 0).contiguous()
+        found = torch.zeros(self.feature_shape, dtype=torch.float32, device="cpu")
+        segments = gradient.permute(1, 2, 0).unflatten(1, (self._n_segments, -1))
+        self._by_series(found).copy_(segments)
+        return found
 
     def _place_features(self, number: int) -> None:
         n_out = self.indices[number].shape[0]
         self.layers[number]["feature_channel"] = self.n_features + 1
         self.n_features += n_out
-        if self.output in (BINS, MAPS):
-            shared = None if self.output == MAPS else f"map{n_out}"
-            self._place(number, "map", n_out, self.conv.output_pitch, shared=shared)
+        if self.output == STATISTICS:
+            n_tiles = self.time_batch.n_groups * _n_tiles(self.time_batch.segment_steps)
+            name = "tile_statistics"
+            self._place(number, name, n_out, n_tiles, 3, LANES, shared=f"{name}{n_out}")
         else:
-            self._place(number, "parts", n_out, self.part_pitch, shared=f"parts{n_out}")
+            shared = None if self.output == MAPS else f"map{n_out}"
+            self._place(number, "map", n_out, self.time_batch.output_pitch, shared=shared)

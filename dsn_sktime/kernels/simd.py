@@ -381,7 +381,7 @@ def multiply_tile(
     n_vectors: Any,
     left: Any,
     row_stride: Any,
-    step: Any,
+    stride: Any,
     right: Any,
     right_stride: Any,
     n: Any,
@@ -390,14 +390,14 @@ def multiply_tile(
 ) -> Any:
     """Multiply a few rows of a matrix by a few vectors of columns of another.
 
-    ``out[r * out_stride + p] = sum over i < n of left[r * row_stride + i * step]
+    ``out[r * out_stride + p] = sum over i < n of left[r * row_stride + i * stride]
     * right[i * right_stride + p]`` for ``r < n_rows``, which lies in 1..TILE_ROWS, and
     ``p < n_vectors * LANES``, with ``n_vectors`` in 1..TILE_VECTORS.
     """
     signature = types.void(*[types.int64] * 10)
 
     def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        n_rows, n_vectors, left, row_stride, step, right, right_stride, n, out, out_stride = (
+        n_rows, n_vectors, left, row_stride, stride, right, right_stride, n, out, out_stride = (
             arguments
         )
         left, right, out = (_pointer(builder, address, _FLOAT) for address in (left, right, out))
@@ -407,7 +407,7 @@ def multiply_tile(
             rows, vectors = _tile_shape(case)
             places = [_int(LANES * j) for j in range(vectors)]
 
-            def one_step(_: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
+            def one_factor(_: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
                 *sums, line, factors = state
                 loaded = [_load_vector(builder, line, place) for place in places]
                 new = []
@@ -417,10 +417,10 @@ def multiply_tile(
                     row = zip(loaded, sums[vectors * r :], strict=False)
                     new += [builder.call(multiply_add, [factor, one, total]) for one, total in row]
                 # Pointers that move on: to compute them from i would take more registers.
-                return [*new, builder.gep(line, [right_stride]), builder.gep(factors, [step])]
+                return [*new, builder.gep(line, [right_stride]), builder.gep(factors, [stride])]
 
             initial = [*[_ZERO] * (rows * vectors), right, left]
-            sums = iter(_loop(builder, n, 1, initial, one_step))
+            sums = iter(_loop(builder, n, 1, initial, one_factor))
             for r in range(rows):
                 line = builder.gep(out, [builder.mul(_int(r), out_stride)])
                 for place in places:

@@ -15,8 +15,8 @@ from torch.autograd.function import once_differentiable
 
 from dsn_sktime.kernels import convolution, loops
 from dsn_sktime.kernels.buffers import empty_matrix
-from dsn_sktime.kernels.engine import Block, Engine, Output
-from dsn_sktime.kernels.layout import Convolution, KernelIndex, TimeBatch, Weights
+from dsn_sktime.kernels.engine import Block, Engine, Output, dense_gradient
+from dsn_sktime.kernels.layout import KernelIndex, TimeBatch, Weights
 from dsn_sktime.kernels.threads import run_on_threads, threads_worth
 from dsn_sktime.kernels.work_sharing import new_counters
 
@@ -47,7 +47,7 @@ class SparseConvolution(torch.autograd.Function):
         kernels: KernelIndex = ctx.kernels
         of_values = _values_gradient(x, gradient, kernels)
         if ctx.on_dense_gradient is not None:
-            ctx.on_dense_gradient(_dense_gradient(x, gradient, kernels.shape[2]))
+            ctx.on_dense_gradient(dense_gradient(x.transpose(0, 1), gradient.transpose(0, 1)))
         of_x = None
         if ctx.needs_input_grad[0]:
             n = kernels.shape[2] - 1
@@ -59,10 +59,9 @@ class SparseConvolution(torch.autograd.Function):
 
 def _correlate(x: Tensor, values: Tensor, weights: Weights, n_out: int, kernel_size: int) -> Tensor:
     """Sum steps ahead of each step times their values: (B, C, L + k - 1) to (B, n_out, L)."""
-    n_series, _, n_padded = x.shape
-    batch = _whole_batch(n_series, n_padded - kernel_size + 1, kernel_size)
-    z = _padded(x, batch, kernel_size)
-    y = empty_matrix(n_out, _shapes(batch, kernel_size).output_pitch)
+    batch = _batch_of(x, kernel_size)
+    z = _matrix(x, batch, batch.n_after, batch.input_pitch)
+    y = empty_matrix(n_out, batch.output_pitch)
     offsets, ordered = weights.offsets(z.shape[1]), values.detach().numpy()[weights.order]
     shape = batch.n_groups, batch.segment_steps, kernel_size
     counters, table = new_counters(1), loops.convolutions(loops.tile_sizes(batch.segment_steps))
@@ -72,45 +71,38 @@ def _correlate(x: Tensor, values: Tensor, weights: Weights, n_out: int, kernel_s
         ),
         threads_worth(len(ordered) * batch.n_columns),
     )
-    return _series(torch.from_numpy(y), batch)
+    every = np.arange(batch.n_series)[:, None]
+    columns = batch.columns(every, np.arange(batch.n_steps)).ravel()
+    rows = torch.from_numpy(y).index_select(1, torch.from_numpy(columns))
+    return rows.view(n_out, batch.n_series, batch.n_steps).transpose(0, 1)
 
 
-def _whole_batch(n_series: int, n_steps: int, kernel_size: int) -> TimeBatch:
-    return TimeBatch(np.full(n_series, n_steps), n_steps, kernel_size)
+def _batch_of(x: Tensor, kernel_size: int) -> TimeBatch:
+    """Return the layout of a padded batch, whose halo lies behind the steps."""
+    n_steps = x.shape[2] - kernel_size + 1
+    return TimeBatch(np.full(len(x), n_steps), n_steps, kernel_size, replicate=True)
 
 
-def _shapes(batch: TimeBatch, kernel_size: int) -> Convolution:
-    """Return the shapes of a convolution whose halo lies behind the steps."""
-    return Convolution.of(batch, kernel_size, replicate=True)
-
-
-def _padded(x: Tensor, batch: TimeBatch, kernel_size: int) -> np.ndarray:
-    """Rearrange (B, C, L + k - 1) to a time-batch matrix whose halos are the steps after."""
+def _matrix(x: Tensor, batch: TimeBatch, n_after: int, row_pitch: int) -> np.ndarray:
+    """Rearrange (B, C, L + n_after) to a time-batch matrix whose halos are the steps after."""
     n_series, n_channels, n_steps = x.shape
-    series, step = batch.cells(0, kernel_size - 1)
+    series, step = batch.cells(0, n_after)
     source = np.where((series >= 0) & (step < n_steps), series * n_steps + step, -1)
     rows = x.detach().transpose(0, 1).reshape(n_channels, n_series * n_steps)
     # A column of zeros at the end, which -1 stands for.
     padded = torch.nn.functional.pad(rows, (0, 1)).numpy()
-    z = empty_matrix(n_channels, _shapes(batch, kernel_size).input_pitch)
-    z[:, : len(source)] = padded[:, source]
-    return z
-
-
-def _series(matrix: Tensor, batch: TimeBatch) -> Tensor:
-    every = np.arange(batch.n_series)[:, None]
-    columns = batch.columns(every, np.arange(batch.n_steps)).ravel()
-    rows = matrix.index_select(1, torch.from_numpy(columns))
-    return rows.view(len(matrix), batch.n_series, batch.n_steps).transpose(0, 1)
+    matrix = empty_matrix(n_channels, row_pitch)
+    matrix[:, : len(source)] = padded[:, source]
+    return matrix
 
 
 def _values_gradient(x: Tensor, gradient: Tensor, kernels: KernelIndex) -> Tensor:
-    kernel_size = kernels.shape[2]
-    batch = _whole_batch(len(x), gradient.shape[2], kernel_size)
-    z, dy = _padded(x, batch, kernel_size), _padded(gradient, batch, 1)
+    batch = _batch_of(x, kernels.shape[2])
+    z = _matrix(x, batch, batch.n_after, batch.input_pitch)
+    dy = _matrix(gradient, batch, 0, batch.output_pitch)
     offsets, starts = kernels.offsets(z.shape[1]), kernels.starts()
     out = np.zeros(len(offsets), dtype=np.float32)
-    shape = batch.n_groups, batch.segment_steps, kernel_size
+    shape = batch.n_groups, batch.segment_steps, batch.kernel_size
     counters = new_counters(1)
     run_on_threads(
         lambda _: convolution.values_gradient(
@@ -119,13 +111,3 @@ def _values_gradient(x: Tensor, gradient: Tensor, kernels: KernelIndex) -> Tenso
         threads_worth(len(out) * batch.n_columns),
     )
     return torch.from_numpy(out)
-
-
-def _dense_gradient(x: Tensor, gradient: Tensor, kernel_size: int) -> Tensor:
-    """Return the gradient w.r.t. every weight: one matrix product per tap."""
-    n_steps = gradient.shape[2]
-    taps = [
-        torch.einsum("bot,bit->oi", gradient, x[:, :, tap : tap + n_steps])
-        for tap in range(kernel_size)
-    ]
-    return torch.stack(taps, dim=2)
