@@ -281,20 +281,6 @@ def test_a_finished_checkpoint_is_not_written_again(tmp_path, monkeypatch):
         assert_equal_states(again.network.state_dict(), first.network.state_dict())
 
 
-def test_an_epoch_after_which_a_callback_stops_is_saved_once(tmp_path, monkeypatch):
-    saved, save = [], Checkpoint._save
-
-    def counted(checkpoint, trainer):
-        saved.append(len(trainer.history))
-        save(checkpoint, trainer)
-
-    monkeypatch.setattr(Checkpoint, "_save", counted)
-    trainer = trainer_of([EarlyStopping(patience=2, min_delta=99), Checkpoint(tmp_path, every=1)])
-    trainer.fit(*tiny_panel())
-    assert saved == [1, 2, 3]
-    assert read_checkpoint(Checkpoint(tmp_path).path(trainer))["finished"]
-
-
 READ_ONLY = """
     import os, sys
     sys.path.insert(0, {tests!r})

@@ -193,8 +193,9 @@ def planted(n, kind, seed):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_most_of_what_speaks_for_the_predicted_class_lies_on_a_planted_pattern(kind):
-    X, y, _ = planted(120 if kind == "multivariate" else 60, kind, seed=0)
-    classifier = DSNClassifier(n_epochs=20, n_filters=8, random_state=0).fit(X, y)
+    n, n_filters = (120, 16) if kind == "multivariate" else (60, 8)
+    X, y, _ = planted(n, kind, seed=0)
+    classifier = DSNClassifier(n_epochs=20, n_filters=n_filters, random_state=0).fit(X, y)
     X, y, starts = planted(100, kind, seed=1)
     found = contributions(classifier, X)[np.arange(100), classifier.predict(X)].clip(min=0)
     on_pattern = [

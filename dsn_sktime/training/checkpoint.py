@@ -98,12 +98,12 @@ class Checkpoint(Callback):
 
     def on_epoch_end(self, trainer: Trainer, record: dict[str, Any]) -> None:
         """Save if it is time to."""
-        if not trainer.is_finished and (record["epoch"] + 1) % self.every == 0:
+        if trainer.is_finished or (record["epoch"] + 1) % self.every == 0:
             self._save(trainer)
 
     def on_train_end(self, trainer: Trainer) -> None:
-        """Save a finished run, which a later callback of the list may have stopped."""
-        if trainer.is_finished and len(trainer.history) > trainer.n_resumed:
+        """Save that training was stopped, maybe by a later callback of the list."""
+        if trainer.should_stop and len(trainer.history) > trainer.n_resumed:
             self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
