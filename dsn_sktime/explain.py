@@ -53,9 +53,10 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
     the activated taps read, in proportion to the fourth powers of weight times value (layer-wise
     relevance propagation [1]_); at the first layer to the variates before their steps.
 
-    The sums are kept: ``contributions(classifier, X).sum((2, 3)) + baseline(classifier)`` are the
-    logits, and their softmax is ``classifier.predict_proba(X)``. For an ensemble they are the
-    means of the networks' logits, while ``predict_proba`` averages probabilities.
+    Nothing is lost on the way: ``contributions(classifier, X).sum((2, 3)) +
+    baseline(classifier)`` are the logits, and their softmax is ``classifier.predict_proba(X)``.
+    For an ensemble they are the means of the networks' logits, while ``predict_proba`` averages
+    probabilities.
 
     Parameters
     ----------
@@ -70,13 +71,13 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
         In units of the logits; positive values speak for a class, negative ones against it.
         Classes in the order of ``classifier.classes_``, variates in that of the training series.
         0 after the end of a series that is shorter than the longest, L. A missing value is read
-        as the mean of its variate, and its contribution is 0 unless a kernel reads nothing but
-        such values. The last step includes what its copies in the padding contribute.
+        as the mean of its variate and gets nothing, unless all that a kernel reads is 0. The last
+        step stands for the padding by its value.
 
     Raises
     ------
     TypeError
-        If the classifier is not a DSN, or has layers or a head of an unknown kind.
+        If the classifier is no DSN, or has layers or a head of an unknown kind.
     NotFittedError
         If the classifier has no trained network.
     ValueError
@@ -94,8 +95,7 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
     >>> from dsn_sktime.explain import contributions
     >>> from sktime.datasets import load_unit_test
     >>> X, y = load_unit_test("train", return_type="numpy3D")
-    >>> classifier = DSNClassifier(n_epochs=2, n_layers=2, n_filters=4, random_state=0)
-    >>> classifier = classifier.fit(X, y)
+    >>> classifier = DSNClassifier(n_epochs=2, n_layers=2, n_filters=4, random_state=0).fit(X, y)
     >>> contributions(classifier, X).shape
     (20, 2, 1, 24)
     """
@@ -119,7 +119,7 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
 def baseline(classifier: DSNClassifier) -> np.ndarray:
     """Return the logits to which the contributions of a series are added.
 
-    They are the biases: the logits if all activations are 0.
+    They are the biases, to which the logits fall where all activations are 0.
 
     Parameters
     ----------
@@ -166,8 +166,9 @@ def _of_network(network: DSNNetwork, head: nn.Module | None) -> tuple[list[Linea
             raise TypeError(
                 f"only networks of SparseModule layers can be explained, found {layer!r}."
             )
+    n_channels = sum(conv.groups.out_channels for conv in network.sparse_convs())
     weight, bias = _of_own_head(network.head)
-    coef = torch.zeros(_n_channels(network), 3, len(bias), dtype=torch.float64)
+    coef = torch.zeros(n_channels, 3, len(bias), dtype=torch.float64)
     coef[-len(weight) :, 0] = weight
     if head is None:
         return [LinearForm(network, coef, network.n_pool)], bias
@@ -176,18 +177,12 @@ def _of_network(network: DSNNetwork, head: nn.Module | None) -> tuple[list[Linea
             f"only heads that are linear in pooled features can be explained, found {head!r}."
         )
     head.match_backend(network)
-    networks = network, cast(DSNNetwork, head.untrained)
-    coefs = head.coef.detach().cpu().unflatten(0, (-1, 3)) / 3
-    trained, untrained = coefs.split([_n_channels(one) for one in networks])
+    trained, untrained = head.coef.detach().cpu().view(2, n_channels, 3, -1) / 3
     forms = [
-        LinearForm(networks[0], coef / 3 + trained, 1),
-        LinearForm(networks[1], untrained, 1),
+        LinearForm(network, coef / 3 + trained, 1),
+        LinearForm(cast(DSNNetwork, head.untrained), untrained, 1),
     ]
     return forms, (bias + head.intercept.detach().cpu()) / 3
-
-
-def _n_channels(network: DSNNetwork) -> int:
-    return sum(conv.groups.out_channels for conv in network.sparse_convs())
 
 
 def _of_own_head(head: nn.Module) -> tuple[Tensor, Tensor]:

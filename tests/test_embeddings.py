@@ -20,7 +20,7 @@ from dsn_sktime import DSNClassifier, DSNRegressor, DSNTransformer
 from dsn_sktime.estimators import OSCNNClassifier
 
 X, Y = panel()
-NAME = re.compile(r"member(\d)_(trained|untrained)_layer(\d)_channel(\d+)_(\w+)")
+NAME = re.compile(r"member(\d)_(trained|untrained)_layer(\d)_channel(\d)_(\w+)")
 RIDGE = {**TINY, "head": "ridge", "n_epochs": 2}
 
 
@@ -55,7 +55,7 @@ def activations(classifier: Any, member: int, kind: str) -> np.ndarray:
     scaled = (X - classifier.mean_[:, None]) / classifier.scale_[:, None]
     with torch.no_grad():
         found = network.features(torch.from_numpy(scaled.astype(np.float32)), None, "all", None)
-    return found.numpy().reshape(len(X), 2, -1, X.shape[2])
+    return found.numpy().reshape(len(X), 2, 9, -1)
 
 
 def statistic(steps: np.ndarray, name: str, n_bins: int) -> np.ndarray:
@@ -70,7 +70,7 @@ def statistic(steps: np.ndarray, name: str, n_bins: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("parameters", "n_features"),
     [
-        ({"head": "ridge", "n_estimators": 2}, 2 * 2 * (9 + 12) * 3),
+        ({"head": "ridge", "n_estimators": 2}, 2 * 2 * 2 * 9 * 3),
         ({"head": "bins", "n_pool": 5}, 9 * 5),
         ({"head": "linear"}, 9),
     ],

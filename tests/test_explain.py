@@ -115,27 +115,24 @@ def test_contributions_are_those_of_plain_loops():
     X, y = series("multivariate")
     classifier = tiny_classifier(head="ridge").fit(X, y)
     (network,), (head,) = classifier.networks_, classifier.heads_
-    networks = network, head.untrained
-    sizes = [one.sparse_convs()[0].groups.out_channels for one in networks for _ in one.layers]
     x = network_inputs(classifier, X)[0][:1]
     norm = network.head.norm
     own = (
         network.head.classes.weight * (norm.weight / (norm.running_var + norm.eps).sqrt())[:, None]
     )
     expected = np.zeros((2, *x.shape[1:]))
-    coefs = [one.numpy() / 3 for one in head.coef.reshape(sum(sizes), 3, -1).split(sizes)]
-    coefs[1][:, 0] += own.detach().numpy().T / 3
-    for which, coef, more_coef in zip(networks, coefs[::2], coefs[1::2], strict=True):
+    coefs = head.coef.reshape(2, 18, 3, -1).numpy() / 3
+    coefs[0, 9:, 0] += own.detach().numpy().T / 3
+    for which, coef in zip((network, head.untrained), coefs, strict=True):
         with torch.no_grad():
-            maps = which.features(x, layers="all", pool=None)[0].double()
-            first, second = maps.split([len(coef), len(more_coef)])
+            first, second = which.features(x, layers="all", pool=None)[0].double().split(9)
         values, first, second = x[0].double().numpy(), first.numpy(), second.numpy()
         (kernels, mixing), (more_kernels, more_mixing) = map(weights_of, which.layers)
         for number in range(2):
-            relevance = naive_parts(second, more_coef[:, :, number])
+            relevance = naive_parts(second, coef[9:, :, number])
             relevance = naive_carry(relevance, more_kernels, more_mixing @ first)
             relevance = naive_carry(relevance, more_mixing[:, :, None], first)
-            relevance += naive_parts(first, coef[:, :, number])
+            relevance += naive_parts(first, coef[:9, :, number])
             mixed = np.einsum("kjt,jv->kvt", kernels, mixing)
             expected[number] += naive_variates(relevance, mixed, values)
     assert contributions(classifier, X[:1])[0, :2] == pytest.approx(expected, abs=1e-6)
@@ -193,9 +190,8 @@ def planted(n, kind, seed):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_most_of_what_speaks_for_the_predicted_class_lies_on_a_planted_pattern(kind):
-    n, n_filters = (120, 16) if kind == "multivariate" else (60, 8)
-    X, y, _ = planted(n, kind, seed=0)
-    classifier = DSNClassifier(n_epochs=20, n_filters=n_filters, random_state=0).fit(X, y)
+    X, y, _ = planted(120 if kind == "multivariate" else 60, kind, seed=0)
+    classifier = DSNClassifier(n_epochs=20, n_filters=8, random_state=0).fit(X, y)
     X, y, starts = planted(100, kind, seed=1)
     found = contributions(classifier, X)[np.arange(100), classifier.predict(X)].clip(min=0)
     on_pattern = [

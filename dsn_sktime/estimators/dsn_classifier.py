@@ -146,9 +146,8 @@ class DSNClassifier(  # type: ignore[call-arg]
         time. Both are trained with the network. "ridge" trains with the paper's head, and
         averages its logits with those of two ridge classifiers that are fitted afterwards on
         mean, maximum and share of positive values of all layers' activations: of the trained
-        network and of an untrained one with at most 2 layers, which reads every series too.
-        Loss, accuracy and validation metrics in ``history_`` are always those of the head that
-        is trained.
+        network and of an untrained one, which reads every series too. Loss, accuracy and
+        validation metrics in ``history_`` are always those of the head that is trained.
     standardize : bool, default=True
         Standardize each variate to mean 0 and standard deviation 1, both computed over all time
         steps of all training series. If False, series should be on a common scale of about 1.

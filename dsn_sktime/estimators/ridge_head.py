@@ -35,8 +35,6 @@ _LOG_TEMPERATURES = np.linspace(-2, 5, 141)
 _BATCH_SIZE = 16
 # More do not change a linear model of some thousand features by much.
 _MOST_SERIES = 10_000
-# Reading series with a trained network takes about as many times longer than with an untrained one.
-_TRAINED_COST = 4
 
 
 class Ridge(NamedTuple):
@@ -184,8 +182,9 @@ class RidgeHead(nn.Module):
         features = self.features(network, x, lengths)
         # In eval mode the head is linear in the bins. Their average is the mean over time, up to
         # a few steps of more weight where the length is no multiple of the number of bins.
-        widths = [cast(nn.BatchNorm1d, layer.norm).num_features for layer in network.layers]
-        mean = features[:, sum(widths[:-1]) : sum(widths), :1]
+        norm = cast(nn.BatchNorm1d, network.layers[-1].norm)
+        n_trained = features.shape[1] // 2
+        mean = features[:, n_trained - norm.num_features : n_trained, :1]
         outputs = features.flatten(1).double() @ self.coef + self.intercept
         return (network.head(mean) + outputs) / 3
 
@@ -228,7 +227,7 @@ class RidgeHeadFit:
     Attributes
     ----------
     closing_seconds : float
-        Estimated time of :meth:`finish`.
+        Time of the untrained network's ridge, which is about that of :meth:`finish`.
     """
 
     def __init__(
@@ -248,10 +247,8 @@ class RidgeHeadFit:
         update_bn(untrained, (Batch(one.values, one.lengths, one.values, None) for one in chunks))
         self._untrained = untrained.eval()
         started = time.perf_counter()
-        features = self._features(untrained)
-        read = time.perf_counter()
-        self._ridge = fit_ridge(features, self._targets, self._weight)
-        self.closing_seconds = _TRAINED_COST * (read - started) + time.perf_counter() - read
+        self._ridge = self._fit_ridge(untrained)
+        self.closing_seconds = time.perf_counter() - started
         self._factor = 1.0
         if are_logits:
             class_indices = self._targets.argmax(1)
@@ -259,19 +256,18 @@ class RidgeHeadFit:
 
     def finish(self, trained: FeatureNetwork) -> RidgeHead:
         """Fit the ridge of the trained network, which is in eval mode; return the head."""
-        ridge = fit_ridge(self._features(trained), self._targets, self._weight)
-        fits = [ridge, self._ridge]
+        fits = [self._fit_ridge(trained), self._ridge]
         coef = self._factor * np.concatenate([fit.coef for fit in fits])
         intercept = self._factor * (fits[0].intercept + fits[1].intercept)
         return RidgeHead(self._untrained, coef, intercept).to(self._panel.values.device)
 
     @torch.no_grad()
-    def _features(self, network: FeatureNetwork) -> np.ndarray:
+    def _fit_ridge(self, network: FeatureNetwork) -> Ridge:
         found = [
             network.features(chunk.values, chunk.lengths, "all", "stats").flatten(1).cpu()
             for chunk in self._chunks()
         ]
-        return torch.cat(found).numpy()
+        return fit_ridge(torch.cat(found).numpy(), self._targets, self._weight)
 
     def _chunks(self) -> Iterator[Panel]:
         return prediction_batches(self._panel.take(self._rows), _BATCH_SIZE)

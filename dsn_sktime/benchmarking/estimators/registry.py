@@ -47,8 +47,6 @@ _READINGS = {
     "one_ridge": "one ridge of both",
     "probabilities": "probabilities averaged",
     "logistic": "logistic, on trained",
-    "three_untrained": "three untrained",
-    "differences": "untrained on differences",
 }
 READINGS = {
     f"dsn-{name.replace('_', '-')}": Entry(f"{_VARIANTS}:OtherHead", {"reading": name}, about)
@@ -62,9 +60,16 @@ _ENSEMBLES = {
     "heads": "five, two linear heads",
     "differences": "five, two on differences",
 }
+_MORE_UNTRAINED = {
+    "three_untrained": "one, three untrained",
+    "differences": "one, untrained on differences",
+}
 ENSEMBLES = {
     f"dsn-five-{name}": Entry(f"{_VARIANTS}:Ensemble", {"members": name}, about)
     for name, about in _ENSEMBLES.items()
+} | {
+    f"dsn-{name.replace('_', '-')}": Entry(f"{_VARIANTS}:OtherHead", {"reading": name}, about)
+    for name, about in _MORE_UNTRAINED.items()
 }
 """Those of the study of ensembles, by short name."""
 

@@ -107,8 +107,8 @@ STUDIES = {
     ),
     "ensemble": Study(
         "Ensembles",
-        "What do five networks gain, alike or different? These settings share trainings, so "
-        "their fitting times are not those of five.",
+        "What do five networks gain, alike or different, or more untrained ones beside one that "
+        "is trained? These settings share trainings, so their fitting times do not compare.",
         {"default": DEFAULT, **{entry.about: name for name, entry in ENSEMBLES.items()}},
         DEFAULT,
     ),
