@@ -78,13 +78,13 @@ class DSNClassifier(  # type: ignore[call-arg]
         Peak of the learning rate of "one_cycle"; of the others, that of the first epoch.
     max_seconds : float or None, default=None
         Seconds that a fit may take once the series are read and the kernels are compiled:
-        training and heads of all networks. The schedules know it: "cosine" and "one_cycle"
-        anneal the rate to its end in this time; with "plateau" training just ends. Networks
-        that are trained one after another share the time equally, those in processes run side
-        by side. The first optimizer step of each is not counted if it takes more than half of
-        its time, as where kernels are compiled. Kept to 10 % where the time is enough for a few
-        epochs of each network; one optimizer step is always taken. Results then depend on the
-        speed of the machine.
+        training and heads of all networks. "cosine" and "one_cycle" anneal the rate to its end
+        in this time; with "plateau", training ends when it is over. Networks that are trained
+        one after another share the time equally, those in processes run side by side. The first
+        optimizer step of each is not counted if it takes more than half of its time, as where
+        kernels are compiled. Kept to 10 % where the time is enough for a few epochs of each
+        network; one optimizer step is always taken. Results then depend on the speed of the
+        machine.
     lr_min : float, default=1e-4
         Learning rate that "cosine" anneals ``lr`` to.
     schedule : {"one_cycle", "cosine", "plateau"}, default="one_cycle"
@@ -120,7 +120,7 @@ class DSNClassifier(  # type: ignore[call-arg]
         Taps (time steps) of a kernel, k.
     n_kernel_groups : int, default=3
         Kernel groups N: group i = 1..N may activate the first ``i * (k // N)`` taps,
-        its exploration region. The paper's "without groups" has one of as many channels:
+        its exploration region. The paper's network without groups has as many channels in one:
         ``n_kernel_groups=1, n_filters=141, n_bottleneck=47``.
     sparsity : float in [0, 1), default=0.8
         Share of each exploration region that is not activated. 0, without groups, is the

@@ -352,7 +352,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         FloatingPointError
             If the training loss or the validation loss is no longer finite.
         KeyboardInterrupt
-            By Ctrl-C.
+            If training is interrupted by Ctrl-C.
 
         Notes
         -----
