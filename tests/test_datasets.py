@@ -85,25 +85,28 @@ def test_half_a_data_set_is_told(folder):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", " is malformed: it must have @classLabel true with labels, @data"),
-        ("no data set\n", " is malformed: it must have"),
-        ("@classLabel true a b\n1,2:a\n", " is malformed: it must have"),
-        ("@classLabel true a b\n@data\n", " is malformed: it must have"),
-        ("@classLabel false\n@data\n1,2,3\n", r", line 3 .* labels \(none\), found"),
-        ("@data\n1,2,3:a\n", r", line 2 .* labels \(none\), found"),
-        ("@classLabel true a b\n@data\n1,2\n", ", line 3 .* 'a', 'b', found 0 of .* '1,2'"),
-        ("@classLabel true a b\n@data\n1,2:a\n1,2:c\n", ", line 4 .* 'a', 'b', .* and 'c'"),
-        ("@classLabel true a b\n@data\n1,2:A\n", ", line 3 .* and 'A'"),
-        ("@classLabel true a b\n@data\n1,2:'a'\n", ", line 3 .* and \"'a'\""),
-        ("@classLabel true a b\n@data\n1,2:a b\n", ", line 3 .* and 'a b'"),
-        ("@classLabel true a b\n@data\n1,2:\n", ", line 3 .* and ''"),
-        ("@classLabel true a\n@data\n1:a\n\n#\n1:2:a\n", ", line 6 .*expected 1 var.*found 2"),
-        ("@classLabel true a\n@data\n1,2:1,2,3:a\n", r", line 3 .*of one length.*\[2, 3\]"),
+        ("", "is malformed: a .ts file must have"),
+        ("no data set\n", "line 1 is malformed: no tag such as @data; a .ts file must have"),
+        ("@classLabel true a b\n@data\n", "is malformed: a .ts file must have"),
+        ("@classLabel false\n@data\n1,2,3\n", "line 2 is malformed: no labels are declared"),
+        ("@classLabel true a b\n1,2:a\n", "line 2 is malformed: no tag such as @data"),
+        ("@classLabel true a b\n@data\n1,2\n", "line 3 is malformed: no label found"),
+        (
+            "@classLabel true a b\n@data\n1,2:a\n1,2:c\n",
+            "line 4 .*label 'c' is not declared: .*'b'",
+        ),
+        ("@classLabel true a b\n@data\n1,2:A\n", "line 3 .*label 'A' is not declared"),
+        ("@classLabel true a b\n@data\n1,2:'a'\n", "line 3 .* is not declared"),
+        ("@classLabel true a b\n@data\n1,2:a b\n", "line 3 .*label 'a b' is not declared"),
+        ("@classLabel true a b\n@data\n1,2:\n", "line 3 .*label '' is not declared"),
+        ("@classLabel true a\n@data\n1:a\n\n#\n1:2:a\n", "line 6 .*1 variates as before, found 2"),
+        ("@classLabel true a\n@data\n1,2:1,2,3:a\n", r"line 3 .*variates have \[2, 3\] time steps"),
+        ("@timeStamps true\n@classLabel true a\n@data\n(0,1):a\n", "line 1 .*time stamps"),
     ],
 )
 def test_a_file_that_is_no_ts_file_is_refused_before_anything_runs(folder, text, message):
     (folder / "Even" / "Even_TRAIN.ts").write_text(text)
-    with pytest.raises(ValueError, match=rf"Even_TRAIN.ts{message}"):
+    with pytest.raises(ValueError, match=rf"Even_TRAIN.ts,? {message}"):
         datasets.find("Even", folder)
 
 
@@ -116,7 +119,7 @@ def test_a_file_that_is_no_text_is_refused(folder, data):
         datasets.find("Even", folder)
 
 
-@pytest.mark.parametrize("value", ["x", "", "1 2", "1_0", "1?", "inf", "1e999", "1;2", "(0"])
+@pytest.mark.parametrize("value", ["x", "", "1 2", "1_0", "1?", "inf", "1e999", "1;2"])
 def test_a_value_that_is_no_number_is_told_with_file_and_line(folder, value):
     file = folder / "Even" / "Even_TEST.ts"
     file.write_text(file.read_text().replace("@data\n", f"@data\n1,{value},3:4,5,6:a\n"))
@@ -164,7 +167,7 @@ def test_test_labels_of_which_none_was_trained_are_refused(tmp_path):
     )
     with pytest.raises(
         ValueError,
-        match=r"no test label is among the training labels '1', '2', found '1.0', '2.0'",
+        match=r"no test label is among the training labels '1', '2', found '1.0', '2.0' in",
     ):
         datasets.find("Labels", tmp_path)
 
@@ -174,7 +177,7 @@ def test_test_labels_of_which_some_were_not_trained_are_warned_of(tmp_path):
     (tmp_path / "Labels" / "Labels_TEST.ts").write_text(
         ts_text("Labels", 1, (16,), 6, labels="abc")
     )
-    with pytest.warns(UserWarning, match="'Labels': no training series has the test label 'c'"):
+    with pytest.warns(UserWarning, match="'Labels': no training series has the test label 'c' in"):
         assert datasets.find("Labels", tmp_path).n_classes == 2
 
 

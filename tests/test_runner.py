@@ -242,7 +242,7 @@ def test_bad_input_ends_in_one_sentence(folder, tmp_path, monkeypatch, capsys, a
     if told is None:
         write_dataset(folder, "Bad")
         (folder / "Bad" / "Bad_TRAIN.ts").write_text("nothing")
-        told = "Bad_TRAIN.ts is malformed"
+        told = "Bad_TRAIN.ts, line 1 is malformed"
     assert main(["run", "--data-path", str(folder), *arguments]) == 2
     printed = capsys.readouterr()
     assert told in printed.err

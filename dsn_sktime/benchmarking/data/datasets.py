@@ -1,7 +1,6 @@
 """Data sets of the archives by name: local ``.ts`` files, else sktime's download."""
 
 import warnings
-from collections import Counter
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -13,7 +12,6 @@ import sktime.datasets
 from sktime.datasets import load_UCR_UEA_dataset
 
 from dsn_sktime.benchmarking.data import ts_file
-from dsn_sktime.benchmarking.data.ts_file import Line
 
 _SKTIME = Path(sktime.datasets.__file__).parent
 _SKTIMES_FOLDERS = [_SKTIME / "data", _SKTIME / "local_data"]
@@ -86,22 +84,23 @@ def find(name: str, folder: Path | None = None) -> Dataset:
     Raise ValueError if the data set cannot be found, or its files are malformed or do not belong
     together; warn if test series have labels that no training series has.
     """
-    if folder is not None and not folder.is_dir():
-        raise ValueError(f"there is no folder {folder}.")
     places = [*([] if folder is None else [folder]), *_SKTIMES_FOLDERS]
     found = next(filter(None, (_files(name, place) for place in places)), None)
     if found is None:
         _fetch(name, folder, places)
-        place = folder or _SKTIMES_FOLDERS[1]
-        if (found := _files(name, place)) is None:
-            wanted = f"{place / name} must hold {name}_TRAIN.ts and {name}_TEST.ts"
-            raise ValueError(f"data set {name!r} is not complete: {wanted}.")
-    (declared, train), (_, test) = map(ts_file.read_lines, found)
-    _check_pair(name, train, test)
-    largest_class = Counter(line.label for line in train + test).most_common(1)[0][1]
-    longest = max(max(line.lengths) for line in train)
-    shape = len(train[0].variates), longest, len(declared), largest_class
-    return Dataset(name, *found, len(train), len(test), *shape)
+        found = _files(name, folder or _SKTIMES_FOLDERS[1])
+    if found is None:
+        raise ValueError(f"data set {name!r} was fetched but has no _TRAIN.ts and _TEST.ts.")
+    train, test = map(ts_file.scan, found)
+    if train.n_variates != test.n_variates:
+        raise ValueError(
+            f"data set {name!r} is malformed: its training series have {train.n_variates} "
+            f"variates, its test series {test.n_variates}."
+        )
+    _check_labels(name, found[1], {*train.labels}, {*test.labels})
+    largest_class = max((train.labels + test.labels).values())
+    shape = train.n_variates, train.longest, len(train.declared), largest_class
+    return Dataset(name, *found, train.n_series, test.n_series, *shape)
 
 
 def _files(name: str, folder: Path) -> tuple[Path, Path] | None:
@@ -113,6 +112,11 @@ def _files(name: str, folder: Path) -> tuple[Path, Path] | None:
 
 
 def _fetch(name: str, folder: Path | None, places: list[Path]) -> None:
+    if folder is not None and not folder.is_dir():
+        raise ValueError(f"there is no folder {folder}.")
+    if folder is not None and (folder / name).exists():
+        wanted = f"{folder / name} must hold {name}_TRAIN.ts and {name}_TEST.ts"
+        raise ValueError(f"data set {name!r} is not complete: {wanted}.")
     try:
         load_UCR_UEA_dataset(name, "train", extract_path=None if folder is None else str(folder))
     except Exception as error:  # of many kinds: no network, no such archive, a broken archive
@@ -126,33 +130,27 @@ def _fetch(name: str, folder: Path | None, places: list[Path]) -> None:
         ) from error
 
 
-def _check_pair(name: str, train: list[Line], test: list[Line]) -> None:
-    """Check that two files belong together, and warn of test labels that were not trained."""
-    n_variates, n_tested = len(train[0].variates), len(test[0].variates)
-    known, used = ({line.label for line in lines} for lines in (train, test))
-    labels, unknown = (", ".join(map(repr, sorted(one))) for one in (known, used - known))
-    if n_variates != n_tested:
-        found = f"its training series have {n_variates} variates, its test series {n_tested}"
-        raise ValueError(f"data set {name!r} is malformed: {found}.")
-    if not known & used:
-        found = f"no test label is among the training labels {labels}, found {unknown}"
+def _check_labels(name: str, test: Path, known: set[str], used: set[str]) -> None:
+    if not (unknown := used - known):
+        return
+    found = f"{', '.join(map(repr, sorted(unknown)))} in {test}"
+    if unknown == used:
         raise ValueError(
-            f"data set {name!r} is malformed: {found}. Write the labels of both files alike."
+            f"data set {name!r} is malformed: no test label is among the training labels "
+            f"{', '.join(map(repr, sorted(known)))}, found {found}. Write both files' labels alike."
         )
-    if unknown:
-        text = f"data set {name!r}: no training series has the test label {unknown}."
-        warnings.warn(text, stacklevel=3)
+    warnings.warn(
+        f"data set {name!r}: no training series has the test label {found}.", stacklevel=3
+    )
 
 
 # One data set is kept: jobs on the same one follow each other when they take about as long.
 @lru_cache(maxsize=1)
 def load(dataset: Dataset) -> Series:
     """Read a data set; raise ValueError with file and line if a file is malformed."""
-    files = (dataset.train, dataset.test)
-    lines = [(path, line) for path in files for line in ts_file.read_lines(path)[1]]
-    series = [ts_file.values(path, line) for path, line in lines]
-    y = np.array([line.label for _, line in lines])
+    (train, labels), (test, more) = map(ts_file.read, (dataset.train, dataset.test))
+    series, y = [*train, *test], np.array([*labels, *more])
     if len({one.shape[1] for one in series}) == 1:
-        return Series(np.stack(series), y, dataset.n_train)
+        return Series(np.stack(series), y, len(train))
     names = [f"dim_{number}" for number in range(len(series[0]))]
-    return Series([pd.DataFrame(one.T, columns=names) for one in series], y, dataset.n_train)
+    return Series([pd.DataFrame(one.T, columns=names) for one in series], y, len(train))
