@@ -17,7 +17,7 @@ from training_runs import SaveAt, assert_equal_states, tiny_panel, trainer_of
 
 from dsn_sktime.estimators import ridge_head
 from dsn_sktime.training import Batch, Callback, Checkpoint
-from dsn_sktime.training.time_budget import Deadline
+from dsn_sktime.training.time_budget import Deadline, TimeBudget
 
 # 11 series in batches of 4.
 N_BATCHES = 3
@@ -286,3 +286,10 @@ def test_the_bar_and_the_log_show_the_progress(capfd: pytest.CaptureFixture) -> 
         tiny_classifier(n_epochs=1000, max_seconds=30, verbose=verbose).fit(*panel())
         out = "".join(capfd.readouterr())
         assert "progress=100%" in out
+
+
+def test_a_slow_second_step_does_not_end_the_training() -> None:
+    """The time of the closing pass is estimated from it, and would be more than there is."""
+    budget = TimeBudget(100, 0.0, n_closing=1000, device=torch.device("cpu"))
+    shares = [budget.count_step() for _ in range(5)]
+    assert shares == pytest.approx([0.01, 0.04, 0.06, 0.08, 0.1])

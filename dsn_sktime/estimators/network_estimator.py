@@ -599,8 +599,10 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             validation=None if plan.validation is None else plan.validation.to(device),
         )
         with compute_threads(n_kernel_threads):
-            head_fit, recipe = self._begin_head(plan, seed), plan.recipe
+            head_fit, recipe = None, plan.recipe
             if end is not None:
+                # First, as its time is set aside.
+                head_fit = self._begin_head(plan, seed)
                 closing_seconds = 0.0 if head_fit is None else head_fit.closing_seconds
                 recipe = replace(recipe, max_seconds=seconds_until(end - closing_seconds))
             trainer = self._make_trainer(plan, recipe, number, seed)
@@ -609,6 +611,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             except KeyboardInterrupt:
                 if not trainer.is_interrupted:
                     raise
+            head_fit = head_fit or self._begin_head(plan, seed)
             head = None if head_fit is None else head_fit.finish(trainer.network)
         history, best_epoch = trainer.history, trainer.best_epoch
         return Trained(number, trainer.network, head, history, best_epoch, trainer.is_interrupted)
@@ -632,7 +635,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         )
 
     def _begin_head(self, plan: Plan, seed: int) -> HeadFit | None:
-        """Begin to fit what maps a trained network and a batch to outputs, if not the network."""
+        """Fit as much of a head as needs no trained network; None if networks have their own."""
         return None
 
     def _build_head(self, n_variates: int, n_steps: int, n_outputs: int) -> nn.Module | None:

@@ -109,7 +109,8 @@ class _AnnouncingCompiler(_EntryCompiler):
 def _announce() -> None:
     logger.info(
         "Compiling the sparse kernels for this processor, about 15 seconds. The result is kept on "
-        "disk; `python -m dsn_sktime compile` does this ahead; backend='dense' needs none."
+        "disk; `python -m dsn_sktime compile` does this ahead. Predictions with backend='dense' "
+        "need none."
     )
 
 

@@ -11,6 +11,9 @@ __all__ = ["Deadline", "TimeBudget", "seconds_until"]
 # Computing outputs takes about a third of the time of an optimizer step.
 _FORWARD_SHARE = 1 / 3
 _LARGEST_FIRST_SHARE = 0.5
+# Until this many steps are counted, one slow step must not set all of the time aside.
+_FEW_STEPS = 10
+_LEAST_SHARE = 0.5
 # Where no time is left for training, one optimizer step is still taken.
 _LEAST_SECONDS = 1e-3
 
@@ -78,6 +81,8 @@ class TimeBudget:
 
     def count_step(self) -> float:
         """Count an optimizer step, and return the share of the time that is used."""
+        if self._seconds <= _LEAST_SECONDS:
+            return 1.0
         if self._device.type == "cuda":  # Its steps are queued.
             torch.cuda.synchronize(self._device)
         now = time.perf_counter()
@@ -88,5 +93,6 @@ class TimeBudget:
         seconds_per_step = (now - self._first_end) / max(self._n_steps, 1)
         self._n_steps += 1
         closing = self._n_closing * _FORWARD_SHARE * seconds_per_step
-        available = max(self._seconds - closing, _LEAST_SECONDS)
+        least = _LEAST_SHARE * self._seconds if self._n_steps <= _FEW_STEPS else _LEAST_SECONDS
+        available = max(self._seconds - closing, least)
         return self._used + (now - self._started) / available

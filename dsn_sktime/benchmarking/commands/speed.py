@@ -46,7 +46,7 @@ def _speed(args: argparse.Namespace) -> None:
     tables = {name: rows for name, rows in tables.items() if rows}
     for rows in tables.values():
         print(pd.DataFrame(rows).round(2).to_string(index=False))
-    if args.json:
+    if args.json and tables:
         machine = {
             "processor": platform.processor() or platform.machine(),
             "gpu": torch.cuda.get_device_name() if args.device == "cuda" else None,

@@ -62,7 +62,7 @@ _ENSEMBLES = {
 }
 _MORE_UNTRAINED = {
     "three_untrained": "one, three untrained",
-    "differences": "one, untrained on differences",
+    "differences": "one, also untrained on differences",
 }
 ENSEMBLES = {
     f"dsn-five-{name}": Entry(f"{_VARIANTS}:Ensemble", {"members": name}, about)
@@ -174,14 +174,20 @@ def parameters_json(classifier: BaseClassifier) -> str:
     What JSON has no form for is named by its class and its own parameters, or its ``repr``
     without memory addresses.
     """
-    return json.dumps(classifier.get_params(deep=False), sort_keys=True, default=_plain)
+    return json.dumps(_plain(classifier.get_params(deep=False)), sort_keys=True)
 
 
 def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
     if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
+        return _plain(value.tolist())
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
     if hasattr(value, "get_params") and not isinstance(value, type):
-        return {"class": _plain(type(value)), **value.get_params(deep=False)}
+        return {"class": _plain(type(value)), **_plain(value.get_params(deep=False))}
     if hasattr(value, "__qualname__"):
         return f"{value.__module__}:{value.__qualname__}"
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))

@@ -66,7 +66,7 @@ class OtherHead(_Variant):
         features of both. "probabilities": the default's three parts, but probabilities are
         averaged instead of logits. "logistic": logistic regression on the trained network's
         features. "three_untrained": the default's parts, but the one of the untrained network is
-        the mean of three networks'. "differences": the same, with one more that reads the first
+        the mean of three networks'. "differences": the mean of two, of which one reads the first
         differences of the series.
     random_state : int
     """
