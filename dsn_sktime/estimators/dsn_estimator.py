@@ -9,14 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dsn_sktime.estimators.ensemble import Trained, generator
 from dsn_sktime.estimators.fitted import check_trained
-from dsn_sktime.estimators.network_estimator import (
-    NetworkEstimator,
-    Plan,
-    Sizes,
-    Trained,
-    generator,
-)
+from dsn_sktime.estimators.memory import Sizes
+from dsn_sktime.estimators.network_estimator import NetworkEstimator
 from dsn_sktime.estimators.parameters import check_choice, check_integer, check_number
 from dsn_sktime.estimators.ridge_head import STATISTICS, RidgeHead, RidgeHeadFit
 from dsn_sktime.layers import HEADS, PADDINGS
@@ -24,7 +20,14 @@ from dsn_sktime.network import DSNNetwork
 from dsn_sktime.panel import Panel
 from dsn_sktime.runtime import default_switches
 from dsn_sktime.topology import TOPOLOGY_INITS, KernelGroups
-from dsn_sktime.training import Objective, SparseRecipe, SparseTrainer, Use, random_stream
+from dsn_sktime.training import (
+    Batch,
+    Objective,
+    SparseRecipe,
+    SparseTrainer,
+    Use,
+    random_stream,
+)
 
 __all__ = ["DSNEstimator"]
 
@@ -117,20 +120,21 @@ class DSNEstimator(NetworkEstimator):
         settings = self._arguments_for(DSNNetwork)
         return {**settings, "head": "bins"} if self.head == "ridge" else settings
 
-    def _begin_head(self, plan: Plan, seed: int) -> RidgeHeadFit | None:
+    def _begin_head(
+        self, data: Batch, shape: tuple[int, int, int], objective: Objective, seed: int
+    ) -> RidgeHeadFit | None:
         if self.head != "ridge":
             return None
         rng = random_stream(seed, Use.RIDGE_HEAD, 0)
         settings = {**self._network_settings(), "topology_init": "random"}
-        n_variates, _, n_outputs = plan.shape
+        n_variates, _, n_outputs = shape
         untrained = DSNNetwork(
             n_variates, n_outputs, **settings, generator=generator(int(rng.integers(2**31)))
         )
-        panel, targets, weight = plan.data
-        targets = targets.cpu()
+        targets, weight = data.target.cpu(), data.sample_weight
         weight = torch.ones(len(targets)) if weight is None else weight.cpu()
-        problem = self._ridge_targets(targets, weight, n_outputs, plan.objective)
-        return RidgeHeadFit(untrained.to(panel.values.device), panel, *problem, rng)
+        problem = self._ridge_targets(targets, weight, n_outputs, objective)
+        return RidgeHeadFit(untrained.to(data.values.device), data.panel, *problem, rng)
 
     def _build_head(self, n_variates: int, n_steps: int, n_outputs: int) -> RidgeHead | None:
         if self.head != "ridge":

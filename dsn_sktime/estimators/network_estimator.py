@@ -9,20 +9,27 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from math import ceil, inf
+from math import inf
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
-from sklearn.utils import check_random_state
 from sktime.base import BaseEstimator
 from sktime.datatypes._dtypekind import DtypeKind
 from torch import Tensor, nn
 
 from dsn_sktime._version import __version__
+from dsn_sktime.estimators.ensemble import (
+    PROGRESS,
+    EnsembleFit,
+    HeadFit,
+    Trained,
+    draw_seeds,
+    generator,
+)
+from dsn_sktime.estimators.memory import Sizes, check_memory
 from dsn_sktime.estimators.parameters import (
     brief_repr,
     check_callbacks,
@@ -46,30 +53,19 @@ from dsn_sktime.panel import (
     read_sample_weight,
     warn_about_axes,
 )
-from dsn_sktime.runtime import compute_threads, default_switches, memory_size, n_threads
+from dsn_sktime.runtime import compute_threads, default_switches, n_threads
 from dsn_sktime.training import (
     Batch,
     Callback,
     Checkpoint,
-    EpochLog,
     Objective,
-    ProgressBar,
     Recipe,
     Trainer,
     Use,
     random_stream,
 )
-from dsn_sktime.training.time_budget import Deadline, seconds_until
 
-__all__ = [
-    "NetworkEstimator",
-    "Plan",
-    "Sizes",
-    "Trained",
-    "TrainingData",
-    "generator",
-    "prediction_batches",
-]
+__all__ = ["NetworkEstimator", "prediction_batches"]
 
 # Batches of a prediction: as many series as suit the sparse kernels best, several times of them
 # where series are short, but of long ones few enough time steps to keep memory small.
@@ -85,86 +81,6 @@ _CHECKPOINT_FORMAT = 3
 
 # Parameters that do not change the trained networks.
 _NEUTRAL_PARAMETERS = ("backend", "callbacks", "device", "n_jobs", "random_state", "verbose")
-
-# By verbose.
-_PROGRESS: dict[int, tuple[type[Callback], ...]] = {0: (), 1: (ProgressBar,), 2: (EpochLog,)}
-
-# Minimum bytes: an activated weight has a value and an int64 position, and in training the
-# best epoch's copy, a gradient, two moments and a step count; dense weights have no position.
-# A layer's modules, tensors and their optimizer states are Python objects.
-_KEPT_BYTES = {"sparse_weights": 12, "dense_weights": 4, "layers": 2**13}
-_TRAINED_BYTES = {"sparse_weights": 40, "dense_weights": 24, "layers": 2**15}
-
-
-class Sizes(NamedTuple):
-    """Sizes of a network, to estimate its memory before anything is allocated."""
-
-    layers: int
-    sparse_weights: float
-    dense_weights: int
-    # Minimum number of values of one series that a training step holds at a time.
-    activations: int
-
-
-class TrainingData(NamedTuple):
-    """What networks are trained on."""
-
-    panel: Panel
-    targets: Tensor
-    sample_weight: Tensor | None
-
-    @classmethod
-    def from_raw(
-        cls, raw: RawPanel, targets: Tensor, standardization: Standardization
-    ) -> TrainingData:
-        """Standardize series, and convert what belongs to them."""
-        weight = raw.sample_weight
-        weights = None if weight is None else torch.from_numpy(weight.astype(np.float32))
-        return cls(Panel.from_raw(raw, standardization), targets, weights)
-
-    def to(self, device: torch.device) -> TrainingData:
-        """Return the data on a device."""
-        weight = self.sample_weight
-        return TrainingData(
-            self.panel.to(device),
-            self.targets.to(device),
-            None if weight is None else weight.to(device),
-        )
-
-
-class Plan(NamedTuple):
-    """What all networks of a fit have in common."""
-
-    data: TrainingData
-    validation: TrainingData | None
-    # Variates, time steps of the longest series, outputs.
-    shape: tuple[int, int, int]
-    objective: Objective
-    recipe: Recipe
-    run_id: str
-    n_processes: int
-    deadline: Deadline | None
-
-
-class HeadFit(Protocol):
-    """Fit of a head that is begun before its network is trained."""
-
-    # Estimated time of ``finish``.
-    closing_seconds: float
-
-    def finish(self, trained: Any) -> nn.Module:
-        """Return the head of the trained network."""
-
-
-class Trained(NamedTuple):
-    """A trained network, and what is remembered of its training."""
-
-    number: int
-    network: nn.Module
-    head: nn.Module | None
-    history: list[dict[str, Any]]
-    best_epoch: int
-    is_interrupted: bool
 
 
 class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
@@ -228,7 +144,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         check_choice("standardize", self.standardize, (True, False))
         share = self.validation_fraction
         check_number("validation_fraction", share, "[0, 1)", lambda share: 0 <= share < 1)
-        check_choice("verbose", self.verbose, tuple(_PROGRESS))
+        check_choice("verbose", self.verbose, tuple(PROGRESS))
         check_callbacks(self.callbacks, self.random_state)
 
     def _check_shape(self, n_variates: int, n_steps: int, n_outputs: int) -> None:
@@ -246,35 +162,6 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
 
     def _recipe(self, n_series: int) -> Recipe:
         raise NotImplementedError
-
-    def _check_memory(self, n_series: int, *shape: int) -> None:
-        """Raise if networks for series of this shape take more memory than there is."""
-        available, needed = memory_size(resolve_device(self.device)), self._bytes(n_series, *shape)
-        if needed <= available:
-            return
-        # Name the parameter whose default would save most.
-        given = self.get_params(deep=False)
-        saving = {
-            name: needed - type(self)(**{**given, name: default})._bytes(n_series, *shape)
-            for name, default in self.get_param_defaults().items()
-        }
-        name = max(saving, key=lambda name: saving[name])
-        what, remedy = f"{name}={brief_repr(given[name])}", f"Lower {name}."
-        if saving[name] <= 0:
-            sizes = dict(zip(("n_variates", "n_steps", "n_outputs"), shape, strict=True))
-            what = ", ".join(f"{name}={size}" for name, size in sizes.items())
-            remedy = "Use fewer variates, time steps or classes."
-        raise ValueError(
-            f"{what} needs at least {needed / 2**30:,.0f} GiB of memory, found "
-            f"{available / 2**30:,.0f} GiB here. {remedy}"
-        )
-
-    def _bytes(self, n_series: int, *shape: int) -> float:
-        sizes = self._sizes(*shape)
-        kept = sum(getattr(sizes, name) * n_bytes for name, n_bytes in _KEPT_BYTES.items())
-        trained = sum(getattr(sizes, name) * n_bytes for name, n_bytes in _TRAINED_BYTES.items())
-        n_in_batch = min(self._batch_size(n_series), n_series)
-        return (self.n_estimators - 1) * kept + trained + 4 * n_in_batch * sizes.activations
 
     def _read_target(self, y: Any, raw: RawPanel) -> Any:
         """Return the target in a container of sktime and in the order of the series."""
@@ -307,16 +194,16 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             If a parameter or a size is out of range.
         """
         self._check_parameters()
-        shape = {"n_variates": n_variates, "n_steps": n_steps, "n_outputs": n_outputs}
-        for name, size in shape.items():
+        shape = n_variates, n_steps, n_outputs
+        for name, size in zip(("n_variates", "n_steps", "n_outputs"), shape, strict=True):
             check_integer(name, size, 1)
-        self._check_memory(1, *shape.values())
-        self._check_shape(**shape)
-        return self._build_network(**shape, generator=generator(self._first_seed()))
+        check_memory(self, 1, shape)
+        self._check_shape(*shape)
+        return self._build_network(*shape, generator=generator(self._first_seed()))
 
     def _first_seed(self) -> int:
         # Of a copy, so that a RandomState is not advanced.
-        return int(_draw_seeds(copy.deepcopy(self.random_state), 1)[0])
+        return int(draw_seeds(copy.deepcopy(self.random_state), 1)[0])
 
     @default_switches()
     def fit(self, X: Any, y: Any, sample_weight: Any = None, validation_data: Any = None) -> Self:
@@ -525,21 +412,20 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         ``validation_targets`` are those of the series in ``raw.validation``.
         """
         shape = raw.n_variates, int(raw.lengths.max()), n_outputs
-        self._check_memory(len(raw), *shape)
+        check_memory(self, len(raw), shape)
         self._check_shape(*shape)
         identity = Standardization.identity(raw.n_variates)
         standardization = Standardization.fit(raw) if self.standardize else identity
-        data, validation = TrainingData.from_raw(raw, targets, standardization), None
+        data, validation = _as_batch(raw, targets, standardization), None
         if raw.validation is not None and validation_targets is not None:
             with _naming("validation_data"):
-                validation = TrainingData.from_raw(
-                    raw.validation[0], validation_targets, standardization
-                )
+                validation = _as_batch(raw.validation[0], validation_targets, standardization)
         if self.backend != "dense" and resolve_device(self.device).type == "cpu":
             # Before progress bars open, and before several processes would each compile.
             compile_kernels()
-        plan = self._plan(data, validation, shape, objective)
-        trained = self._train_all(plan)
+        recipe, run_id = self._recipe(len(raw)), self._run_id(data, validation)
+        fit = EnsembleFit(self, data, validation, shape, objective, recipe, run_id)
+        trained = fit.train_all()
         self._is_interrupted = len(trained) < self.n_estimators or any(
             one.is_interrupted for one in trained
         )
@@ -549,92 +435,9 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         self.mean_, self.scale_ = standardization
         self._remember(trained)
 
-    def _plan(
-        self,
-        data: TrainingData,
-        validation: TrainingData | None,
-        shape: tuple[int, int, int],
-        objective: Objective,
-    ) -> Plan:
-        recipe = self._recipe(len(data.panel))
-        n_processes = 1 if self.n_jobs is None else min(self.n_estimators, n_threads(self.n_jobs))
-        deadline = None
-        if recipe.max_seconds is not None:
-            deadline = Deadline(recipe.max_seconds, ceil(self.n_estimators / n_processes))
-        run_id = self._run_id(data, validation)
-        return Plan(data, validation, shape, objective, recipe, run_id, n_processes, deadline)
-
-    def _train_all(self, plan: Plan) -> list[Trained]:
-        """Train the networks, or after Ctrl-C those that have an epoch."""
-        trained: list[Trained] = []
-        try:
-            for one in self._each_trained(plan):
-                trained.append(one)
-                if one.is_interrupted:
-                    break
-        except KeyboardInterrupt:
-            if not trained:
-                raise
-        return sorted(trained, key=lambda one: one.number)
-
-    def _each_trained(self, plan: Plan) -> Iterator[Trained]:
-        """Train the networks, and yield them one by one, so that Ctrl-C loses none."""
-        seeds = [*enumerate(_draw_seeds(self.random_state, self.n_estimators))]
-        # Those that are left when each process has trained as many have more threads each.
-        n_even = len(seeds) - len(seeds) % plan.n_processes
-        for some in filter(None, (seeds[:n_even], seeds[n_even:])):
-            n_at_once = min(plan.n_processes, len(some))
-            n_each = n_threads(self.n_jobs) // n_at_once
-            yield from Parallel(n_jobs=n_at_once, return_as="generator_unordered")(
-                delayed(self._train)(plan, number, int(seed), n_each) for number, seed in some
-            )
-
-    @default_switches()  # again, as this may be another thread or process
-    def _train(self, plan: Plan, number: int, seed: int, n_kernel_threads: int) -> Trained:
-        """Train one network, in a separate process if ``n_jobs`` asks for several."""
-        end = None if plan.deadline is None else plan.deadline.end_of(number // plan.n_processes)
-        device = resolve_device(self.device)
-        plan = plan._replace(
-            data=plan.data.to(device),
-            validation=None if plan.validation is None else plan.validation.to(device),
-        )
-        with compute_threads(n_kernel_threads):
-            head_fit, recipe = None, plan.recipe
-            if end is not None:
-                # First, as its time is set aside.
-                head_fit = self._begin_head(plan, seed)
-                closing_seconds = 0.0 if head_fit is None else head_fit.closing_seconds
-                recipe = replace(recipe, max_seconds=seconds_until(end - closing_seconds))
-            trainer = self._make_trainer(plan, recipe, number, seed)
-            try:
-                trainer.fit(*plan.data)
-            except KeyboardInterrupt:
-                if not trainer.is_interrupted:
-                    raise
-            head_fit = head_fit or self._begin_head(plan, seed)
-            head = None if head_fit is None else head_fit.finish(trainer.network)
-        history, best_epoch = trainer.history, trainer.best_epoch
-        return Trained(number, trainer.network, head, history, best_epoch, trainer.is_interrupted)
-
-    def _make_trainer(self, plan: Plan, recipe: Recipe, number: int, seed: int) -> Trainer:
-        network = self._build_network(*plan.shape, generator=generator(seed))
-        watched = None
-        if plan.validation is not None:
-            panel, targets, weight = plan.validation
-            watched = Batch(panel.values, panel.lengths, targets, weight)
-        progress = [make() for make in _PROGRESS[int(self.verbose)]]
-        return self._trainer(
-            network.to(plan.data.panel.values.device),
-            recipe,
-            plan.objective,
-            seed=seed,
-            callbacks=[*(self.callbacks or ()), *progress],
-            run_id=f"{plan.run_id}-{number}",
-            name=f"{self._network_name} {number + 1}/{self.n_estimators}",
-            validation=watched,
-        )
-
-    def _begin_head(self, plan: Plan, seed: int) -> HeadFit | None:
+    def _begin_head(
+        self, data: Batch, shape: tuple[int, int, int], objective: Objective, seed: int
+    ) -> HeadFit | None:
         """Fit as much of a head as needs no trained network; None if networks have their own."""
         return None
 
@@ -704,7 +507,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             return max(min(n_series // 10, 16), _LEAST_BATCH_SIZES[self.batch_size])
         return int(self.batch_size)
 
-    def _run_id(self, data: TrainingData, validation: TrainingData | None) -> str:
+    def _run_id(self, data: Batch, validation: Batch | None) -> str:
         """Return a digest of the data and of every setting that changes the result."""
         settings = self._settings()
         shaping = {name: settings[name] for name in settings if name not in _NEUTRAL_PARAMETERS}
@@ -712,10 +515,10 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         made_by = type(self).__name__, __version__, _CHECKPOINT_FORMAT
         callbacks = [repr(c) for c in self.callbacks or () if not isinstance(c, Checkpoint)]
         digest = hashlib.sha256(repr((made_by, shaping, seed, callbacks)).encode())
-        for panel, targets, weight in filter(None, (data, validation)):
-            digest.update(repr((panel.values.shape, targets.tolist())).encode())
-            digest.update(panel.values.numpy().reshape(-1).data)
-            for more in (panel.lengths, weight):
+        for batch in filter(None, (data, validation)):
+            digest.update(repr((batch.values.shape, batch.target.tolist())).encode())
+            digest.update(batch.values.numpy().reshape(-1).data)
+            for more in (batch.lengths, batch.sample_weight):
                 if more is not None:
                     digest.update(more.numpy().data)
         return digest.hexdigest()[:16]
@@ -789,6 +592,13 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         return state
 
 
+def _as_batch(raw: RawPanel, target: Tensor, standardization: Standardization) -> Batch:
+    """Standardize series, and convert what belongs to them."""
+    panel, weight = Panel.from_raw(raw, standardization), raw.sample_weight
+    weights = None if weight is None else torch.from_numpy(weight.astype(np.float32))
+    return Batch(panel.values, panel.lengths, target, weights)
+
+
 @contextmanager
 def _naming(parameter: str) -> Iterator[None]:
     """Name the parameter in errors about what it holds."""
@@ -812,22 +622,11 @@ def _as_python(value: Any) -> Any:
     return int(value) if isinstance(value, Integral) else float(value)
 
 
-def _draw_seeds(random_state: Any, n: int) -> np.ndarray:
-    # None means fresh entropy: numpy's global generator must not be advanced.
-    rng = np.random.RandomState() if random_state is None else random_state
-    return check_random_state(rng).randint(2**31 - 1, size=n)
-
-
 def prediction_batches(panel: Panel, most: int = _MOST_SERIES) -> Iterator[Panel]:
     """Yield parts of ``most`` series or fewer that networks predict fast and in little memory."""
     n_steps = panel.values.shape[2]
     n_times = max(1, min(most, _STEPS_OF_SEVERAL // n_steps) // _SERIES_PER_BATCH)
     return panel.chunks(min(n_times * _SERIES_PER_BATCH, max(1, _STEPS_PER_BATCH // n_steps)))
-
-
-def generator(seed: int) -> torch.Generator:
-    """Return a new torch generator on the CPU."""
-    return torch.Generator().manual_seed(int(seed))
 
 
 def _on_cpu(module: nn.Module) -> nn.Module:

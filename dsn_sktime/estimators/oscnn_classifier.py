@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from dsn_sktime.estimators.memory import Sizes
 from dsn_sktime.estimators.network_classifier import NetworkClassifier
-from dsn_sktime.estimators.network_estimator import Sizes
 from dsn_sktime.estimators.parameters import brief_repr, check_integer
 from dsn_sktime.oscnn import OSCNNNetwork, os_layer_shapes
 from dsn_sktime.training import Callback, Recipe

@@ -50,6 +50,17 @@ class Batch(NamedTuple):
     target: Tensor
     sample_weight: Tensor | None
 
+    @property
+    def panel(self) -> Panel:
+        """The series alone."""
+        return Panel(self.values, self.lengths)
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        series, weight = self.panel.to(device), self.sample_weight
+        moved = None if weight is None else weight.to(device)
+        return Batch(series.values, series.lengths, self.target.to(device), moved)
+
 
 # Maps a batch and a random stream to a batch of the same shapes.
 Augmentation = Callable[[Batch, np.random.Generator], Batch]
@@ -57,7 +68,7 @@ Augmentation = Callable[[Batch, np.random.Generator], Batch]
 
 def take(data: Batch, rows: Tensor) -> Batch:
     """Return the batch of some rows of all training series."""
-    series = Panel(data.values, data.lengths).take(rows)
+    series = data.panel.take(rows)
     weight = None if data.sample_weight is None else data.sample_weight[rows]
     return Batch(series.values, series.lengths, data.target[rows], weight)
 

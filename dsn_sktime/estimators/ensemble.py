@@ -1,0 +1,172 @@
+"""Training of the networks of one fit, one after another or in processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from sklearn.utils import check_random_state
+from torch import nn
+
+from dsn_sktime.estimators.parameters import resolve_device
+from dsn_sktime.runtime import compute_threads, default_switches, n_threads
+from dsn_sktime.training import (
+    Batch,
+    Callback,
+    EpochLog,
+    Objective,
+    ProgressBar,
+    Recipe,
+    Trainer,
+)
+from dsn_sktime.training.time_budget import Deadline, seconds_until
+
+if TYPE_CHECKING:
+    from dsn_sktime.estimators.network_estimator import NetworkEstimator
+
+__all__ = ["PROGRESS", "EnsembleFit", "HeadFit", "Trained", "draw_seeds", "generator"]
+
+PROGRESS: dict[int, tuple[type[Callback], ...]] = {0: (), 1: (ProgressBar,), 2: (EpochLog,)}
+"""Callbacks that show the progress, by ``verbose``."""
+
+
+class HeadFit(Protocol):
+    """Fit of a head that is begun before its network is trained."""
+
+    # Estimated time of ``finish``.
+    closing_seconds: float
+
+    def finish(self, trained: Any) -> nn.Module:
+        """Return the head of the trained network."""
+
+
+class Trained(NamedTuple):
+    """A trained network, and what is remembered of its training."""
+
+    number: int
+    network: nn.Module
+    head: nn.Module | None
+    history: list[dict[str, Any]]
+    best_epoch: int
+    is_interrupted: bool
+
+
+@dataclass(frozen=True)
+class EnsembleFit:
+    """Training of all networks of an estimator on the same series.
+
+    Attributes
+    ----------
+    estimator : NetworkEstimator
+        Builds networks and heads.
+    data : Batch
+        All n training series, on the CPU.
+    validation : Batch or None
+        Series that metrics are computed on after each epoch.
+    shape : tuple of int
+        Variates, time steps of the longest series, outputs.
+    objective : Objective
+    recipe : Recipe
+    run_id : str
+        Identifies data and settings.
+    """
+
+    estimator: NetworkEstimator
+    data: Batch
+    validation: Batch | None
+    shape: tuple[int, int, int]
+    objective: Objective
+    recipe: Recipe
+    run_id: str
+
+    def train_all(self) -> list[Trained]:
+        """Train the networks; return them, or after Ctrl-C those that have an epoch."""
+        trained: list[Trained] = []
+        try:
+            for one in self._each_trained():
+                trained.append(one)
+                if one.is_interrupted:
+                    break
+        except KeyboardInterrupt:
+            if not trained:
+                raise
+        return sorted(trained, key=lambda one: one.number)
+
+    def _each_trained(self) -> Iterator[Trained]:
+        """Train the networks, and yield them one by one, so that Ctrl-C loses none."""
+        estimator, n = self.estimator, self.estimator.n_estimators
+        n_processes = 1 if estimator.n_jobs is None else min(n, n_threads(estimator.n_jobs))
+        seconds = self.recipe.max_seconds
+        deadline = None if seconds is None else Deadline(seconds, ceil(n / n_processes))
+        seeds = [*enumerate(draw_seeds(estimator.random_state, n))]
+        # Those that are left when each process has trained as many have more threads each.
+        n_even = n - n % n_processes
+        for some in filter(None, (seeds[:n_even], seeds[n_even:])):
+            n_at_once = min(n_processes, len(some))
+            n_each = n_threads(estimator.n_jobs) // n_at_once
+            yield from Parallel(n_jobs=n_at_once, return_as="generator_unordered")(
+                delayed(self._train)(number, int(seed), n_each, deadline, number // n_processes)
+                for number, seed in some
+            )
+
+    @default_switches()  # again, as this may be another thread or process
+    def _train(
+        self, number: int, seed: int, n_kernel_threads: int, deadline: Deadline | None, turn: int
+    ) -> Trained:
+        """Train one network, in a separate process if ``n_jobs`` asks for several."""
+        end = None if deadline is None else deadline.end_of(turn)
+        device = resolve_device(self.estimator.device)
+        data, recipe, head_fit = self.data.to(device), self.recipe, None
+        with compute_threads(n_kernel_threads):
+            if end is not None:
+                # First, as its time is set aside.
+                head_fit = self._begin_head(data, seed)
+                closing_seconds = 0.0 if head_fit is None else head_fit.closing_seconds
+                recipe = replace(recipe, max_seconds=seconds_until(end - closing_seconds))
+            trainer = self._make_trainer(recipe, device, number, seed)
+            try:
+                trainer.fit(data.panel, data.target, data.sample_weight)
+            except KeyboardInterrupt:
+                if not trainer.is_interrupted:
+                    raise
+            head_fit = head_fit or self._begin_head(data, seed)
+            head = None if head_fit is None else head_fit.finish(trainer.network)
+        history, best_epoch = trainer.history, trainer.best_epoch
+        return Trained(number, trainer.network, head, history, best_epoch, trainer.is_interrupted)
+
+    def _begin_head(self, data: Batch, seed: int) -> HeadFit | None:
+        return self.estimator._begin_head(data, self.shape, self.objective, seed)
+
+    def _make_trainer(
+        self, recipe: Recipe, device: torch.device, number: int, seed: int
+    ) -> Trainer:
+        estimator, validation = self.estimator, self.validation
+        network = estimator._build_network(*self.shape, generator=generator(seed))
+        progress = [make() for make in PROGRESS[int(estimator.verbose)]]
+        return estimator._trainer(
+            network.to(device),
+            recipe,
+            self.objective,
+            seed=seed,
+            callbacks=[*(estimator.callbacks or ()), *progress],
+            run_id=f"{self.run_id}-{number}",
+            name=f"{estimator._network_name} {number + 1}/{estimator.n_estimators}",
+            validation=None if validation is None else validation.to(device),
+        )
+
+
+def draw_seeds(random_state: Any, n: int) -> np.ndarray:
+    """Draw a seed for each network."""
+    # None means fresh entropy: numpy's global generator must not be advanced.
+    rng = np.random.RandomState() if random_state is None else random_state
+    return check_random_state(rng).randint(2**31 - 1, size=n)
+
+
+def generator(seed: int) -> torch.Generator:
+    """Return a new torch generator on the CPU."""
+    return torch.Generator().manual_seed(int(seed))
