@@ -47,6 +47,7 @@ PAPER = {
     "standardize": False,
     "class_weight": None,
     "n_estimators": 1,
+    "diverse": False,
     "callbacks": None,
 }
 # What the paper does not fix: it changes no result but through the seed.

@@ -44,6 +44,7 @@ _PAPER: dict[str, Any] = {
     "standardize": False,
     "class_weight": None,
     "n_estimators": 1,
+    "diverse": False,
     "callbacks": None,
 }
 
@@ -155,6 +156,11 @@ class DSNClassifier(  # type: ignore[call-arg]
         Weight of each class in the loss, as in scikit-learn.
     n_estimators : int, default=1
         Networks, trained with different seeds, whose probabilities are averaged.
+    diverse : bool, default=True
+        Let the networks of an ensemble also differ in settings. The first has those given here,
+        the second the other ``padding``, the third and the fourth a ``kernel_size`` of about half
+        and of one and a half times the one given, the fifth the other ``topology_init``. Further
+        networks begin again with the first's.
     n_jobs : int or None, default=None
         Cores to use, -1 for all. The networks of an ensemble are trained in as many
         processes; remaining cores are used as threads, as are those of processes that find no
@@ -191,7 +197,7 @@ class DSNClassifier(  # type: ignore[call-arg]
     best_epoch_ : int, or list of int if ``n_estimators`` is above 1
         Epoch, from 0, whose weights are kept.
     n_activated_ : int
-        Activated weights of the dynamic sparse layers of one network.
+        Activated weights of the dynamic sparse layers of the first network.
     n_variates_ : int
         Variates of the training series.
     variate_names_ : tuple or None
@@ -266,6 +272,7 @@ class DSNClassifier(  # type: ignore[call-arg]
         standardize: bool = True,
         class_weight: dict | str | None = None,
         n_estimators: int = 1,
+        diverse: bool = True,
         n_jobs: int | None = None,
         device: str = "auto",
         backend: str = "auto",
@@ -300,6 +307,7 @@ class DSNClassifier(  # type: ignore[call-arg]
         self.standardize = standardize
         self.class_weight = class_weight
         self.n_estimators = n_estimators
+        self.diverse = diverse
         self.n_jobs = n_jobs
         self.device = device
         self.backend = backend

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -57,6 +58,7 @@ class DSNEstimator(NetworkEstimator):
     padding: str
     n_pool: int
     head: str
+    diverse: bool
     networks_: list[DSNNetwork]  # type: ignore[assignment]
     heads_: list[RidgeHead | None]  # type: ignore[assignment]
 
@@ -78,15 +80,20 @@ class DSNEstimator(NetworkEstimator):
         check_choice("topology_init", self.topology_init, TOPOLOGY_INITS)
         check_choice("padding", self.padding, PADDINGS)
         check_choice("head", self.head, ("ridge", *HEADS))
+        check_choice("diverse", self.diverse, (True, False))
 
     def _check_shape(self, n_variates: int, n_steps: int, n_outputs: int) -> None:
         # Kernel groups check their own limits. The first layer reads univariate series
         # directly, every other layer the output of a 1x1 convolution.
-        for in_channels in (self._width, 1 if n_variates == 1 else self._width):
+        in_channels = self._width, 1 if n_variates == 1 else self._width
+        kernel_sizes = {
+            self._network_settings(number)["kernel_size"] for number in range(self.n_estimators)
+        }
+        for n_in, kernel_size in product(in_channels, sorted(kernel_sizes)):
             KernelGroups(
-                in_channels,
+                n_in,
                 self.n_filters * self.n_kernel_groups,
-                self.kernel_size,
+                kernel_size,
                 self.n_kernel_groups,
                 self.sparsity,
             )
@@ -111,22 +118,48 @@ class DSNEstimator(NetworkEstimator):
         )
 
     def _build_network(
-        self, n_variates: int, n_steps: int, n_outputs: int, generator: torch.Generator
+        self,
+        n_variates: int,
+        n_steps: int,
+        n_outputs: int,
+        number: int,
+        generator: torch.Generator,
     ) -> DSNNetwork:
-        sizes = self._network_settings()
+        sizes = self._network_settings(number)
         return DSNNetwork(n_variates, n_outputs, **sizes, generator=generator)
 
-    def _network_settings(self) -> dict[str, Any]:
-        settings = self._arguments_for(DSNNetwork)
+    def _network_settings(self, number: int) -> dict[str, Any]:
+        settings = {**self._arguments_for(DSNNetwork), **self._variation(number)}
         return {**settings, "head": "bins"} if self.head == "ridge" else settings
 
+    def _variation(self, number: int) -> dict[str, Any]:
+        """Return the settings in which a network of the ensemble differs from the first."""
+        if not self.diverse:
+            return {}
+        size, n_groups = int(self.kernel_size), int(self.n_kernel_groups)
+        # Kernels of about half and one and a half times the size, with regions in whole taps.
+        half = size // 2 // n_groups * n_groups
+        variations: list[dict[str, Any]] = [
+            {},
+            {"padding": _other(self.padding, PADDINGS)},
+            {"kernel_size": size - half},
+            {"kernel_size": size + half},
+            {"topology_init": _other(self.topology_init, TOPOLOGY_INITS)},
+        ]
+        return variations[number % len(variations)]
+
     def _begin_head(
-        self, data: Batch, shape: tuple[int, int, int], objective: Objective, seed: int
+        self,
+        data: Batch,
+        shape: tuple[int, int, int],
+        objective: Objective,
+        number: int,
+        seed: int,
     ) -> RidgeHeadFit | None:
         if self.head != "ridge":
             return None
         rng = random_stream(seed, Use.RIDGE_HEAD, 0)
-        settings = {**self._network_settings(), "topology_init": "random"}
+        settings = {**self._network_settings(number), "topology_init": "random"}
         n_variates, _, n_outputs = shape
         untrained = DSNNetwork(
             n_variates, n_outputs, **settings, generator=generator(int(rng.integers(2**31)))
@@ -136,11 +169,13 @@ class DSNEstimator(NetworkEstimator):
         problem = self._ridge_targets(targets, weight, n_outputs, objective)
         return RidgeHeadFit(untrained.to(data.values.device), data.panel, *problem, rng)
 
-    def _build_head(self, n_variates: int, n_steps: int, n_outputs: int) -> RidgeHead | None:
+    def _build_head(
+        self, n_variates: int, n_steps: int, n_outputs: int, number: int
+    ) -> RidgeHead | None:
         if self.head != "ridge":
             return None
         shape = n_variates, n_steps, n_outputs
-        untrained = self._build_network(*shape, generator=torch.Generator())
+        untrained = self._build_network(*shape, number, torch.Generator())
         channels = self.n_layers * self.n_filters * self.n_kernel_groups
         coef = np.zeros((2 * len(STATISTICS) * channels, n_outputs))
         return RidgeHead(untrained, coef, np.zeros(n_outputs))
@@ -196,3 +231,7 @@ class DSNEstimator(NetworkEstimator):
             ],
             dtype=object,
         )
+
+
+def _other(chosen: str, both: Sequence[str]) -> str:
+    return next(name for name in both if name != chosen)

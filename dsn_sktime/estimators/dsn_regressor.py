@@ -119,6 +119,7 @@ class DSNRegressor(DSNEstimator, NetworkRegressor):
         head: str = "ridge",
         standardize: bool = True,
         n_estimators: int = 1,
+        diverse: bool = True,
         n_jobs: int | None = None,
         device: str = "auto",
         backend: str = "auto",
@@ -151,6 +152,7 @@ class DSNRegressor(DSNEstimator, NetworkRegressor):
         self.head = head
         self.standardize = standardize
         self.n_estimators = n_estimators
+        self.diverse = diverse
         self.n_jobs = n_jobs
         self.device = device
         self.backend = backend

@@ -125,7 +125,7 @@ class EnsembleFit:
         with compute_threads(n_kernel_threads):
             if end is not None:
                 # First, as its time is set aside.
-                head_fit = self._begin_head(data, seed)
+                head_fit = self._begin_head(data, number, seed)
                 closing_seconds = 0.0 if head_fit is None else head_fit.closing_seconds
                 recipe = replace(recipe, max_seconds=seconds_until(end - closing_seconds))
             trainer = self._make_trainer(recipe, device, number, seed)
@@ -134,19 +134,19 @@ class EnsembleFit:
             except KeyboardInterrupt:
                 if not trainer.is_interrupted:
                     raise
-            head_fit = head_fit or self._begin_head(data, seed)
+            head_fit = head_fit or self._begin_head(data, number, seed)
             head = None if head_fit is None else head_fit.finish(trainer.network)
         history, best_epoch = trainer.history, trainer.best_epoch
         return Trained(number, trainer.network, head, history, best_epoch, trainer.is_interrupted)
 
-    def _begin_head(self, data: Batch, seed: int) -> HeadFit | None:
-        return self.estimator._begin_head(data, self.shape, self.objective, seed)
+    def _begin_head(self, data: Batch, number: int, seed: int) -> HeadFit | None:
+        return self.estimator._begin_head(data, self.shape, self.objective, number, seed)
 
     def _make_trainer(
         self, recipe: Recipe, device: torch.device, number: int, seed: int
     ) -> Trainer:
         estimator, validation = self.estimator, self.validation
-        network = estimator._build_network(*self.shape, generator=generator(seed))
+        network = estimator._build_network(*self.shape, number, generator(seed))
         progress = [make() for make in PROGRESS[int(estimator.verbose)]]
         return estimator._trainer(
             network.to(device),

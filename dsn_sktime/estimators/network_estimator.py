@@ -155,9 +155,17 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         raise NotImplementedError
 
     def _build_network(
-        self, n_variates: int, n_steps: int, n_outputs: int, generator: torch.Generator
+        self,
+        n_variates: int,
+        n_steps: int,
+        n_outputs: int,
+        number: int,
+        generator: torch.Generator,
     ) -> nn.Module:
-        """Return an untrained network that maps (B, m, L) and lengths to (B, n_outputs)."""
+        """Return an untrained network that maps (B, m, L) and lengths to (B, n_outputs).
+
+        ``number`` is its place in the ensemble, counted from 0.
+        """
         raise NotImplementedError
 
     def _recipe(self, n_series: int) -> Recipe:
@@ -168,11 +176,13 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         raise NotImplementedError
 
     @default_switches()
-    def make_network(self, n_variates: int, n_steps: int, n_outputs: int) -> nn.Module:
+    def make_network(
+        self, n_variates: int, n_steps: int, n_outputs: int, number: int = 0
+    ) -> nn.Module:
         """Return a new, untrained network of this estimator's sizes.
 
-        It is the network that ``fit`` starts from where ``n_estimators`` is 1 and
-        ``random_state`` an integer. The estimator need not be fitted and is not changed.
+        It is the network that ``fit`` starts from where ``random_state`` is an integer. The
+        estimator need not be fitted and is not changed.
 
         Parameters
         ----------
@@ -182,6 +192,8 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             Time steps L of the longest series.
         n_outputs : int
             Outputs per series: classes of a classifier, 1 of a regressor.
+        number : int, default=0
+            Which network, from 0 to ``n_estimators - 1``.
 
         Returns
         -------
@@ -197,13 +209,16 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         shape = n_variates, n_steps, n_outputs
         for name, size in zip(("n_variates", "n_steps", "n_outputs"), shape, strict=True):
             check_integer(name, size, 1)
+        if number not in range(self.n_estimators):
+            last = self.n_estimators - 1
+            raise ValueError(f"number must lie from 0 to n_estimators - 1, {last}, found {number}.")
         check_memory(self, 1, shape)
         self._check_shape(*shape)
-        return self._build_network(*shape, generator=generator(self._first_seed()))
+        return self._build_network(*shape, number, generator(self._seeds()[number]))
 
-    def _first_seed(self) -> int:
+    def _seeds(self) -> list[int]:
         # Of a copy, so that a RandomState is not advanced.
-        return int(draw_seeds(copy.deepcopy(self.random_state), 1)[0])
+        return draw_seeds(copy.deepcopy(self.random_state), self.n_estimators).tolist()
 
     @default_switches()
     def fit(self, X: Any, y: Any, sample_weight: Any = None, validation_data: Any = None) -> Self:
@@ -389,7 +404,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
                 raw = replace(raw, sample_weight=None)
         if not self.validation_fraction:
             return raw, y
-        rng = random_stream(self._first_seed(), Use.VALIDATION, epoch=0)
+        rng = random_stream(self._seeds()[0], Use.VALIDATION, epoch=0)
         held_back = self._validation_rows(y, rng)
         rest = np.setdiff1d(np.arange(len(y)), held_back)
         validation = raw.take(held_back), y[held_back]
@@ -436,16 +451,24 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         self._remember(trained)
 
     def _begin_head(
-        self, data: Batch, shape: tuple[int, int, int], objective: Objective, seed: int
+        self,
+        data: Batch,
+        shape: tuple[int, int, int],
+        objective: Objective,
+        number: int,
+        seed: int,
     ) -> HeadFit | None:
         """Fit as much of a head as needs no trained network; None if networks have their own."""
         return None
 
-    def _build_head(self, n_variates: int, n_steps: int, n_outputs: int) -> nn.Module | None:
+    def _build_head(
+        self, n_variates: int, n_steps: int, n_outputs: int, number: int
+    ) -> nn.Module | None:
         """Return a module like that of ``HeadFit.finish``, whose tensors mean nothing."""
         return None
 
     def _remember(self, trained: list[Trained]) -> None:
+        self._network_numbers = [one.number for one in trained]
         self.networks_ = [one.network for one in trained]
         self.heads_ = [one.head for one in trained]
         self.history_ = [

@@ -262,7 +262,12 @@ class OSCNNClassifier(NetworkClassifier):
         )
 
     def _build_network(
-        self, n_variates: int, n_steps: int, n_outputs: int, generator: torch.Generator
+        self,
+        n_variates: int,
+        n_steps: int,
+        n_outputs: int,
+        number: int,
+        generator: torch.Generator,
     ) -> OSCNNNetwork:
         sizes = self._network_sizes(n_steps)
         return OSCNNNetwork(

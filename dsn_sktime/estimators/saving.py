@@ -120,22 +120,24 @@ def _modules_of(estimator: NetworkEstimator, arrays: dict[str, np.ndarray]) -> d
     if not hasattr(estimator, "networks_"):
         return {"shape": None}
     shape = estimator._network_shape
-    built = _new_modules(estimator, shape)
-    for number, modules in enumerate(zip(estimator.networks_, estimator.heads_, strict=True)):
+    numbers = estimator._network_numbers
+    for place, modules in enumerate(zip(estimator.networks_, estimator.heads_, strict=True)):
+        built = _new_modules(estimator, shape, numbers[place])
         for name, module, new in zip(("networks_", "heads_"), modules, built, strict=True):
-            _check_rebuilt(f"{name}[{number}]", module, new)
+            _check_rebuilt(f"{name}[{place}]", module, new)
             if module is not None:
                 for key, tensor in module.state_dict().items():
-                    arrays[f"{name}[{number}].{key}"] = tensor.cpu().numpy()
-    return {"shape": shape, "backends": [network.backend for network in estimator.networks_]}
+                    arrays[f"{name}[{place}].{key}"] = tensor.cpu().numpy()
+    backends = [network.backend for network in estimator.networks_]
+    return {"shape": shape, "backends": backends, "numbers": numbers}
 
 
 def _new_modules(
-    estimator: NetworkEstimator, shape: tuple[int, int, int]
+    estimator: NetworkEstimator, shape: tuple[int, int, int], number: int
 ) -> tuple[nn.Module, nn.Module | None]:
     """Return a network of the right sizes and a head for it, whose tensors mean nothing."""
-    network = estimator._build_network(*shape, generator=torch.Generator())
-    return network, estimator._build_head(*shape)
+    network = estimator._build_network(*shape, number, torch.Generator())
+    return network, estimator._build_head(*shape, number)
 
 
 def _check_rebuilt(name: str, module: nn.Module | None, built: nn.Module | None) -> None:
@@ -161,11 +163,14 @@ def _build_modules(
 ) -> dict[str, Any]:
     shape = tuple(content["shape"])
     found: dict[str, Any] = {"networks_": [], "heads_": []}
-    for number, backend in enumerate(content["backends"]):
-        modules = _new_modules(estimator, shape)
+    backends = content["backends"]
+    # Networks of an ensemble were alike before files had their numbers.
+    numbers = content.get("numbers", [0] * len(backends))
+    for place, (backend, number) in enumerate(zip(backends, numbers, strict=True)):
+        modules = _new_modules(estimator, shape, number)
         for name, module in zip(found, modules, strict=True):
             if module is not None:
-                prefix = f"{name}[{number}]."
+                prefix = f"{name}[{place}]."
                 state = {key: torch.from_numpy(arrays[prefix + key]) for key in module.state_dict()}
                 module.load_state_dict(state)
                 module.eval()
@@ -173,7 +178,7 @@ def _build_modules(
         modules[0].backend = backend
     if estimator.n_estimators == 1:
         found["network_"] = found["networks_"][0]
-    return {**found, "_network_shape": shape}
+    return {**found, "_network_shape": shape, "_network_numbers": numbers}
 
 
 def _encode_all(values: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -25,9 +25,10 @@ def costs(
     """
     shape = (n_variates, series_length, n_classes)
     if hasattr(classifier, "make_network"):
-        network, n = classifier.make_network(*shape), classifier.n_estimators
-        multiply_adds = count_flops(network, series_length).activated
-        return Costs(n * count_parameters(network).activated, n * multiply_adds)
+        numbers = range(classifier.n_estimators)
+        networks = [classifier.make_network(*shape, number=number) for number in numbers]
+        multiply_adds = sum(count_flops(one, series_length).activated for one in networks)
+        return Costs(sum(count_parameters(one).activated for one in networks), multiply_adds)
     return _of_sktimes(classifier, *shape) if hasattr(classifier, "num_epochs") else None
 
 
