@@ -54,25 +54,6 @@ READINGS = {
 }
 """Those of the study of the head, by short name."""
 
-_ENSEMBLES = {
-    "alike": "five alike",
-    "settings": "five of other settings",
-    "heads": "five, two linear heads",
-    "differences": "five, two on differences",
-}
-_MORE_UNTRAINED = {
-    "three_untrained": "one, three untrained",
-    "differences": "one, also untrained on differences",
-}
-ENSEMBLES = {
-    f"dsn-five-{name}": Entry(f"{_VARIANTS}:Ensemble", {"members": name}, about)
-    for name, about in _ENSEMBLES.items()
-} | {
-    f"dsn-{name.replace('_', '-')}": Entry(f"{_VARIANTS}:OtherHead", {"reading": name}, about)
-    for name, about in _MORE_UNTRAINED.items()
-}
-"""Those of the study of ensembles, by short name."""
-
 ESTIMATORS = {
     "dsn": Entry(_DSN, {}, "DSNClassifier with its defaults"),
     "dsn-bins": Entry(_DSN, {"head": "bins"}, "the default recipe with the paper's head"),
@@ -98,8 +79,8 @@ ESTIMATORS = {
     "dsn-batch": Entry(_DSN, {"batch_size": "paper"}, "the default with the paper's batch size"),
     "dsn-linear": Entry(_DSN, {"head": "linear"}, "the default with a linear head"),
     **READINGS,
-    **ENSEMBLES,
     "dsn-ens5": Entry(_DSN, {"n_estimators": 5}, "five DSNs, averaged"),
+    "dsn-ens5-alike": Entry(_DSN, {"n_estimators": 5, "diverse": False}, "five of equal settings"),
     "oscnn": Entry(_OSCNN, {}, "Omni-Scale CNN"),
     "oscnn-ens5": Entry(_OSCNN, {"n_estimators": 5}, "five OS-CNNs, averaged"),
     "rocket": Entry(_ROCKET, {"transform": "rocket"}, "ROCKET, 10,000 kernels"),

@@ -18,41 +18,23 @@ from dsn_sktime.estimators.network_estimator import prediction_batches
 from dsn_sktime.estimators.ridge_head import RidgeHead, fit_ridge, fit_temperature
 from dsn_sktime.panel import Panel, Standardization, read_panel
 
-__all__ = ["Ensemble", "OtherHead"]
+__all__ = ["OtherHead"]
 
-_KEPT = 16
+_KEPT = 4
 _trained: dict[str, DSNClassifier] = {}
 
 
-def _fit_shared(X: Any, y: np.ndarray, seed: int, **settings: Any) -> DSNClassifier:
+def _fit_shared(X: Any, y: np.ndarray, seed: int) -> DSNClassifier:
     """Return a DSN fitted to series, in a process the same one for the same arguments."""
-    key = joblib.hash((X, y, seed, settings))
+    key = joblib.hash((X, y, seed))
     if key not in _trained:
         while len(_trained) >= _KEPT:
             del _trained[next(iter(_trained))]
-        classifier = DSNClassifier(**settings, device="cpu", random_state=seed, n_jobs=1)
-        _trained[key] = classifier.fit(X, y)
+        _trained[key] = DSNClassifier(device="cpu", random_state=seed, n_jobs=1).fit(X, y)
     return _trained[key]
 
 
-def _differences(X: Any) -> Any:
-    """Return the first differences of series, in a container of the same kind."""
-    if isinstance(X, np.ndarray):
-        return np.diff(X, axis=2)
-    return [one.diff().iloc[1:] for one in X]
-
-
-class _Variant(BaseClassifier):
-    _tags = {
-        "X_inner_mtype": ["numpy3D", "df-list"],
-        "capability:multivariate": True,
-        "capability:unequal_length": True,
-        "capability:missing_values": True,
-        "capability:predict_proba": True,
-    }
-
-
-class OtherHead(_Variant):
+class OtherHead(BaseClassifier):
     """The default recipe, whose networks are read in another way.
 
     Variants with the same seed share trainings in a process, so only the first one's fitting
@@ -65,11 +47,17 @@ class OtherHead(_Variant):
         network's features. "untrained": that of the untrained one's. "one_ridge": one of the
         features of both. "probabilities": the default's three parts, but probabilities are
         averaged instead of logits. "logistic": logistic regression on the trained network's
-        features. "three_untrained": the default's parts, but the one of the untrained network is
-        the mean of three networks'. "differences": the mean of two, of which one reads the first
-        differences of the series.
+        features.
     random_state : int
     """
+
+    _tags = {
+        "X_inner_mtype": ["numpy3D", "df-list"],
+        "capability:multivariate": True,
+        "capability:unequal_length": True,
+        "capability:missing_values": True,
+        "capability:predict_proba": True,
+    }
 
     def __init__(self, reading: str = "own", random_state: int = 0) -> None:
         self.reading = reading
@@ -80,13 +68,6 @@ class OtherHead(_Variant):
         self._dsn = _fit_shared(X, y, self.random_state)
         self._targets = np.searchsorted(self.classes_, y)
         self._parts = _read(self._dsn, X)
-        views = _MORE_UNTRAINED.get(self.reading, ())
-        # Only the untrained networks of these are used.
-        self._more = [
-            (view, _fit_shared(view(X), y, self.random_state + place, n_epochs=1))
-            for place, view in enumerate(views, start=1)
-        ]
-        self._more_parts = [_read(dsn, view(X))[2] for view, dsn in self._more]
         return self
 
     def _predict_proba(self, X: Any) -> np.ndarray:
@@ -98,14 +79,6 @@ class OtherHead(_Variant):
             model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
             return model.fit(trained, self._targets).predict_proba(features[0])
         held_out, other = self._ridge(untrained, features[1])
-        if self._more:
-            pairs = [
-                self._ridge(known, _read(dsn, view(X))[2])
-                for known, (view, dsn) in zip(self._more_parts, self._more, strict=True)
-            ]
-            held_out, other = (
-                np.mean(each, axis=0) for each in zip((held_out, other), *pairs, strict=True)
-            )
         factor = fit_temperature(held_out, self._targets, np.ones(len(self._targets)))
         if self.reading == "untrained":
             return softmax(factor * other, axis=1)
@@ -127,13 +100,6 @@ class OtherHead(_Variant):
         return fitted.held_out, new @ fitted.coef + fitted.intercept
 
 
-def _series(X: Any) -> Any:
-    return X
-
-
-_MORE_UNTRAINED = {"three_untrained": (_series, _series), "differences": (_differences,)}
-
-
 def _read(dsn: DSNClassifier, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return logits of the own head, and features of the trained and the untrained network."""
     found = []
@@ -149,47 +115,3 @@ def _read(dsn: DSNClassifier, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarra
         torch.cat(each).double().numpy() for each in zip(*found, strict=True)
     )
     return own, trained, untrained
-
-
-class Ensemble(_Variant):
-    """Five networks, whose probabilities are averaged.
-
-    Ensembles with the same seed share trainings in a process, so fitting times do not compare.
-
-    Parameters
-    ----------
-    members : {"alike", "settings", "heads", "differences"}
-        How the networks differ beside their seeds: in nothing; in padding, kernel size and first
-        topology; two have a linear head; two read the first differences of the series.
-    random_state : int
-    """
-
-    def __init__(self, members: str = "alike", random_state: int = 0) -> None:
-        self.members = members
-        self.random_state = random_state
-        super().__init__()
-
-    def _fit(self, X: Any, y: np.ndarray) -> Ensemble:
-        self._members = [
-            (view, _fit_shared(view(X), y, self.random_state + 1000 * place, **settings))
-            for place, (view, settings) in enumerate(_MEMBERS[self.members])
-        ]
-        return self
-
-    def _predict_proba(self, X: Any) -> np.ndarray:
-        return np.mean([dsn.predict_proba(view(X)) for view, dsn in self._members], axis=0)
-
-
-_DEFAULT: tuple[Any, dict[str, Any]] = (_series, {})
-_MEMBERS: dict[str, list[tuple[Any, dict[str, Any]]]] = {
-    "alike": [_DEFAULT] * 5,
-    "settings": [
-        _DEFAULT,
-        (_series, {"padding": "zeros"}),
-        (_series, {"kernel_size": 21}),
-        (_series, {"kernel_size": 57}),
-        (_series, {"topology_init": "random"}),
-    ],
-    "heads": [*[_DEFAULT] * 3, *[(_series, {"head": "linear"})] * 2],
-    "differences": [*[_DEFAULT] * 3, *[(_differences, {})] * 2],
-}

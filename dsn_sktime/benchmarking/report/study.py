@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from dsn_sktime.benchmarking.estimators.registry import ENSEMBLES, READINGS
+from dsn_sktime.benchmarking.estimators.registry import READINGS
 from dsn_sktime.benchmarking.report import figures, tables
 from dsn_sktime.benchmarking.report.build import sections
 from dsn_sktime.benchmarking.report.comparison import Comparison, collect, split_runs
@@ -107,9 +107,8 @@ STUDIES = {
     ),
     "ensemble": Study(
         "Ensembles",
-        "What do five networks gain, alike or different, or more untrained ones beside one that "
-        "is trained? These settings share trainings, so their fitting times do not compare.",
-        {"default": DEFAULT, **{entry.about: name for name, entry in ENSEMBLES.items()}},
+        "What do five networks gain, and what if they differ in their seeds alone?",
+        {"one network": DEFAULT, "five": "dsn-ens5", "five, seeds alone": "dsn-ens5-alike"},
         DEFAULT,
     ),
 }
