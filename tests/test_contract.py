@@ -138,9 +138,10 @@ def test_paper_is_the_recipe_of_the_paper() -> None:
     assert set(parameters) - set(PAPER) == NOT_IN_PAPER
 
 
-def test_defaults_are_those_of_the_paper_but_for_recipe_head_and_scale() -> None:
+def test_defaults_are_those_of_the_paper_but_for_recipe_head_scale_and_diversity() -> None:
     recipe = {"n_epochs": 50, "batch_size": "auto", "lr": 3e-3, "schedule": "one_cycle"}
     others = {"keep": "average", "head": "ridge", "standardize": True, "update_bn": True}
+    others["diverse"] = True
     assert {name: defaults()[name] for name in PAPER} == {**PAPER, **recipe, **others}
 
 
