@@ -62,8 +62,9 @@ class NetworkRegressor(NetworkEstimator, BaseRegressor):
         """Compute the standard deviation of the predictions of the ensemble's networks.
 
         It says how much networks disagree that were trained on the same series with different
-        seeds and settings. It is not the standard deviation of the target given a series: it knows nothing
-        of the target's noise, and is usually smaller than the errors of the prediction.
+        seeds and settings. It is not the standard deviation of the target given a series: it
+        knows nothing of the target's noise, and is usually smaller than the errors of the
+        prediction.
 
         Parameters
         ----------

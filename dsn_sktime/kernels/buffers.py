@@ -28,7 +28,7 @@ _n_unused = 0
 
 
 def empty_matrix(*shape: int) -> np.ndarray:
-    """Return an uninitialised float32 array, aligned to cache lines.
+    """Return an uninitialized float32 array, aligned to cache lines.
 
     Its memory is used again once the array and all that shares its memory are gone.
     """

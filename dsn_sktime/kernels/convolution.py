@@ -61,7 +61,7 @@ def values_gradient(x, offsets, starts, dy, n_groups, n_steps, kernel_size, out,
     dy : array of shape (C_out, pitch)
         Gradient w.r.t. the output, 0 in columns that no series has.
     out : array of shape (n,)
-        Accumulated into; must be zero-initialised.
+        Accumulated into; must be zero-initialized.
     """
     n_rows, columns, stride = len(starts) - 1, n_steps * LANES, (n_steps + kernel_size - 1) * LANES
     n, n_at_once = loops.stretch(columns)

@@ -152,12 +152,12 @@ def _batch_statistics(layer, batch, chunk):
     running_variance = floats(layer.running_variance, layer.n_out)
     unbiased = batch.n_observed / max(batch.n_observed - 1, 1)
     for row in range(chunk * ROWS, min((chunk + 1) * ROWS, layer.n_out)):
-        centre, spread = loops.merge_moments(moments, counts, row)
-        mean[row], variance[row] = centre, spread
+        center, spread = loops.merge_moments(moments, counts, row)
+        mean[row], variance[row] = center, spread
         scale[row] = weight[row] / np.sqrt(spread + layer.eps)
         if layer.conv_bias != 0:
-            centre += floats(layer.conv_bias, layer.n_out)[row]
-        running_mean[row] += layer.momentum * (centre - running_mean[row])
+            center += floats(layer.conv_bias, layer.n_out)[row]
+        running_mean[row] += layer.momentum * (center - running_mean[row])
         running_variance[row] += layer.momentum * (spread * unbiased - running_variance[row])
 
 

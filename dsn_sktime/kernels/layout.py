@@ -10,7 +10,7 @@ beyond the end of a series, are not *observed*: they hold what changes nothing.
 
 The lanes are taken in *groups* of one vector. A matrix is, group after group, that group's
 steps. In a padded matrix each group's steps stand between a *halo* of steps before and
-after, which belong to the neighbouring segments, or to the padding of the convolution.
+after, which belong to the neighboring segments, or to the padding of the convolution.
 """
 
 from __future__ import annotations
@@ -296,7 +296,7 @@ class KernelIndex:
         return self._weights[is_backward]
 
     def widened(self, kernel_size: int) -> KernelIndex:
-        """Return the same kernels among ``kernel_size`` taps, centred as padding by zeros does."""
+        """Return the same kernels among ``kernel_size`` taps, centerd as padding by zeros does."""
         n_out, n_in, own = self.shape
         if own == kernel_size:
             return self
@@ -374,9 +374,9 @@ def _n_blocks(n_read: int, kernel_size: int) -> int:
 
 
 def _reads(row: np.ndarray, channel: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pair weights with their neighbours, from the first one on.
+    """Pair weights with their neighbors, from the first one on.
 
-    Those of the same row and channel must be neighbours, their steps ascending.
+    Those of the same row and channel must be neighbors, their steps ascending.
 
     Returns
     -------
@@ -385,7 +385,7 @@ def _reads(row: np.ndarray, channel: np.ndarray, step: np.ndarray) -> tuple[np.n
     """
     gap = step[1:] - step[:-1]
     is_near = (gap <= MAX_GAP) & (row[1:] == row[:-1]) & (channel[1:] == channel[:-1])
-    # Neighbours that are near make runs; within each, every second weight is a first one.
+    # Neighbors that are near make runs; within each, every second weight is a first one.
     starts = np.flatnonzero(np.concatenate([[True], ~is_near]))
     in_run = np.arange(len(step)) - np.repeat(starts, np.diff(starts, append=len(step)))
     first = np.flatnonzero(in_run % 2 == 0)

@@ -1,4 +1,4 @@
-"""Batch normalisation whose statistics leave out padding."""
+"""Batch normalization whose statistics leave out padding."""
 
 from __future__ import annotations
 
@@ -72,14 +72,14 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
         observed = observed_steps(lengths, x.shape[2])
         # Cut out, not weighted by zero: the padding may hold NaN, and 0 * NaN is NaN.
         mean = x.where(observed, 0).sum((0, 2)) / count
-        centred = (x - mean[:, None]).where(observed, 0)
-        variance = centred.square().sum((0, 2)) / count
+        centerd = (x - mean[:, None]).where(observed, 0)
+        variance = centerd.square().sum((0, 2)) / count
         self.update_running(mean, variance, count)
         scale = torch.rsqrt(variance + self.eps)
         if self.weight is not None:
             scale = scale * self.weight
-        normalised = centred * scale[:, None]
-        return normalised if self.bias is None else normalised + self.bias[:, None]
+        normalized = centerd * scale[:, None]
+        return normalized if self.bias is None else normalized + self.bias[:, None]
 
     @torch.no_grad()
     def update_running(self, mean: Tensor, variance: Tensor, count: int) -> None:

@@ -44,8 +44,8 @@ def label_points(
     assert figure is not None
     figure.draw_without_rendering()
     radius = _POINT_RADIUS * figure.dpi / 72
-    centres = ax.transData.transform(points if avoid is None else avoid)
-    taken = [Bbox([centre - radius, centre + radius]) for centre in centres]
+    centers = ax.transData.transform(points if avoid is None else avoid)
+    taken = [Bbox([center - radius, center + radius]) for center in centers]
     for name, point in zip(names, points, strict=True):
         taken.append(_label(ax, point, name, taken, size))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from dsn_sktime.plotting._axes import COLOURS, axes_or_new, open_frame
+from dsn_sktime.plotting._axes import COLORS, axes_or_new, open_frame
 from dsn_sktime.plotting._labels import label_points
 from dsn_sktime.statistics import average_ranks, wilcoxon_holm, wins_ties_losses
 
@@ -23,13 +23,13 @@ __all__ = [
     "plot_settings",
 ]
 
-_PUBLISHED_COLOUR = "#767676"
+_PUBLISHED_COLOR = "#767676"
 # A range of costs below it has ticks between the powers of ten.
 _FEW_DECADES = 1e3
 # Characters of a line below a tick.
 _TICK_WIDTH = 16
 # With more data sets, lines can no longer be distinguished by color.
-_MOST_COLOURED_LINES = 7
+_MOST_COLORED_LINES = 7
 
 
 def plot_critical_difference(
@@ -76,7 +76,7 @@ def plot_critical_difference(
         p_values,
         ax=ax,
         color_palette={
-            name: _PUBLISHED_COLOUR if name in published else "black" for name in ranks.index
+            name: _PUBLISHED_COLOR if name in published else "black" for name in ranks.index
         },
         label_fmt_left="{label} ({rank:.2f})",
         label_fmt_right="({rank:.2f}) {label}",
@@ -143,8 +143,8 @@ def plot_pairwise(
         "o",
         ms=5,
         mew=1,
-        color=COLOURS[0] if measured else _PUBLISHED_COLOUR,
-        mfc=COLOURS[0] if measured else "none",
+        color=COLORS[0] if measured else _PUBLISHED_COLOR,
+        mfc=COLORS[0] if measured else "none",
         alpha=0.8,
     )
     counts = wins_ties_losses(pair, x).loc[y]
@@ -192,7 +192,7 @@ def plot_accuracy_cost(table: pd.DataFrame, cost: str, ax: Axes | None = None) -
 
     ax = axes_or_new(ax)
     for number, (_, row) in enumerate(known.iterrows()):
-        ax.plot(row[cost], row["accuracy"], "o", ms=7, color=COLOURS[number % len(COLOURS)])
+        ax.plot(row[cost], row["accuracy"], "o", ms=7, color=COLORS[number % len(COLORS)])
     ax.set(xscale="log", xlabel=cost, ylabel="mean accuracy")
     low, high = known[cost].min() / 2.5, known[cost].max() * 2.5
     ax.set_xlim(low, high)
@@ -234,11 +234,11 @@ def plot_settings(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         )
     ax = axes_or_new(ax)
     places = np.arange(table.shape[1])
-    few = len(table) <= _MOST_COLOURED_LINES - 1
+    few = len(table) <= _MOST_COLORED_LINES - 1
     for number, (name, accuracies) in enumerate(table.iterrows()):
-        colour = COLOURS[number] if few else "0.7"
-        ax.plot(places, accuracies, "o-", ms=3, lw=1, color=colour, label=name if few else None)
-    ax.plot(places, table.mean(), "s-", ms=6, lw=2.5, color=COLOURS[-1], label="mean")
+        color = COLORS[number] if few else "0.7"
+        ax.plot(places, accuracies, "o-", ms=3, lw=1, color=color, label=name if few else None)
+    ax.plot(places, table.mean(), "s-", ms=6, lw=2.5, color=COLORS[-1], label="mean")
     ax.set_xticks(places, [fill(str(name), _TICK_WIDTH) for name in table.columns])
     ax.set(xlim=(-0.3, len(places) - 0.7), ylabel="accuracy")
     ax.grid(axis="y", color="0.9")

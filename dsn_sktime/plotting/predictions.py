@@ -10,7 +10,7 @@ import pandas as pd
 from dsn_sktime.estimators.parameters import brief_repr
 from dsn_sktime.explain import check_explainable, contributions
 from dsn_sktime.panel import read_labels, read_panel
-from dsn_sktime.plotting._axes import COLOURS, axes_or_new, open_frame
+from dsn_sktime.plotting._axes import COLORS, axes_or_new, open_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -180,7 +180,7 @@ def _draw_rows(ax: Axes, rows: np.ndarray, found: np.ndarray, names: list[str]) 
     ends = np.clip(np.arange(-0.5, n_steps), 0, n_steps - 1)
     # The end of a series, which padding repeats, may exceed all else.
     most = np.nanquantile(np.abs(found), 0.99) or 1.0
-    colors = LinearSegmentedColormap.from_list("contribution", [COLOURS[0], "0.82", COLOURS[1]])
+    colors = LinearSegmentedColormap.from_list("contribution", [COLORS[0], "0.82", COLORS[1]])
     for row, colored in zip(rows, found, strict=True):
         middles = np.interp(ends, steps, row)
         lines = np.stack(

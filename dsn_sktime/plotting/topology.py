@@ -10,7 +10,7 @@ import pandas as pd
 from dsn_sktime.analysis import receptive_fields
 from dsn_sktime.estimators.dsn_estimator import DSNEstimator
 from dsn_sktime.estimators.fitted import check_trained
-from dsn_sktime.plotting._axes import COLOURS, axes_or_new, open_frame
+from dsn_sktime.plotting._axes import COLORS, axes_or_new, open_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,7 +76,7 @@ def plot_activated_weights(
         taps = groups.region_taps(group)
         bottom = top + groups.channels_per_group
         ax.plot(
-            [0.5, taps + 0.5, taps + 0.5, 0.5], [bottom, bottom, top, top], color=COLOURS[1], lw=1
+            [0.5, taps + 0.5, taps + 0.5, 0.5], [bottom, bottom, top, top], color=COLORS[1], lw=1
         )
     if groups.in_channels > 1:
         ax.figure.colorbar(image, ax=ax, label="share of input channels")
@@ -126,9 +126,9 @@ def plot_receptive_fields(
     fractions /= len(networks)
     for layer, shares in enumerate(fractions, start=1):
         sizes = np.arange(1, layer * (kernel_size - 1) + 2)
-        colour = COLOURS[(layer - 1) % len(COLOURS)]
-        ax.step(sizes, shares[sizes], where="mid", color=colour, label=f"{layer}")
-        ax.fill_between(sizes, shares[sizes], step="mid", color=colour, alpha=0.15)
+        color = COLORS[(layer - 1) % len(COLORS)]
+        ax.step(sizes, shares[sizes], where="mid", color=color, label=f"{layer}")
+        ax.fill_between(sizes, shares[sizes], step="mid", color=color, alpha=0.15)
     ax.set(
         xlabel="receptive field (time steps)",
         ylabel="fraction of paths",
@@ -168,7 +168,7 @@ def plot_growth(estimator: DSNEstimator, ax: Axes | None = None) -> Axes:
     _check_trained_dsn(estimator)
     ax = axes_or_new(ax)
     grown = pd.DataFrame(estimator.history_).groupby("epoch")["n_grown"].mean()
-    ax.bar(grown.index, grown / estimator.n_activated_, width=0.8, color=COLOURS[2])
+    ax.bar(grown.index, grown / estimator.n_activated_, width=0.8, color=COLORS[2])
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.set(

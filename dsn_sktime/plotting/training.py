@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dsn_sktime.estimators.fitted import check_trained
-from dsn_sktime.plotting._axes import COLOURS, axes_or_new
+from dsn_sktime.plotting._axes import COLORS, axes_or_new
 from dsn_sktime.training import Recipe
 
 if TYPE_CHECKING:
@@ -57,10 +57,10 @@ def plot_history(
     marked: dict[str, Artist] = {}
     for number, history in records.groupby("network"):
         for of, width in widths.items():
-            ax.plot(history["epoch"], history[f"{of}loss"], color=COLOURS[0], lw=width)
+            ax.plot(history["epoch"], history[f"{of}loss"], color=COLORS[0], lw=width)
             if right is not None:
                 accuracy = history[f"{of}accuracy"]
-                right.plot(history["epoch"], accuracy, color=COLOURS[1], lw=width, ls="--")
+                right.plot(history["epoch"], accuracy, color=COLORS[1], lw=width, ls="--")
         averaged = _averaged_epochs(estimator, history)
         if len(averaged):
             ends = averaged[0] - 0.5, averaged[-1] + 0.5
@@ -68,16 +68,16 @@ def plot_history(
         else:
             kept = history.iloc[np.atleast_1d(estimator.best_epoch_)[number]]
             followed = "val_loss" if is_validated else "loss"
-            (dot,) = ax.plot(kept["epoch"], kept[followed], "o", color=COLOURS[6])
+            (dot,) = ax.plot(kept["epoch"], kept[followed], "o", color=COLORS[6])
             marked["kept epoch"] = dot
     ax.legend(marked.values(), marked.keys(), loc="center right")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="epoch", title="Training history", ylim=(0, None))
     of = "" if is_validated else "training "
     thick = "; validation: thick" if is_validated else ""
-    ax.set_ylabel(f"{of}loss (solid{thick})", color=COLOURS[0])
+    ax.set_ylabel(f"{of}loss (solid{thick})", color=COLORS[0])
     if right is not None:
-        right.set_ylabel(f"{of}accuracy (dashed{thick})", color=COLOURS[1])
+        right.set_ylabel(f"{of}accuracy (dashed{thick})", color=COLORS[1])
         right.set_ylim(0, 1.02)
     return ax
 

@@ -1,4 +1,4 @@
-"""What training minimises, and the metrics of its history."""
+"""What training minimizes, and the metrics of its history."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def scan(path: Path) -> Shape:
 def read(path: Path) -> tuple[list[np.ndarray], list[str]]:
     """Return each series as float64 (variates, time steps), NaN where missing, and the labels.
 
-    Raise ValueError with file and line if it is not a file of labelled series of finite numbers.
+    Raise ValueError with file and line if it is not a file of labeled series of finite numbers.
     """
     panel, labels = [], []
     for number, variates, label in _series(path, Shape()):

@@ -96,7 +96,7 @@ ESTIMATORS = {
     "1nn-dtw": Entry(
         "sktime.classification.distance_based:KNeighborsTimeSeriesClassifier",
         {"n_neighbors": 1, "distance": "dtw"},
-        "one nearest neighbour by dynamic time warping, full window",
+        "one nearest neighbor by dynamic time warping, full window",
     ),
 }
 """The registered classifiers by short name."""

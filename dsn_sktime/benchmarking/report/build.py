@@ -63,8 +63,8 @@ def _lead(compared: Comparison, failed: pd.DataFrame) -> list[str]:
     ]
     if compared.published:
         lines.append(
-            'Whatever was not measured here is labelled "published" in its name, set in '
-            "coloured italics in tables and drawn grey or hollow in figures. Published numbers "
+            'Whatever was not measured here is labeled "published" in its name, set in '
+            "colored italics in tables and drawn gray or hollow in figures. Published numbers "
             "come from other machines, other code and other numbers of runs."
         )
     return lines + ([f"Failed runs, listed below: {len(failed)}."] if len(failed) else [])

@@ -8,7 +8,7 @@ import pandas as pd
 
 
 class Published(NamedTuple):
-    """Accuracies by data set (row) and labelled classifier (column), or means; one is empty."""
+    """Accuracies by data set (row) and labeled classifier (column), or means; one is empty."""
 
     accuracy: pd.DataFrame
     means: pd.DataFrame

@@ -115,7 +115,7 @@ STUDIES = {
 
 
 def split_by_setting(name: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return successes and failures labelled by setting; ValueError if the reference has none."""
+    """Return successes and failures labeled by setting; ValueError if the reference has none."""
     setting_of = {estimator: setting for setting, estimator in STUDIES[name].settings.items()}
     parts = split_runs(rows, "default")
     runs, failed = (part.assign(label=part["estimator"].map(setting_of)) for part in parts)
