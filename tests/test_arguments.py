@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny import panel, tiny_classifier, tiny_oscnn
+from tiny import fitted_once, panel, tiny_classifier, tiny_oscnn
 
 from dsn_sktime import DSNClassifier, OSCNNClassifier
 from dsn_sktime.training import Checkpoint
@@ -49,7 +49,7 @@ CLASSIFIERS = {"DSN": tiny_classifier, "OS-CNN": tiny_oscnn}
 
 @pytest.fixture(scope="module")
 def fitted() -> dict[str, Any]:
-    return {kind: make().fit(*panel()) for kind, make in CLASSIFIERS.items()}
+    return {kind: fitted_once(make) for kind, make in CLASSIFIERS.items()}
 
 
 def assert_one_sentence(message: str, *words: str) -> None:
@@ -121,7 +121,7 @@ TOO_LARGE = [
 def test_a_size_beyond_memory_names_the_parameter_and_the_bytes(
     make: Callable, name: str, value: Any
 ) -> None:
-    fitted = make().fit(*panel())
+    fitted = fitted_once(make)
     expected = fitted.predict_proba(panel()[0])
     setattr(fitted, name, value)
     with pytest.raises(ValueError, match=name) as caught:

@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sktime.datasets import load_japanese_vowels
 from sktime.datatypes import convert_to
-from tiny import panel, tiny_classifier, tiny_oscnn
+from tiny import fitted_once, panel, tiny_classifier, tiny_oscnn
 
 from dsn_sktime import DSNClassifier
 from dsn_sktime.panel import read_panel
@@ -76,11 +76,6 @@ OF_ALL = {
 
 
 @cache
-def fitted_to_the_array(name: str) -> DSNClassifier:
-    return tiny_classifier().fit(*panel(name))
-
-
-@cache
 def fitted_to_unequal_lengths() -> tuple[list[pd.DataFrame], np.ndarray, DSNClassifier]:
     frames, y = load_japanese_vowels("train", return_type="df-list")
     frames, y = frames[::9], y[::9]
@@ -89,7 +84,7 @@ def fitted_to_unequal_lengths() -> tuple[list[pd.DataFrame], np.ndarray, DSNClas
 
 def assert_same_as_the_array(hold: Callable, name: str) -> None:
     X, y = panel(name)
-    held, expected = hold(X), fitted_to_the_array(name)
+    held, expected = hold(X), fitted_once(name=name)
     found = tiny_classifier().fit(held, y)
     assert np.array_equal(found.predict_proba(held), expected.predict_proba(X))
     assert np.array_equal(expected.predict_proba(held), expected.predict_proba(X))
@@ -168,7 +163,7 @@ def test_cross_validation_of_a_wide_frame_and_of_lists() -> None:
 
 
 def test_a_single_series() -> None:
-    classifier = tiny_classifier().fit(MULTIVARIATE, FOUR_LABELS)
+    classifier = fitted_once(name="multivariate")
     expected = classifier.predict_proba(MULTIVARIATE[:1])
     one = MULTIVARIATE[0]
     for X in ([one], one[None], [pd.DataFrame(one.T)], [torch.tensor(one)]):
@@ -204,7 +199,7 @@ def test_several_columns_of_labels_with_a_wide_frame() -> None:
 
 def test_rows_of_a_long_frame_are_put_into_the_order_of_time(rng: np.random.Generator) -> None:
     long = convert_to(MULTIVARIATE, "pd-multiindex", "Panel")
-    expected = tiny_classifier().fit(MULTIVARIATE, FOUR_LABELS).predict_proba(MULTIVARIATE)
+    expected = fitted_once(name="multivariate").predict_proba(MULTIVARIATE)
     interleaved = long.sort_index(level=1, kind="stable")
     shuffled = pd.concat(
         long.loc[[i]].iloc[rng.permutation(MULTIVARIATE.shape[2])] for i in range(40)
@@ -409,8 +404,8 @@ def test_axes_that_look_swapped_are_named(tiny: Callable, hold: Callable) -> Non
 
 def assert_refused(X: Any, words: list[str], y: Any = LABELS) -> None:
     """Fit, predict and their kin raise one sentence or two and leave a fitted classifier."""
-    X_good, y_good = (MULTIVARIATE, FOUR_LABELS) if y is FOUR_LABELS else (UNIVARIATE, LABELS)
-    classifier = tiny_classifier().fit(X_good, y_good)
+    name = "multivariate" if y is FOUR_LABELS else "univariate"
+    X_good, classifier = panel(name)[0], fitted_once(name=name)
     expected = classifier.predict_proba(X_good)
     calls = [
         lambda: classifier.fit(X, y),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
@@ -16,6 +17,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score, train_test
 from sktime.datatypes import convert_to
 from tiny import panel, tiny_classifier
 
+from dsn_sktime import DSNClassifier
 from dsn_sktime.panel import match_variates, read_panel
 
 N = 80
@@ -49,8 +51,19 @@ def hold(request: pytest.FixtureRequest) -> Callable:
 
 
 @cache
+def numbered() -> DSNClassifier:
+    """Return the classifier that is expected of all series with their labels."""
+    return tiny_classifier().fit(SERIES, LABELS)
+
+
+@cache
 def expected() -> np.ndarray:
-    return tiny_classifier().fit(SERIES, LABELS).predict_proba(SERIES)
+    return numbered().predict_proba(SERIES)
+
+
+@cache
+def expected_of_folds() -> np.ndarray:
+    return tiny_classifier().fit_predict(SERIES, LABELS, cv=FOLDS)
 
 
 SHUFFLED = np.random.default_rng(1).permutation(N)
@@ -76,13 +89,13 @@ def test_labels_in_another_order(hold: Callable, ids: pd.Index, as_labels: Calla
 def test_folds_of_labels_in_another_order(hold: Callable) -> None:
     y = pd.Series(LABELS, index=IDS).sort_index()
     found = tiny_classifier().fit_predict(hold(IDS), y, cv=FOLDS)
-    assert np.array_equal(found, tiny_classifier().fit_predict(SERIES, LABELS, cv=FOLDS))
+    assert np.array_equal(found, expected_of_folds())
 
 
 def test_columns_of_labels_in_another_order(hold: Callable) -> None:
     y = pd.DataFrame({"a": LABELS, "b": LABELS[::-1]}, index=IDS).sort_index()
     found = tiny_classifier().fit(hold(IDS), y).predict(SERIES)
-    assert np.array_equal(found["a"], tiny_classifier().fit(SERIES, LABELS).predict(SERIES))
+    assert np.array_equal(found["a"], numbered().predict(SERIES))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +146,7 @@ def test_series_that_are_drawn_twice_with_their_labels(hold: Callable) -> None:
 )
 def test_labels_of_other_series(hold: Callable, ids: Any, y: pd.Series, words: list[str]) -> None:
     X = hold(ids)
-    classifier = tiny_classifier().fit(SERIES, LABELS)
+    classifier = copy.deepcopy(numbered())
     for call in (
         classifier.fit,
         classifier.score,
@@ -196,15 +209,14 @@ MIXED = [1, "a"] * (N // 2)
     ids=lambda value: None if isinstance(value, list) else type(value).__name__,
 )
 def test_what_are_no_labels(y: Any, words: list[str]) -> None:
-    classifier = tiny_classifier().fit(SERIES, LABELS)
-    before = classifier.predict_proba(SERIES)
+    classifier = copy.deepcopy(numbered())
     for call in (classifier.fit, classifier.score):
         with pytest.raises((TypeError, ValueError)) as caught:
             call(wide_frame(IDS), y)
         message = str(caught.value)
         assert not [word for word in words if word not in message], message
         assert len(message) < 350
-    assert np.array_equal(classifier.predict_proba(SERIES), before)
+    assert np.array_equal(classifier.predict_proba(SERIES), expected())
 
 
 def test_splits_of_frames_keep_ids_and_labels_together(hold: Callable) -> None:
@@ -214,9 +226,9 @@ def test_splits_of_frames_keep_ids_and_labels_together(hold: Callable) -> None:
     train, test = train_test_split(np.arange(N), random_state=0)
     parts = X.iloc[train], X.iloc[test]
     classifier = tiny_classifier().fit(parts[0], y.loc[IDS[train][::-1]])
-    expected = tiny_classifier().fit(SERIES[train], LABELS[train])
-    assert np.array_equal(classifier.predict_proba(SERIES), expected.predict_proba(SERIES))
-    assert classifier.score(parts[1], y.loc[IDS[test][::-1]]) == expected.score(
+    by_number = tiny_classifier().fit(SERIES[train], LABELS[train])
+    assert np.array_equal(classifier.predict_proba(SERIES), by_number.predict_proba(SERIES))
+    assert classifier.score(parts[1], y.loc[IDS[test][::-1]]) == by_number.score(
         SERIES[test], LABELS[test]
     )
 
@@ -248,6 +260,11 @@ NAMED = {
 }
 
 
+@cache
+def fitted_to_names(named: Callable) -> DSNClassifier:
+    return tiny_classifier().fit(named(NAMES), FOUR_LABELS)
+
+
 @pytest.fixture(params=NAMED.values(), ids=NAMED)
 def named(request: pytest.FixtureRequest) -> Callable:
     """Hold the series in a container with names of variates."""
@@ -272,8 +289,7 @@ def test_variates_are_found_by_their_names(tiny: Callable, named: Callable, name
 
 @pytest.mark.parametrize("others", [NAMED["frames"], NAMED["long"], NAMED["nested"]])
 def test_names_are_those_of_any_container(named: Callable, others: Callable) -> None:
-    classifier = tiny_classifier().fit(named(NAMES), FOUR_LABELS)
-    X = reordered(others(NAMES))
+    classifier, X = fitted_to_names(named), reordered(others(NAMES))
     assert np.array_equal(classifier.predict_proba(X), classifier.predict_proba(MOTIONS))
 
 
@@ -288,7 +304,7 @@ def test_other_names_are_refused(tiny: Callable, named: Callable) -> None:
 
 
 def test_more_or_fewer_names_are_listed() -> None:
-    classifier = tiny_classifier().fit(frames(NAMES), FOUR_LABELS)
+    classifier = fitted_to_names(frames)
     more = [frame.assign(temperature=0.0) for frame in frames(NAMES)]
     fewer = [frame.drop(columns=["ay", "gz"]) for frame in frames(NAMES)]
     for X, message in [(more, r"unexpected 'temperature'\."), (fewer, r"found no 'ay', 'gz'\.")]:
@@ -303,13 +319,12 @@ def test_names_that_containers_make_up_match_any(named: Callable, fitted: str | 
     expected = classifier.predict_proba(MOTIONS)
     assert np.array_equal(classifier.predict_proba(named(NAMES)), expected)
     assert np.array_equal(classifier.predict_proba(reordered(named(made_up))), expected)
-    named_first = tiny_classifier().fit(named(NAMES), FOUR_LABELS)
-    assert np.array_equal(named_first.predict_proba(named(made_up)), expected)
+    assert np.array_equal(fitted_to_names(named).predict_proba(named(made_up)), expected)
 
 
 def test_frames_of_a_list_that_disagree() -> None:
     X = frames(NAMES)
-    expected = tiny_classifier().fit(X, FOUR_LABELS).predict_proba(X)
+    expected = fitted_to_names(frames).predict_proba(X)
     mixed = [x[NAMES[::-1]] if i % 3 else x for i, x in enumerate(X)]
     classifier = tiny_classifier().fit(mixed, FOUR_LABELS)
     assert np.array_equal(classifier.predict_proba(mixed), expected)
@@ -357,9 +372,8 @@ def test_names_in_folds() -> None:
 def test_labels_of_any_type_are_scored(hold: Callable, first: Any, second: Any) -> None:
     y = [(first, second)[label] for label in LABELS]
     classifier = tiny_classifier().fit(SERIES, hold(y))
-    numbered = tiny_classifier().fit(SERIES, LABELS)
     assert list(classifier.classes_) == [first, second]
-    assert classifier.score(SERIES, hold(y)) == numbered.score(SERIES, LABELS)
+    assert classifier.score(SERIES, hold(y)) == numbered().score(SERIES, LABELS)
 
 
 @pytest.mark.parametrize(
@@ -371,9 +385,8 @@ def test_labels_of_any_type_are_scored(hold: Callable, first: Any, second: Any) 
     ],
 )
 def test_labels_in_tensors_and_matrices(hold: Callable) -> None:
-    numbered = tiny_classifier().fit(SERIES, LABELS)
     predicted = tiny_classifier().fit(SERIES, hold(LABELS)).predict(SERIES)
-    np.testing.assert_array_equal(predicted, numbered.predict(SERIES))
+    np.testing.assert_array_equal(predicted, numbered().predict(SERIES))
 
 
 @pytest.mark.parametrize("y", [torch.tensor(LABELS).to_sparse(), np.zeros(N, dtype="i4,i4")])
@@ -384,14 +397,13 @@ def test_labels_that_are_no_plain_array(y: Any) -> None:
 
 @pytest.mark.parametrize("y", [LABELS.astype(str), pd.Series(LABELS).astype(str), LABELS * 1j])
 def test_labels_of_another_type_are_not_scored(y: Any) -> None:
-    classifier = tiny_classifier().fit(SERIES, LABELS)
     with pytest.raises(TypeError, match=r"y must hold labels of the type that was fitted, number"):
-        classifier.score(SERIES, y)
+        numbered().score(SERIES, y)
 
 
 def test_scores_of_other_columns_of_labels() -> None:
     with pytest.raises(ValueError, match="y must have 1 columns, as in fit, found 2"):
-        tiny_classifier().fit(SERIES, LABELS).score(SERIES, np.eye(2)[LABELS])
+        numbered().score(SERIES, np.eye(2)[LABELS])
 
 
 def test_names_that_became_text() -> None:

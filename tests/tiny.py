@@ -5,6 +5,8 @@ Their recipe and head are the paper's; test_ridge_head and sktime's checks use t
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -53,6 +55,16 @@ def panel(name: str = "univariate", split: str = "train") -> tuple[np.ndarray, n
     X.setflags(write=False)
     y.setflags(write=False)
     return X, y
+
+
+@cache
+def _original(make: Callable, name: str) -> Any:
+    return make().fit(*panel(name))
+
+
+def fitted_once(make: Callable = tiny_classifier, name: str = "univariate") -> Any:
+    """Return a copy of a classifier that a process fits once, for tests that need any fit."""
+    return copy.deepcopy(_original(make, name))
 
 
 class StopAfter(Callback):
