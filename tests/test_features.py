@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from cases import every_case
-from processes import run_python
 from torch import Tensor, nn
 
 from dsn_sktime.kernels import kernel_threads
@@ -62,6 +61,8 @@ def naive_pool(x: np.ndarray, pool: int | str | None) -> np.ndarray:
     return naive.adaptive_pool(x, pool)
 
 
+# Traced, it would take far longer, and it runs no line that other tests do not.
+@pytest.mark.no_cover
 @both
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize(
@@ -268,36 +269,6 @@ def test_backends_give_the_same_logits_and_gradients(make):
         assert error(third, one) < 1e-4
 
 
-def test_without_numba_the_sparse_backend_says_so_and_auto_is_silent():
-    run_python(
-        """
-        import sys, warnings
-
-        class Refuse:
-            def find_spec(self, name, path=None, target=None):
-                if name.partition(".")[0] in ("numba", "llvmlite"):
-                    raise ImportError(name)
-
-        sys.meta_path.insert(0, Refuse())
-        warnings.simplefilter("error")
-
-        import torch
-        from dsn_sktime.network import DSNNetwork
-
-        network = DSNNetwork(1, 2, 1, 2, 15)
-        network(torch.zeros(3, 1, 9)).sum().backward()
-        network.features(torch.zeros(3, 1, 9), layers="all", pool="stats")
-        network.backend = "sparse"
-        try:
-            network(torch.zeros(3, 1, 9))
-        except RuntimeError as error:
-            assert "without numba" in str(error)
-        else:
-            raise AssertionError
-        """
-    )
-
-
 def exported_logits(network: nn.Module, x: Tensor) -> Callable[[Tensor], Tensor]:
     sizes = {0: torch.export.Dim("n", min=1, max=999), 2: torch.export.Dim("t", min=2, max=999)}
     return torch.export.export(network, (x,), dynamic_shapes=({**sizes},)).module()
@@ -316,10 +287,15 @@ def onnx_logits(network: nn.Module, x: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda x: torch.from_numpy(session.run(None, {name: x.numpy()})[0])
 
 
+# Traced, it would take far longer, and it runs no line that other tests do not.
+@pytest.mark.no_cover
 @both
-@pytest.mark.parametrize("backend", ["dense", "auto"])
-@pytest.mark.parametrize("export", [exported_logits, onnx_logits])
-def test_networks_are_exported_for_batches_of_any_size(make, backend, export):
+@pytest.mark.parametrize(
+    ("export", "backend"),
+    # torch exports to ONNX what it exports at all.
+    [(exported_logits, "dense"), (exported_logits, "auto"), (onnx_logits, "auto")],
+)
+def test_networks_are_exported_for_batches_of_any_size(make, export, backend):
     network = used(make()).eval()
     network.backend = backend
     with torch.no_grad():

@@ -59,6 +59,8 @@ def cases() -> list[Any]:
     return found
 
 
+# Traced, it would take far longer, and it runs no line that other tests do not.
+@pytest.mark.no_cover
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("estimator", "check", "name"), cases())
 def test_scikit_learns_checks(estimator: Any, check: Callable, name: str) -> None:

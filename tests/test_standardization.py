@@ -30,6 +30,8 @@ def learner(kind: str) -> DSNClassifier | OSCNNClassifier:
     return OSCNNClassifier(n_epochs=10, **sizes, random_state=0)
 
 
+# Traced, it would take far longer, and it runs no line that other tests do not.
+@pytest.mark.no_cover
 @pytest.mark.parametrize("kind", ["DSN", "OS-CNN"])
 @pytest.mark.parametrize(
     ("factor", "offset"),
@@ -208,6 +210,8 @@ def fitted_with(standardize: bool) -> DSNClassifier:
     return tiny_classifier(standardize=standardize).fit(X, Y)
 
 
+# Traced, it would take far longer, and it runs no line that other tests do not.
+@pytest.mark.no_cover
 @pytest.mark.parametrize("standardize", [True, False])
 @pytest.mark.parametrize(
     ("bad", "where"),

@@ -106,6 +106,8 @@ def switch(request: pytest.FixtureRequest) -> Callable[[], AbstractContextManage
     return SWITCHES[request.param]
 
 
+# Traced, it would take far longer, and it runs no line that other tests do not.
+@pytest.mark.no_cover
 @pytest.mark.filterwarnings("ignore:Anomaly Detection", "ignore:.*copy_on_write")
 def test_results_and_switches_stay_as_they_are(
     tiny: Callable, switch: Callable[[], AbstractContextManager], tmp_path: Path
@@ -142,6 +144,8 @@ def of_an_ensemble(tiny: Callable) -> np.ndarray:
     return tiny(n_estimators=2).fit(X, y).predict_proba(X)
 
 
+# Traced, it would take far longer, and it runs no line that other tests do not.
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", ["float64", "inference mode", "device meta", "joblib threads"])
 @pytest.mark.parametrize("n_jobs", [None, 2])
 def test_ensembles_too(tiny: Callable, name: str, n_jobs: int | None) -> None:
