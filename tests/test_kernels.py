@@ -723,20 +723,6 @@ def test_without_numba_all_works_and_gives_the_same_and_only_the_sparse_backend_
     assert np.abs(np.array(json.loads(printed)) - expected).max() < TOLERANCE
 
 
-def test_engine_can_be_imported_where_no_process_forks():
-    """As on Windows; what asks for fork there must not be needed to import it."""
-    run_python(
-        """
-        import os
-        import joblib, numba, torch
-
-        del os.register_at_fork
-        from dsn_sktime.kernels import sparse
-        assert sparse is not None
-        """
-    )
-
-
 # What layers and networks take
 
 

@@ -44,6 +44,11 @@ def tiny_classifier(**parameters: Any) -> DSNClassifier:
     return DSNClassifier(**{**TINY, **parameters})
 
 
+def one_epoch(**parameters: Any) -> DSNClassifier:
+    """Return a classifier whose weights tell what it was trained on, which takes one epoch."""
+    return tiny_classifier(n_epochs=1, **parameters)
+
+
 def tiny_oscnn(**parameters: Any) -> OSCNNClassifier:
     return OSCNNClassifier(**{**TINY_OSCNN, **parameters})
 
