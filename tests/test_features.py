@@ -287,21 +287,27 @@ def onnx_logits(network: nn.Module, x: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda x: torch.from_numpy(session.run(None, {name: x.numpy()})[0])
 
 
-# Traced, it would take far longer, and it runs no line that other tests do not.
-@pytest.mark.no_cover
-@both
-@pytest.mark.parametrize(
-    ("export", "backend"),
-    # torch exports to ONNX what it exports at all.
-    [(exported_logits, "dense"), (exported_logits, "auto"), (onnx_logits, "auto")],
-)
-def test_networks_are_exported_for_batches_of_any_size(make, export, backend):
-    network = used(make()).eval()
-    network.backend = backend
+def check_export(network: nn.Module, export: Callable) -> None:
     with torch.no_grad():
         run = export(network, batch(4, 2, 30))
         for shape in ((4, 2, 30), (1, 2, 30), (7, 2, 11), (2, 2, 3), (5, 2, 101)):
             assert error(run(batch(*shape)), network(batch(*shape))) < TOLERANCE
+
+
+# Traced, exports would take far longer, and they run no line that other tests do not.
+@pytest.mark.no_cover
+@both
+@pytest.mark.parametrize("backend", ["dense", "auto"])
+def test_networks_are_exported_for_batches_of_any_size(make, backend):
+    network = used(make()).eval()
+    network.backend = backend
+    check_export(network, exported_logits)
+
+
+@pytest.mark.no_cover
+def test_a_network_is_exported_to_onnx_for_batches_of_any_size():
+    """One for all: what torch.onnx translates is what torch.export gives it."""
+    check_export(used(small()).eval(), onnx_logits)
 
 
 # What is refused, and what does not matter
