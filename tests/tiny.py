@@ -46,7 +46,7 @@ def tiny_classifier(**parameters: Any) -> DSNClassifier:
 
 def one_epoch(**parameters: Any) -> DSNClassifier:
     """Return a classifier whose weights tell what it was trained on, which takes one epoch."""
-    return tiny_classifier(n_epochs=1, **parameters)
+    return tiny_classifier(n_epochs=1, batch_size=16, **parameters)
 
 
 def tiny_oscnn(**parameters: Any) -> OSCNNClassifier:
