@@ -60,6 +60,8 @@ def assert_one_sentence(message: str, *words: str) -> None:
     assert "truth value" not in message
 
 
+# Traced, it would take far longer, and it runs no line that other tests do not.
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("kind", "name"),
     [(kind, name) for kind, make in CLASSIFIERS.items() for name in make().get_params()],

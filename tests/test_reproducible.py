@@ -66,7 +66,7 @@ def of_an_ensemble(tiny: Callable, n_estimators: int) -> np.ndarray:
 @pytest.mark.no_cover
 # Two processes leave one of three over, which has both of their threads.
 @pytest.mark.parametrize("n_estimators", [1, 3])
-@pytest.mark.parametrize("n_jobs", [1, 2, 3, -1])
+@pytest.mark.parametrize("n_jobs", [1, 2, -1])
 def test_results_do_not_depend_on_n_jobs(tiny: Callable, n_jobs: int, n_estimators: int) -> None:
     classifier = tiny(n_estimators=n_estimators, n_jobs=n_jobs)
     assert np.array_equal(probabilities(classifier), of_an_ensemble(tiny, n_estimators))
