@@ -306,7 +306,8 @@ def open_folder():
 def test_a_read_only_folder_is_loaded_from_or_else_named_before_the_first_epoch(open_folder):
     finished, empty = open_folder / "finished", open_folder / "empty"
     for folder in (finished, empty):
-        folder.mkdir(mode=0o755)
+        folder.mkdir()
+        folder.chmod(0o755)
     run(finished).fit(*tiny_panel())
     (finished / "dsn-run.ckpt").chmod(0o644)
     code = textwrap.dedent(READ_ONLY).format(
