@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import update_wrapper
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -14,7 +17,16 @@ from torch import Tensor, nn
 from dsn_sktime.layers import PADDINGS, SparseConv1d
 from dsn_sktime.network import DSNNetwork
 
-drawn = settings(deadline=None, derandomize=True, max_examples=50)
+
+def drawn(test: Callable, max_examples: int = 50) -> Callable:
+    """Draw the same examples in every run.
+
+    Traced, these tests would take far longer, and they run no line that others do not.
+    """
+    settled = settings(deadline=None, derandomize=True, max_examples=max_examples)(test)
+    return pytest.mark.no_cover(settled)
+
+
 seeds = st.integers(0, 2**32 - 1)
 
 # Fewer series than a vector has lanes are cut into segments; 16 fill a vector.
@@ -147,30 +159,30 @@ class Case:
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> Case:
+def options_of_cases(draw: st.DrawFn) -> dict[str, Any]:
     kernel_size = draw(st.integers(1, 41))
     n_series = draw(st.sampled_from(BATCH_SIZES))
     # One step of one series cannot be trained on.
     least = 2 if n_series == 1 else 1
     n_steps = draw(st.integers(least, max(least, min(90, 3000 // n_series))))
     lengths = st.integers(least, n_steps)
-    return Case(
-        kernel_size,
-        draw(st.integers(1, min(4, kernel_size))),
-        draw(st.integers(1, 5)),
-        draw(st.sampled_from([1, 1, 2, 3, 12])),
-        draw(st.sampled_from([0, 0.5, 0.8, 0.99])),
-        tuple(
+    return {
+        "kernel_size": kernel_size,
+        "n_groups": draw(st.integers(1, min(4, kernel_size))),
+        "filters": draw(st.integers(1, 5)),
+        "variates": draw(st.sampled_from([1, 1, 2, 3, 12])),
+        "sparsity": draw(st.sampled_from([0, 0.5, 0.8, 0.99])),
+        "lengths": tuple(
             draw(st.lists(lengths, min_size=n_series, max_size=n_series))
             if draw(st.booleans())
             else [n_steps] * n_series
         ),
-        draw(st.sampled_from(PADDINGS)),
-        draw(st.integers(1, 3)),
-        draw(st.sampled_from([1, 2, 5, 17])),
-        draw(st.integers(2, 9)),
-        draw(seeds),
-    )
+        "padding": draw(st.sampled_from(PADDINGS)),
+        "n_layers": draw(st.integers(1, 3)),
+        "n_bottleneck": draw(st.sampled_from([1, 2, 5, 17])),
+        "n_pool": draw(st.integers(2, 9)),
+        "seed": draw(seeds),
+    }
 
 
 def every_case(test: Callable) -> Callable:
@@ -197,6 +209,13 @@ def every_case(test: Callable) -> Callable:
         # Blocks of one channel, of which a sparse topology leaves many empty.
         {"kernel_size": 41, "lengths": (20,) * 300, "filters": 6, "sparsity": 0.97},
     ]
+
+    def run(options: dict[str, Any]) -> None:
+        test(case=Case(**options))
+
+    update_wrapper(run, test, ("__module__", "__name__", "__qualname__", "__doc__"))
+    del run.__wrapped__  # Its arguments are not those of the test.
     for options in special:
-        test = example(case=Case(**options))(test)
-    return drawn(given(case=cases())(test))
+        run = example(options=options)(run)
+    # Each test of the engine draws others.
+    return drawn(given(options=options_of_cases())(run), max_examples=25)

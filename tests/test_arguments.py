@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny import panel, tiny_classifier, tiny_oscnn
+from tiny import fitted_once, panel, tiny_classifier, tiny_oscnn
 
 from dsn_sktime import DSNClassifier, OSCNNClassifier
 from dsn_sktime.training import Checkpoint
@@ -49,7 +49,7 @@ CLASSIFIERS = {"DSN": tiny_classifier, "OS-CNN": tiny_oscnn}
 
 @pytest.fixture(scope="module")
 def fitted() -> dict[str, Any]:
-    return {kind: make().fit(*panel()) for kind, make in CLASSIFIERS.items()}
+    return {kind: fitted_once(make) for kind, make in CLASSIFIERS.items()}
 
 
 def assert_one_sentence(message: str, *words: str) -> None:
@@ -60,6 +60,8 @@ def assert_one_sentence(message: str, *words: str) -> None:
     assert "truth value" not in message
 
 
+# Traced, it would take far longer, and it runs no line that other tests do not.
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("kind", "name"),
     [(kind, name) for kind, make in CLASSIFIERS.items() for name in make().get_params()],
@@ -121,7 +123,7 @@ TOO_LARGE = [
 def test_a_size_beyond_memory_names_the_parameter_and_the_bytes(
     make: Callable, name: str, value: Any
 ) -> None:
-    fitted = make().fit(*panel())
+    fitted = fitted_once(make)
     expected = fitted.predict_proba(panel()[0])
     setattr(fitted, name, value)
     with pytest.raises(ValueError, match=name) as caught:

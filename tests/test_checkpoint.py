@@ -288,16 +288,10 @@ READ_ONLY = """
     from pathlib import Path
     trainer_of().fit(*tiny_panel())  # Loads what only root may be able to read.
     os.setuid(65534)
-    run(Path({folder!r})).fit(*tiny_panel())
-    print("loaded")
+    for folder in ({finished!r}, {empty!r}):
+        run(Path(folder)).fit(*tiny_panel())
+        print("loaded")
 """
-
-
-def unprivileged(code, **values):
-    if os.name != "posix" or os.getuid() != 0:
-        pytest.skip("becoming another user takes root")
-    code = textwrap.dedent(code).format(tests=os.path.dirname(__file__), **values)
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
 
 @pytest.fixture
@@ -308,17 +302,21 @@ def open_folder():
         yield Path(folder)
 
 
-def test_a_finished_checkpoint_in_a_read_only_folder_is_loaded(open_folder):
-    run(open_folder).fit(*tiny_panel())
-    (open_folder / "dsn-run.ckpt").chmod(0o644)
-    done = unprivileged(READ_ONLY, folder=str(open_folder))
+@pytest.mark.skipif("os.name != 'posix' or os.getuid() != 0", reason="takes root to be another")
+def test_a_read_only_folder_is_loaded_from_or_else_named_before_the_first_epoch(open_folder):
+    finished, empty = open_folder / "finished", open_folder / "empty"
+    for folder in (finished, empty):
+        folder.mkdir()
+        folder.chmod(0o755)
+    run(finished).fit(*tiny_panel())
+    (finished / "dsn-run.ckpt").chmod(0o644)
+    code = textwrap.dedent(READ_ONLY).format(
+        tests=os.path.dirname(__file__), finished=str(finished), empty=str(empty)
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "loaded\n", done.stderr
-
-
-def test_a_read_only_folder_is_named_before_the_first_epoch(open_folder):
-    done = unprivileged(READ_ONLY, folder=str(open_folder))
     last = done.stderr.strip().splitlines()[-1]
-    path = repr(str(open_folder / "dsn-run.ckpt"))
+    path = repr(str(empty / "dsn-run.ckpt"))
     assert last.startswith(f"OSError: the checkpoint {path} cannot be written: Permission denied.")
 
 

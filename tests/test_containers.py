@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sktime.datasets import load_japanese_vowels
 from sktime.datatypes import convert_to
-from tiny import panel, tiny_classifier, tiny_oscnn
+from tiny import fitted_once, one_epoch, panel, tiny_oscnn
 
 from dsn_sktime import DSNClassifier
 from dsn_sktime.panel import read_panel
@@ -76,21 +76,16 @@ OF_ALL = {
 
 
 @cache
-def fitted_to_the_array(name: str) -> DSNClassifier:
-    return tiny_classifier().fit(*panel(name))
-
-
-@cache
 def fitted_to_unequal_lengths() -> tuple[list[pd.DataFrame], np.ndarray, DSNClassifier]:
     frames, y = load_japanese_vowels("train", return_type="df-list")
     frames, y = frames[::9], y[::9]
-    return frames, y, tiny_classifier().fit(frames, y)
+    return frames, y, one_epoch().fit(frames, y)
 
 
 def assert_same_as_the_array(hold: Callable, name: str) -> None:
     X, y = panel(name)
-    held, expected = hold(X), fitted_to_the_array(name)
-    found = tiny_classifier().fit(held, y)
+    held, expected = hold(X), fitted_once(one_epoch, name)
+    found = one_epoch().fit(held, y)
     assert np.array_equal(found.predict_proba(held), expected.predict_proba(X))
     assert np.array_equal(expected.predict_proba(held), expected.predict_proba(X))
     assert np.array_equal(expected.predict(held), expected.predict(X))
@@ -109,19 +104,19 @@ def test_multivariate_series_in_any_container(hold: Callable) -> None:
 
 @pytest.mark.parametrize("hold", (OF_UNIVARIATE | OF_ALL).values(), ids=OF_UNIVARIATE | OF_ALL)
 def test_folds_of_series_in_any_container(hold: Callable) -> None:
-    found = tiny_classifier().fit_predict_proba(hold(UNIVARIATE), LABELS, cv=FOLDS)
+    found = one_epoch().fit_predict_proba(hold(UNIVARIATE), LABELS, cv=FOLDS)
     assert np.array_equal(found, out_of_folds())
 
 
 @cache
 def out_of_folds() -> np.ndarray:
-    return tiny_classifier().fit_predict_proba(UNIVARIATE, LABELS, cv=FOLDS)
+    return one_epoch().fit_predict_proba(UNIVARIATE, LABELS, cv=FOLDS)
 
 
 def test_half_precision_tensors() -> None:
     X = torch.tensor(MULTIVARIATE).to(torch.bfloat16)
-    expected = tiny_classifier().fit(X.double().numpy(), FOUR_LABELS)
-    found = tiny_classifier().fit(X, FOUR_LABELS)
+    expected = one_epoch().fit(X.double().numpy(), FOUR_LABELS)
+    found = one_epoch().fit(X, FOUR_LABELS)
     assert np.array_equal(found.predict_proba(X), expected.predict_proba(X.float().numpy()))
 
 
@@ -136,7 +131,7 @@ def test_series_of_unequal_length(kind: str) -> None:
         "long": pd.concat(dict(enumerate(frames))),
         "nested": pd.DataFrame([[frame[name].to_numpy() for name in frame] for frame in frames]),
     }[kind]
-    found = tiny_classifier().fit(held, y)
+    found = one_epoch().fit(held, y)
     assert np.array_equal(found.predict_proba(held), expected.predict_proba(frames))
     assert np.array_equal(expected.predict_proba(held), expected.predict_proba(frames))
 
@@ -144,8 +139,8 @@ def test_series_of_unequal_length(kind: str) -> None:
 def test_univariate_series_of_unequal_length() -> None:
     X = [series[0, : 10 + i % 5] for i, series in enumerate(UNIVARIATE)]
     frames = [pd.DataFrame(series) for series in X]
-    expected = tiny_classifier().fit(frames, LABELS).predict_proba(frames)
-    assert np.array_equal(tiny_classifier().fit(X, LABELS).predict_proba(X), expected)
+    expected = one_epoch().fit(frames, LABELS).predict_proba(frames)
+    assert np.array_equal(one_epoch().fit(X, LABELS).predict_proba(X), expected)
 
 
 def test_frames_of_a_pipeline(tiny: Callable) -> None:
@@ -161,14 +156,14 @@ def test_frames_of_a_pipeline(tiny: Callable) -> None:
 
 def test_cross_validation_of_a_wide_frame_and_of_lists() -> None:
     wide = pd.DataFrame(UNIVARIATE[:, 0])
-    expected = cross_val_score(tiny_classifier(), UNIVARIATE, LABELS, cv=FOLDS)
+    expected = cross_val_score(one_epoch(), UNIVARIATE, LABELS, cv=FOLDS)
     for X, y in [(wide, LABELS), (wide, pd.Series(LABELS)), (list(UNIVARIATE), LABELS)]:
-        found = cross_val_score(tiny_classifier(), X, y, cv=FOLDS, error_score="raise")
+        found = cross_val_score(one_epoch(), X, y, cv=FOLDS, error_score="raise")
         assert np.array_equal(found, expected)
 
 
 def test_a_single_series() -> None:
-    classifier = tiny_classifier().fit(MULTIVARIATE, FOUR_LABELS)
+    classifier = fitted_once(one_epoch, "multivariate")
     expected = classifier.predict_proba(MULTIVARIATE[:1])
     one = MULTIVARIATE[0]
     for X in ([one], one[None], [pd.DataFrame(one.T)], [torch.tensor(one)]):
@@ -180,14 +175,14 @@ def test_the_data_stay_as_they_are() -> None:
     X.mask[2, 0, 4] = X.mask[3, 0, -5:] = True
     before = X.copy()
     tensor = torch.tensor(UNIVARIATE)
-    tiny_classifier().fit(X, LABELS).predict(tensor)
+    one_epoch().fit(X, LABELS).predict(tensor)
     assert np.array_equal(X.data, before.data)
     assert np.array_equal(X.mask, before.mask)
     assert np.array_equal(tensor.numpy(), UNIVARIATE)
 
 
 def test_a_single_class_in_any_container() -> None:
-    classifier = tiny_classifier().fit(list(UNIVARIATE), ["a"] * 20)
+    classifier = one_epoch().fit(list(UNIVARIATE), ["a"] * 20)
     assert classifier.predict(pd.DataFrame(UNIVARIATE[:3, 0])).tolist() == ["a"] * 3
     assert classifier.predict_proba(list(UNIVARIATE[:3])).tolist() == [[1.0]] * 3
 
@@ -195,8 +190,8 @@ def test_a_single_class_in_any_container() -> None:
 def test_several_columns_of_labels_with_a_wide_frame() -> None:
     y = pd.DataFrame({"a": LABELS, "b": LABELS[::-1]})
     wide = pd.DataFrame(UNIVARIATE[:, 0])
-    expected = tiny_classifier().fit(UNIVARIATE, y).predict(UNIVARIATE)
-    pd.testing.assert_frame_equal(tiny_classifier().fit(wide, y).predict(wide), expected)
+    expected = one_epoch().fit(UNIVARIATE, y).predict(UNIVARIATE)
+    pd.testing.assert_frame_equal(one_epoch().fit(wide, y).predict(wide), expected)
 
 
 # Time.
@@ -204,20 +199,20 @@ def test_several_columns_of_labels_with_a_wide_frame() -> None:
 
 def test_rows_of_a_long_frame_are_put_into_the_order_of_time(rng: np.random.Generator) -> None:
     long = convert_to(MULTIVARIATE, "pd-multiindex", "Panel")
-    expected = tiny_classifier().fit(MULTIVARIATE, FOUR_LABELS).predict_proba(MULTIVARIATE)
+    expected = fitted_once(one_epoch, "multivariate").predict_proba(MULTIVARIATE)
     interleaved = long.sort_index(level=1, kind="stable")
     shuffled = pd.concat(
         long.loc[[i]].iloc[rng.permutation(MULTIVARIATE.shape[2])] for i in range(40)
     )
     for X in (interleaved, shuffled):
-        found = tiny_classifier().fit(X, FOUR_LABELS).predict_proba(X)
+        found = one_epoch().fit(X, FOUR_LABELS).predict_proba(X)
         assert np.array_equal(found, expected)
 
 
 def test_rows_of_frames_are_put_into_the_order_of_time() -> None:
     frames = [pd.DataFrame(series.T) for series in MULTIVARIATE]
     backward = [frame.iloc[::-1] for frame in frames]
-    classifier = tiny_classifier().fit(frames, FOUR_LABELS)
+    classifier = one_epoch().fit(frames, FOUR_LABELS)
     assert np.array_equal(classifier.predict_proba(backward), classifier.predict_proba(frames))
 
 
@@ -285,15 +280,15 @@ def test_masked_values_of_any_dtype(dtype: str) -> None:
     mask[:, 0, 3] = True
     expected = np.where(mask, np.nan, X.astype(float))
     held = np.ma.MaskedArray(X, mask)
-    found = tiny_classifier().fit(held, LABELS).predict_proba(held)
-    assert np.array_equal(found, tiny_classifier().fit(expected, LABELS).predict_proba(expected))
+    found = one_epoch().fit(held, LABELS).predict_proba(held)
+    assert np.array_equal(found, one_epoch().fit(expected, LABELS).predict_proba(expected))
 
 
 def test_values_beyond_all_bounds_may_be_masked() -> None:
     X = UNIVARIATE.copy()
     X[::3, 0, 3] = 1e20
     held = np.ma.masked_greater(X, 1e15)
-    assert np.isfinite(tiny_classifier().fit(held, LABELS).predict_proba(held)).all()
+    assert np.isfinite(one_epoch().fit(held, LABELS).predict_proba(held)).all()
 
 
 def test_masked_labels(tiny: Callable) -> None:
@@ -311,8 +306,8 @@ def test_nullable_columns_with_missing_values() -> None:
     wide.iloc[2, 5] = pd.NA
     expected = UNIVARIATE.copy()
     expected[2, 0, 5] = np.nan
-    found = tiny_classifier().fit(wide, LABELS).predict_proba(wide)
-    assert np.array_equal(found, tiny_classifier().fit(expected, LABELS).predict_proba(expected))
+    found = one_epoch().fit(wide, LABELS).predict_proba(wide)
+    assert np.array_equal(found, one_epoch().fit(expected, LABELS).predict_proba(expected))
 
 
 # Padding.
@@ -344,7 +339,7 @@ def test_padding_is_no_part_of_a_series(hold: Callable) -> None:
     with pytest.warns(
         UserWarning, match=r"30 of 30 series end in steps .* treated as padding"
     ) as caught:
-        classifier = tiny_classifier().fit(X, y)
+        classifier = one_epoch().fit(X, y)
     assert len(caught) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -356,9 +351,9 @@ def test_rows_of_a_padded_wide_frame() -> None:
     X = UNIVARIATE[:, 0].copy()
     X[3, 20:], X[9, 7:] = np.nan, np.nan
     lists = [series[~np.isnan(series)] for series in X]
-    expected = tiny_classifier().fit(lists, LABELS).predict_proba(lists)
+    expected = one_epoch().fit(lists, LABELS).predict_proba(lists)
     with pytest.warns(UserWarning, match=r"2 of 20 series"):
-        found = tiny_classifier().fit(pd.DataFrame(X), LABELS).predict_proba(pd.DataFrame(X))
+        found = one_epoch().fit(pd.DataFrame(X), LABELS).predict_proba(pd.DataFrame(X))
     assert np.array_equal(found, expected)
 
 
@@ -366,7 +361,7 @@ def test_padding_is_said_once_for_all_folds() -> None:
     X = UNIVARIATE.copy()
     X[3, 0, 20:] = np.nan
     with pytest.warns(UserWarning, match="1 of 20 series") as caught:
-        tiny_classifier(n_estimators=2).fit_predict(X, LABELS, cv=FOLDS)
+        one_epoch(n_estimators=2).fit_predict(X, LABELS, cv=FOLDS)
     assert len(caught) == 1
 
 
@@ -409,8 +404,8 @@ def test_axes_that_look_swapped_are_named(tiny: Callable, hold: Callable) -> Non
 
 def assert_refused(X: Any, words: list[str], y: Any = LABELS) -> None:
     """Fit, predict and their kin raise one sentence or two and leave a fitted classifier."""
-    X_good, y_good = (MULTIVARIATE, FOUR_LABELS) if y is FOUR_LABELS else (UNIVARIATE, LABELS)
-    classifier = tiny_classifier().fit(X_good, y_good)
+    name = "multivariate" if y is FOUR_LABELS else "univariate"
+    X_good, classifier = panel(name)[0], fitted_once(one_epoch, name)
     expected = classifier.predict_proba(X_good)
     calls = [
         lambda: classifier.fit(X, y),

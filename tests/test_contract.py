@@ -70,6 +70,8 @@ def defaults() -> dict[str, object]:
     return {name: p.default for name, p in signature.parameters.items() if name != "self"}
 
 
+# Traced, it would take far longer, and it runs no line that other tests do not.
+@pytest.mark.no_cover
 @pytest.mark.parametrize("classifier", [DSNClassifier, OSCNNClassifier])
 def test_passes_every_check_of_sktime(classifier: type) -> None:
     results = check_estimator(classifier, verbose=False)

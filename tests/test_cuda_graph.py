@@ -182,6 +182,8 @@ def test_recorded_operations_are_the_training(growth, dtype):
     assert_same_training(replayed, trained(None, growth, data, tiny_network().to(dtype)))
 
 
+# Traced, it would take far longer, and it runs no line that other tests do not.
+@pytest.mark.no_cover
 @pytest.mark.usefixtures("masked_dense")
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("keep", KEEPS)

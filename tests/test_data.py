@@ -13,6 +13,9 @@ from sklearn.utils.class_weight import compute_class_weight
 from sktime.datasets import load_japanese_vowels
 from tiny import panel, tiny_classifier
 
+# Traced, they would take far longer, and they run no line that other tests do not.
+pytestmark = pytest.mark.no_cover
+
 ZERO_ONE = np.arange(20) % 2
 
 

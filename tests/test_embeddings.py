@@ -24,6 +24,8 @@ NAME = re.compile(r"member(\d)_(trained|untrained)_layer(\d)_channel(\d)_(\w+)")
 RIDGE = {**TINY, "head": "ridge", "n_epochs": 2}
 
 
+# Traced, it would take far longer, and it runs no line that other tests do not.
+@pytest.mark.no_cover
 def test_the_transformer_passes_every_check_of_sktime() -> None:
     results = check_estimator(DSNTransformer, verbose=False)
     assert len(results) > 100

@@ -16,7 +16,7 @@ from sklearn.model_selection import ShuffleSplit
 from sklearn.utils.validation import check_is_fitted
 from sktime.datatypes import convert_to
 from sktime.exceptions import NotFittedError
-from tiny import StopAfter, panel, tiny_classifier
+from tiny import StopAfter, fitted_once, panel, tiny_classifier
 
 from dsn_sktime import DSNClassifier
 from dsn_sktime.training import Callback
@@ -36,7 +36,7 @@ INTEGERS = [
 
 @pytest.fixture
 def fitted() -> DSNClassifier:
-    return tiny_classifier().fit(*panel())
+    return fitted_once()
 
 
 def frames() -> list[pd.DataFrame]:
@@ -49,7 +49,7 @@ def assert_says(error: BaseException, words: list[str]) -> None:
 
 
 def assert_unchanged(fitted: DSNClassifier) -> None:
-    expected = tiny_classifier().fit(*panel())
+    expected = fitted_once()
     assert fitted.is_fitted
     assert np.array_equal(fitted.predict_proba(panel()[0]), expected.predict_proba(panel()[0]))
     assert fitted.history_[-1]["loss"] == expected.history_[-1]["loss"]

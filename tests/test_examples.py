@@ -14,6 +14,9 @@ from tiny import panel, tiny_classifier
 
 matplotlib.use("Agg")
 
+# Traced, they would take far longer, and they run no line that other tests do not.
+pytestmark = pytest.mark.no_cover
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = {path.stem: path for path in sorted((ROOT / "examples").glob("*.py"))}
 

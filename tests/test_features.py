@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from cases import every_case
-from processes import run_python
 from torch import Tensor, nn
 
 from dsn_sktime.kernels import kernel_threads
@@ -62,6 +61,8 @@ def naive_pool(x: np.ndarray, pool: int | str | None) -> np.ndarray:
     return naive.adaptive_pool(x, pool)
 
 
+# Traced, it would take far longer, and it runs no line that other tests do not.
+@pytest.mark.no_cover
 @both
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize(
@@ -268,36 +269,6 @@ def test_backends_give_the_same_logits_and_gradients(make):
         assert error(third, one) < 1e-4
 
 
-def test_without_numba_the_sparse_backend_says_so_and_auto_is_silent():
-    run_python(
-        """
-        import sys, warnings
-
-        class Refuse:
-            def find_spec(self, name, path=None, target=None):
-                if name.partition(".")[0] in ("numba", "llvmlite"):
-                    raise ImportError(name)
-
-        sys.meta_path.insert(0, Refuse())
-        warnings.simplefilter("error")
-
-        import torch
-        from dsn_sktime.network import DSNNetwork
-
-        network = DSNNetwork(1, 2, 1, 2, 15)
-        network(torch.zeros(3, 1, 9)).sum().backward()
-        network.features(torch.zeros(3, 1, 9), layers="all", pool="stats")
-        network.backend = "sparse"
-        try:
-            network(torch.zeros(3, 1, 9))
-        except RuntimeError as error:
-            assert "without numba" in str(error)
-        else:
-            raise AssertionError
-        """
-    )
-
-
 def exported_logits(network: nn.Module, x: Tensor) -> Callable[[Tensor], Tensor]:
     sizes = {0: torch.export.Dim("n", min=1, max=999), 2: torch.export.Dim("t", min=2, max=999)}
     return torch.export.export(network, (x,), dynamic_shapes=({**sizes},)).module()
@@ -316,16 +287,27 @@ def onnx_logits(network: nn.Module, x: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda x: torch.from_numpy(session.run(None, {name: x.numpy()})[0])
 
 
-@both
-@pytest.mark.parametrize("backend", ["dense", "auto"])
-@pytest.mark.parametrize("export", [exported_logits, onnx_logits])
-def test_networks_are_exported_for_batches_of_any_size(make, backend, export):
-    network = used(make()).eval()
-    network.backend = backend
+def check_export(network: nn.Module, export: Callable) -> None:
     with torch.no_grad():
         run = export(network, batch(4, 2, 30))
         for shape in ((4, 2, 30), (1, 2, 30), (7, 2, 11), (2, 2, 3), (5, 2, 101)):
             assert error(run(batch(*shape)), network(batch(*shape))) < TOLERANCE
+
+
+# Traced, exports would take far longer, and they run no line that other tests do not.
+@pytest.mark.no_cover
+@both
+@pytest.mark.parametrize("backend", ["dense", "auto"])
+def test_networks_are_exported_for_batches_of_any_size(make, backend):
+    network = used(make()).eval()
+    network.backend = backend
+    check_export(network, exported_logits)
+
+
+@pytest.mark.no_cover
+def test_a_network_is_exported_to_onnx_for_batches_of_any_size():
+    """One for all: what torch.onnx translates is what torch.export gives it."""
+    check_export(used(small()).eval(), onnx_logits)
 
 
 # What is refused, and what does not matter

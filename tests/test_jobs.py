@@ -53,6 +53,8 @@ def test_a_row_says_what_was_run_and_how_well(tmp_path):
     assert results.read(tmp_path / "r.csv")["job"].tolist() == [job.digest]
 
 
+# Traced, it would take far longer, and it runs no line that other tests do not.
+@pytest.mark.no_cover
 # Variants of the DSN differ in parameters, which test_estimators.py has, as it has ROCKET: its
 # numba functions would take two minutes to compile here.
 @pytest.mark.parametrize(

@@ -339,7 +339,7 @@ def test_a_batch_may_be_gone_before_the_backward_pass(case, upstream):
     x = case.x.transpose(1, 2).contiguous().transpose(1, 2)
     logits = case.network(x, case.lengths_or_none)
     del x
-    gc.collect()
+    gc.collect(1)
     reused(lambda: torch.empty(case.x.shape))
     logits.backward(upstream)
     check_gradients(case.network, expected)
@@ -679,12 +679,12 @@ def test_the_engine_does_what_it_can_and_the_layers_do_the_rest(
         assert error(one, other) < TOLERANCE
 
 
-def test_without_numba_all_works_and_gives_the_same():
+def test_without_numba_all_works_and_gives_the_same_and_only_the_sparse_backend_says_so():
     X, y = panel("multivariate")
     expected = tiny_classifier(topology_init="random").fit(X, y).predict_proba(X)
     printed = run_python(
         """
-        import sys
+        import sys, warnings
 
         class Refuse:
             def find_spec(self, name, path=None, target=None):
@@ -692,11 +692,27 @@ def test_without_numba_all_works_and_gives_the_same():
                     raise ImportError(name)
 
         sys.meta_path.insert(0, Refuse())
+        warnings.simplefilter("error")
 
-        from tiny import panel, tiny_classifier
+        import torch
         from dsn_sktime.kernels import sparse
+        from dsn_sktime.network import DSNNetwork
 
         assert sparse is None
+        network = DSNNetwork(1, 2, 1, 2, 15)
+        network(torch.zeros(3, 1, 9)).sum().backward()
+        network.features(torch.zeros(3, 1, 9), layers="all", pool="stats")
+        network.backend = "sparse"
+        try:
+            network(torch.zeros(3, 1, 9))
+        except RuntimeError as error:
+            assert "without numba" in str(error)
+        else:
+            raise AssertionError
+
+        warnings.simplefilter("ignore")
+        from tiny import panel, tiny_classifier
+
         X, y = panel("multivariate")
         classifier = tiny_classifier(topology_init="random").fit(X, y)
         assert classifier.predict(X).shape == y.shape
@@ -705,20 +721,6 @@ def test_without_numba_all_works_and_gives_the_same():
     )
     assert np.ptp(expected) > 0.05
     assert np.abs(np.array(json.loads(printed)) - expected).max() < TOLERANCE
-
-
-def test_engine_can_be_imported_where_no_process_forks():
-    """As on Windows; what asks for fork there must not be needed to import it."""
-    run_python(
-        """
-        import os
-        import joblib, numba, torch
-
-        del os.register_at_fork
-        from dsn_sktime.kernels import sparse
-        assert sparse is not None
-        """
-    )
 
 
 # What layers and networks take

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
@@ -14,8 +15,9 @@ import pytest
 import torch
 from sklearn.model_selection import StratifiedKFold, cross_val_score, train_test_split
 from sktime.datatypes import convert_to
-from tiny import panel, tiny_classifier
+from tiny import one_epoch, panel
 
+from dsn_sktime import DSNClassifier
 from dsn_sktime.panel import match_variates, read_panel
 
 N = 80
@@ -49,8 +51,19 @@ def hold(request: pytest.FixtureRequest) -> Callable:
 
 
 @cache
+def numbered() -> DSNClassifier:
+    """Return the classifier that is expected of all series with their labels."""
+    return one_epoch().fit(SERIES, LABELS)
+
+
+@cache
 def expected() -> np.ndarray:
-    return tiny_classifier().fit(SERIES, LABELS).predict_proba(SERIES)
+    return numbered().predict_proba(SERIES)
+
+
+@cache
+def expected_of_folds() -> np.ndarray:
+    return one_epoch().fit_predict(SERIES, LABELS, cv=FOLDS)
 
 
 SHUFFLED = np.random.default_rng(1).permutation(N)
@@ -63,11 +76,19 @@ def frame_of_labels(labels: np.ndarray, index: pd.Index) -> pd.DataFrame:
 DAYS = pd.date_range("2026-01-01", periods=N)
 
 
-@pytest.mark.parametrize("as_labels", [pd.Series, frame_of_labels])
-@pytest.mark.parametrize("ids", [IDS, pd.Index(range(100, 100 + N)), pd.Index(SHUFFLED), DAYS])
+@pytest.mark.parametrize(
+    ("as_labels", "ids"),
+    [
+        (pd.Series, IDS),
+        (pd.Series, pd.Index(range(100, 100 + N))),
+        (pd.Series, pd.Index(SHUFFLED)),
+        (pd.Series, DAYS),
+        (frame_of_labels, IDS),
+    ],
+)
 def test_labels_in_another_order(hold: Callable, ids: pd.Index, as_labels: Callable) -> None:
     y = as_labels(LABELS, index=ids).sample(frac=1, random_state=0)
-    classifier = tiny_classifier().fit(hold(ids), y)
+    classifier = one_epoch().fit(hold(ids), y)
     assert np.array_equal(classifier.predict_proba(hold(ids)), expected())
     right = np.mean(classifier.predict(SERIES) == LABELS)
     assert classifier.score(hold(ids), y) == right
@@ -75,14 +96,14 @@ def test_labels_in_another_order(hold: Callable, ids: pd.Index, as_labels: Calla
 
 def test_folds_of_labels_in_another_order(hold: Callable) -> None:
     y = pd.Series(LABELS, index=IDS).sort_index()
-    found = tiny_classifier().fit_predict(hold(IDS), y, cv=FOLDS)
-    assert np.array_equal(found, tiny_classifier().fit_predict(SERIES, LABELS, cv=FOLDS))
+    found = one_epoch().fit_predict(hold(IDS), y, cv=FOLDS)
+    assert np.array_equal(found, expected_of_folds())
 
 
 def test_columns_of_labels_in_another_order(hold: Callable) -> None:
     y = pd.DataFrame({"a": LABELS, "b": LABELS[::-1]}, index=IDS).sort_index()
-    found = tiny_classifier().fit(hold(IDS), y).predict(SERIES)
-    assert np.array_equal(found["a"], tiny_classifier().fit(SERIES, LABELS).predict(SERIES))
+    found = one_epoch().fit(hold(IDS), y).predict(SERIES)
+    assert np.array_equal(found["a"], numbered().predict(SERIES))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +118,7 @@ def test_columns_of_labels_in_another_order(hold: Callable) -> None:
     ids=["array", "list", "numbered", "same ids", "numbered frame"],
 )
 def test_labels_in_the_order_of_the_series(hold: Callable, y: Any) -> None:
-    classifier = tiny_classifier().fit(hold(IDS), y)
+    classifier = one_epoch().fit(hold(IDS), y)
     assert np.array_equal(classifier.predict_proba(SERIES), expected())
 
 
@@ -105,7 +126,7 @@ def test_labels_in_the_order_of_the_series(hold: Callable, y: Any) -> None:
 def test_labels_of_series_without_ids_are_taken_by_position(index: Any) -> None:
     y = pd.Series(LABELS, index=index)
     for X in (SERIES, list(SERIES[:, 0]), [pd.DataFrame(series.T) for series in SERIES]):
-        assert np.array_equal(tiny_classifier().fit(X, y).predict_proba(SERIES), expected())
+        assert np.array_equal(one_epoch().fit(X, y).predict_proba(SERIES), expected())
 
 
 def test_series_that_are_drawn_twice_with_their_labels(hold: Callable) -> None:
@@ -113,10 +134,8 @@ def test_series_that_are_drawn_twice_with_their_labels(hold: Callable) -> None:
         pytest.skip("an id there is one series")
     rows = np.r_[np.arange(N // 2), np.arange(N // 2)]
     X, y = hold(IDS).iloc[rows], pd.Series(LABELS, index=IDS).iloc[rows]
-    found = tiny_classifier().fit(X, y).predict_proba(SERIES)
-    assert np.array_equal(
-        found, tiny_classifier().fit(SERIES[rows], LABELS[rows]).predict_proba(SERIES)
-    )
+    found = one_epoch().fit(X, y).predict_proba(SERIES)
+    assert np.array_equal(found, one_epoch().fit(SERIES[rows], LABELS[rows]).predict_proba(SERIES))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +152,7 @@ def test_series_that_are_drawn_twice_with_their_labels(hold: Callable) -> None:
 )
 def test_labels_of_other_series(hold: Callable, ids: Any, y: pd.Series, words: list[str]) -> None:
     X = hold(ids)
-    classifier = tiny_classifier().fit(SERIES, LABELS)
+    classifier = copy.deepcopy(numbered())
     for call in (
         classifier.fit,
         classifier.score,
@@ -150,15 +169,15 @@ def test_labels_of_each_row_of_a_long_frame() -> None:
     X = long_frame(IDS)
     y = pd.Series(np.repeat(LABELS, 24), index=X.index)
     with pytest.raises(ValueError, match=r"80 series in X and 1920 .*y\.groupby\(level=0, sort"):
-        tiny_classifier().fit(X, y)
-    found = tiny_classifier().fit(X, y.groupby(level=0, sort=False).first())
+        one_epoch().fit(X, y)
+    found = one_epoch().fit(X, y.groupby(level=0, sort=False).first())
     assert np.array_equal(found.predict_proba(SERIES), expected())
 
 
 def test_cross_validation_of_series_with_ids() -> None:
     y = pd.Series(LABELS, index=IDS)
-    found = cross_val_score(tiny_classifier(), wide_frame(IDS), y, cv=FOLDS, error_score="raise")
-    assert np.array_equal(found, cross_val_score(tiny_classifier(), SERIES, LABELS, cv=FOLDS))
+    found = cross_val_score(one_epoch(), wide_frame(IDS), y, cv=FOLDS, error_score="raise")
+    assert np.array_equal(found, cross_val_score(one_epoch(), SERIES, LABELS, cv=FOLDS))
 
 
 @pytest.mark.parametrize(
@@ -167,7 +186,7 @@ def test_cross_validation_of_series_with_ids() -> None:
     ids=["range", "tensor", "list of tensors", "column"],
 )
 def test_labels_in_any_container(y: Any) -> None:
-    classifier = tiny_classifier().fit(SERIES, y)
+    classifier = one_epoch().fit(SERIES, y)
     assert classifier.n_classes_ == len(set(np.asarray(y).flat))
     assert 0 <= classifier.score(SERIES, y) <= 1
 
@@ -196,15 +215,14 @@ MIXED = [1, "a"] * (N // 2)
     ids=lambda value: None if isinstance(value, list) else type(value).__name__,
 )
 def test_what_are_no_labels(y: Any, words: list[str]) -> None:
-    classifier = tiny_classifier().fit(SERIES, LABELS)
-    before = classifier.predict_proba(SERIES)
+    classifier = copy.deepcopy(numbered())
     for call in (classifier.fit, classifier.score):
         with pytest.raises((TypeError, ValueError)) as caught:
             call(wide_frame(IDS), y)
         message = str(caught.value)
         assert not [word for word in words if word not in message], message
         assert len(message) < 350
-    assert np.array_equal(classifier.predict_proba(SERIES), before)
+    assert np.array_equal(classifier.predict_proba(SERIES), expected())
 
 
 def test_splits_of_frames_keep_ids_and_labels_together(hold: Callable) -> None:
@@ -213,17 +231,17 @@ def test_splits_of_frames_keep_ids_and_labels_together(hold: Callable) -> None:
     X, y = hold(IDS), pd.Series(LABELS, index=IDS).sample(frac=1, random_state=0)
     train, test = train_test_split(np.arange(N), random_state=0)
     parts = X.iloc[train], X.iloc[test]
-    classifier = tiny_classifier().fit(parts[0], y.loc[IDS[train][::-1]])
-    expected = tiny_classifier().fit(SERIES[train], LABELS[train])
-    assert np.array_equal(classifier.predict_proba(SERIES), expected.predict_proba(SERIES))
-    assert classifier.score(parts[1], y.loc[IDS[test][::-1]]) == expected.score(
+    classifier = one_epoch().fit(parts[0], y.loc[IDS[train][::-1]])
+    by_number = one_epoch().fit(SERIES[train], LABELS[train])
+    assert np.array_equal(classifier.predict_proba(SERIES), by_number.predict_proba(SERIES))
+    assert classifier.score(parts[1], y.loc[IDS[test][::-1]]) == by_number.score(
         SERIES[test], LABELS[test]
     )
 
 
 def test_some_series_of_a_long_frame() -> None:
     X = long_frame(IDS)
-    classifier = tiny_classifier().fit(X, LABELS)
+    classifier = one_epoch().fit(X, LABELS)
     chosen = IDS[[7, 3, 40]]
     rows = IDS.get_indexer(chosen)
     assert np.array_equal(
@@ -246,6 +264,11 @@ NAMED = {
     "long": lambda names: pd.concat(dict(enumerate(frames(names)))),
     "nested": lambda names: convert_to(MOTIONS, "nested_univ", "Panel").set_axis(names, axis=1),
 }
+
+
+@cache
+def fitted_to_names(named: Callable) -> DSNClassifier:
+    return one_epoch().fit(named(NAMES), FOUR_LABELS)
 
 
 @pytest.fixture(params=NAMED.values(), ids=NAMED)
@@ -272,8 +295,7 @@ def test_variates_are_found_by_their_names(tiny: Callable, named: Callable, name
 
 @pytest.mark.parametrize("others", [NAMED["frames"], NAMED["long"], NAMED["nested"]])
 def test_names_are_those_of_any_container(named: Callable, others: Callable) -> None:
-    classifier = tiny_classifier().fit(named(NAMES), FOUR_LABELS)
-    X = reordered(others(NAMES))
+    classifier, X = fitted_to_names(named), reordered(others(NAMES))
     assert np.array_equal(classifier.predict_proba(X), classifier.predict_proba(MOTIONS))
 
 
@@ -288,7 +310,7 @@ def test_other_names_are_refused(tiny: Callable, named: Callable) -> None:
 
 
 def test_more_or_fewer_names_are_listed() -> None:
-    classifier = tiny_classifier().fit(frames(NAMES), FOUR_LABELS)
+    classifier = fitted_to_names(frames)
     more = [frame.assign(temperature=0.0) for frame in frames(NAMES)]
     fewer = [frame.drop(columns=["ay", "gz"]) for frame in frames(NAMES)]
     for X, message in [(more, r"unexpected 'temperature'\."), (fewer, r"found no 'ay', 'gz'\.")]:
@@ -299,19 +321,18 @@ def test_more_or_fewer_names_are_listed() -> None:
 @pytest.mark.parametrize("fitted", [None, "var_{}", "dim_{}", "{}"])
 def test_names_that_containers_make_up_match_any(named: Callable, fitted: str | None) -> None:
     made_up = list(range(6)) if fitted is None else [fitted.format(i) for i in range(6)]
-    classifier = tiny_classifier().fit(named(made_up), FOUR_LABELS)
+    classifier = one_epoch().fit(named(made_up), FOUR_LABELS)
     expected = classifier.predict_proba(MOTIONS)
     assert np.array_equal(classifier.predict_proba(named(NAMES)), expected)
     assert np.array_equal(classifier.predict_proba(reordered(named(made_up))), expected)
-    named_first = tiny_classifier().fit(named(NAMES), FOUR_LABELS)
-    assert np.array_equal(named_first.predict_proba(named(made_up)), expected)
+    assert np.array_equal(fitted_to_names(named).predict_proba(named(made_up)), expected)
 
 
 def test_frames_of_a_list_that_disagree() -> None:
     X = frames(NAMES)
-    expected = tiny_classifier().fit(X, FOUR_LABELS).predict_proba(X)
+    expected = fitted_to_names(frames).predict_proba(X)
     mixed = [x[NAMES[::-1]] if i % 3 else x for i, x in enumerate(X)]
-    classifier = tiny_classifier().fit(mixed, FOUR_LABELS)
+    classifier = one_epoch().fit(mixed, FOUR_LABELS)
     assert np.array_equal(classifier.predict_proba(mixed), expected)
     mixed[5] = mixed[5].rename(columns={"gz": "temperature"})
     message = r"first series, found unexpected 'temperature' and no 'gz' in series 5\."
@@ -326,14 +347,14 @@ def test_frames_of_a_list_that_disagree() -> None:
 
 
 def test_arrays_have_no_names() -> None:
-    assert tiny_classifier().fit(MOTIONS, FOUR_LABELS).variate_names_ is None
+    assert one_epoch().fit(MOTIONS, FOUR_LABELS).variate_names_ is None
 
 
 def test_names_in_folds() -> None:
     X = frames(NAMES)
     mixed = [x[NAMES[::-1]] if i % 3 else x for i, x in enumerate(X)]
-    found = tiny_classifier().fit_predict_proba(mixed, FOUR_LABELS, cv=FOLDS)
-    expected = tiny_classifier().fit_predict_proba(MOTIONS, FOUR_LABELS, cv=FOLDS)
+    found = one_epoch().fit_predict_proba(mixed, FOUR_LABELS, cv=FOLDS)
+    expected = one_epoch().fit_predict_proba(MOTIONS, FOUR_LABELS, cv=FOLDS)
     assert np.array_equal(found, expected)
 
 
@@ -356,10 +377,9 @@ def test_names_in_folds() -> None:
 @pytest.mark.parametrize("hold", [list, partial(pd.Series, dtype=object)])
 def test_labels_of_any_type_are_scored(hold: Callable, first: Any, second: Any) -> None:
     y = [(first, second)[label] for label in LABELS]
-    classifier = tiny_classifier().fit(SERIES, hold(y))
-    numbered = tiny_classifier().fit(SERIES, LABELS)
+    classifier = one_epoch().fit(SERIES, hold(y))
     assert list(classifier.classes_) == [first, second]
-    assert classifier.score(SERIES, hold(y)) == numbered.score(SERIES, LABELS)
+    assert classifier.score(SERIES, hold(y)) == numbered().score(SERIES, LABELS)
 
 
 @pytest.mark.parametrize(
@@ -371,27 +391,25 @@ def test_labels_of_any_type_are_scored(hold: Callable, first: Any, second: Any) 
     ],
 )
 def test_labels_in_tensors_and_matrices(hold: Callable) -> None:
-    numbered = tiny_classifier().fit(SERIES, LABELS)
-    predicted = tiny_classifier().fit(SERIES, hold(LABELS)).predict(SERIES)
-    np.testing.assert_array_equal(predicted, numbered.predict(SERIES))
+    predicted = one_epoch().fit(SERIES, hold(LABELS)).predict(SERIES)
+    np.testing.assert_array_equal(predicted, numbered().predict(SERIES))
 
 
 @pytest.mark.parametrize("y", [torch.tensor(LABELS).to_sparse(), np.zeros(N, dtype="i4,i4")])
 def test_labels_that_are_no_plain_array(y: Any) -> None:
     with pytest.raises(TypeError, match=r"y must .* Use "):
-        tiny_classifier().fit(SERIES, y)
+        one_epoch().fit(SERIES, y)
 
 
 @pytest.mark.parametrize("y", [LABELS.astype(str), pd.Series(LABELS).astype(str), LABELS * 1j])
 def test_labels_of_another_type_are_not_scored(y: Any) -> None:
-    classifier = tiny_classifier().fit(SERIES, LABELS)
     with pytest.raises(TypeError, match=r"y must hold labels of the type that was fitted, number"):
-        classifier.score(SERIES, y)
+        numbered().score(SERIES, y)
 
 
 def test_scores_of_other_columns_of_labels() -> None:
     with pytest.raises(ValueError, match="y must have 1 columns, as in fit, found 2"):
-        tiny_classifier().fit(SERIES, LABELS).score(SERIES, np.eye(2)[LABELS])
+        numbered().score(SERIES, np.eye(2)[LABELS])
 
 
 def test_names_that_became_text() -> None:

@@ -199,6 +199,8 @@ class Shares(Callback):
         self.ends.append(self.clock.now)
 
 
+# Traced, it would take far longer, and it runs no line that other tests do not.
+@pytest.mark.no_cover
 @pytest.mark.parametrize("make", [tiny_classifier, tiny_oscnn])
 @pytest.mark.parametrize("n_estimators", [1, 3])
 def test_a_fit_with_all_its_networks_ends_in_the_time_given(

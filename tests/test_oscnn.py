@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import math
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 from sklearn.model_selection import GridSearchCV
 from sktime.datasets import load_japanese_vowels
-from tiny import StopAfter, panel, tiny_oscnn
+from tiny import StopAfter, fitted_once, panel, tiny_oscnn
 from torch import nn
 from torch.nn import functional as F
 
@@ -537,11 +536,8 @@ def test_its_history_can_be_drawn() -> None:
 # Errors
 
 
-def assert_refused(
-    name: str, value: Any, kind: type[Exception], words: list[str], make: Callable = tiny_oscnn
-) -> None:
-    X, y = panel()
-    classifier = make().fit(X, y)
+def assert_refused(name: str, value: Any, kind: type[Exception], words: list[str]) -> None:
+    (X, y), classifier = panel(), fitted_once(tiny_oscnn)
     expected = classifier.predict_proba(X)
     before = getattr(classifier, name)
     setattr(classifier, name, value)

@@ -29,6 +29,8 @@ def tiny_regressor(**parameters: Any) -> DSNRegressor:
     return DSNRegressor(**{**SETTINGS, **parameters})
 
 
+# Traced, it would take far longer, and it runs no line that other tests do not.
+@pytest.mark.no_cover
 def test_passes_every_check_of_sktime() -> None:
     results = check_estimator(DSNRegressor, verbose=False)
     assert len(results) > 100

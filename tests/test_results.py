@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import multiprocessing
 import re
 import shutil
 
@@ -290,27 +291,18 @@ def test_a_full_disk_leaves_what_was_there(path):
     assert not [*path.parent.rglob("*.tmp")]
 
 
+@pytest.mark.skipif("not hasattr(__import__('os'), 'fork')")
 def test_processes_share_the_results(path):
-    run_python(
-        """
-        import multiprocessing, sys
-        from test_results import ROW, results
+    def write(number):
+        for seed in range(20):
+            results.write(path, {**ROW, "seed": seed, "job": f"{number}-{seed}"})
+            results.export(path)
 
-        def write(number):
-            for seed in range(20):
-                job = f"{number}-{seed}"
-                results.write(sys.argv[1], {**ROW, "seed": seed, "job": job})
-                results.export(sys.argv[1])
-
-        if __name__ == "__main__":
-            context = multiprocessing.get_context("fork")
-            workers = [context.Process(target=write, args=(number,)) for number in range(4)]
-            for worker in workers:
-                worker.start()
-            for worker in workers:
-                worker.join()
-        """,
-        str(path),
-    )
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=write, args=(number,)) for number in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(100)
     shutil.rmtree(results.folder_of(path))
     assert sorted(seeds(path)) == sorted([*range(20)] * 4)

@@ -1,4 +1,7 @@
-"""scikit-learn's meta-estimators, on three-dimensional arrays of bundled data."""
+"""scikit-learn's meta-estimators, on three-dimensional arrays of bundled data.
+
+Most meet DSNClassifier alone, since both kinds share what a meta-estimator calls.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sktime.datatypes import convert_to
 from tiny import panel, tiny_classifier
+
+# Traced, they would take far longer, and they run no line that other tests do not.
+pytestmark = pytest.mark.no_cover
 
 FOLDS = StratifiedKFold(3, shuffle=True, random_state=0)
 GRID = {"sparsity": [0.5, 0.8], "growth": ["random", None]}
@@ -80,43 +86,45 @@ def test_cross_val_score_is_that_of_the_folds(tiny: Callable, name: str) -> None
     assert np.array_equal(scores, fold_scores(tiny, name))
 
 
-def test_cross_val_score_with_a_number_of_folds(tiny: Callable) -> None:
+def test_cross_val_score_with_a_number_of_folds() -> None:
     X, y = panel("italy")
-    scores = cross_val_score(tiny(), X, y, cv=3, error_score="raise")
+    scores = cross_val_score(tiny_classifier(), X, y, cv=3, error_score="raise")
     assert scores.shape == (3,)
     assert ((scores >= 0) & (scores <= 1)).all()
 
 
 @pytest.mark.parametrize("scoring", ["neg_log_loss", "roc_auc", "balanced_accuracy"])
-def test_scorers_of_probabilities_and_labels(tiny: Callable, scoring: str) -> None:
-    scores = cross_val_score(tiny(), *panel(), cv=FOLDS, scoring=scoring, error_score="raise")
+def test_scorers_of_probabilities_and_labels(scoring: str) -> None:
+    scores = cross_val_score(
+        tiny_classifier(), *panel(), cv=FOLDS, scoring=scoring, error_score="raise"
+    )
     assert np.isfinite(scores).all()
 
 
-def test_scorer_made_of_a_metric(tiny: Callable) -> None:
+def test_scorer_made_of_a_metric() -> None:
     X, y = panel()
     scorer = make_scorer(accuracy_score)
-    scores = cross_val_score(tiny(), X, y, cv=FOLDS, scoring=scorer, error_score="raise")
-    assert np.array_equal(scores, fold_scores(tiny))
+    scores = cross_val_score(tiny_classifier(), X, y, cv=FOLDS, scoring=scorer, error_score="raise")
+    assert np.array_equal(scores, fold_scores(tiny_classifier))
 
 
-def test_cross_val_score_in_two_processes(tiny: Callable) -> None:
+def test_cross_val_score_in_two_processes() -> None:
     X, y = panel()
-    scores = cross_val_score(tiny(), X, y, cv=FOLDS, n_jobs=2, error_score="raise")
-    assert np.array_equal(scores, fold_scores(tiny))
+    scores = cross_val_score(tiny_classifier(), X, y, cv=FOLDS, n_jobs=2, error_score="raise")
+    assert np.array_equal(scores, fold_scores(tiny_classifier))
 
 
-def test_cross_val_score_of_a_nested_data_frame(tiny: Callable) -> None:
+def test_cross_val_score_of_a_nested_data_frame() -> None:
     X, y = panel()
     nested = convert_to(X, "nested_univ", "Panel")
-    scores = cross_val_score(tiny(), nested, y, cv=FOLDS, error_score="raise")
-    assert np.array_equal(scores, fold_scores(tiny))
+    scores = cross_val_score(tiny_classifier(), nested, y, cv=FOLDS, error_score="raise")
+    assert np.array_equal(scores, fold_scores(tiny_classifier))
 
 
-def test_cross_validate_returns_fitted_estimators(tiny: Callable) -> None:
+def test_cross_validate_returns_fitted_estimators() -> None:
     X, y = panel()
     result = cross_validate(
-        tiny(),
+        tiny_classifier(),
         X,
         y,
         cv=FOLDS,
@@ -125,16 +133,16 @@ def test_cross_validate_returns_fitted_estimators(tiny: Callable) -> None:
         return_train_score=True,
         error_score="raise",
     )
-    assert np.array_equal(result["test_accuracy"], fold_scores(tiny))
+    assert np.array_equal(result["test_accuracy"], fold_scores(tiny_classifier))
     assert np.isfinite(result["train_neg_log_loss"]).all()
     assert all(len(fitted.predict(X)) == len(X) for fitted in result["estimator"])
 
 
-def test_cross_val_predict_gives_out_of_fold_probabilities(tiny: Callable) -> None:
+def test_cross_val_predict_gives_out_of_fold_probabilities() -> None:
     X, y = panel()
-    predicted = cross_val_predict(tiny(), X, y, cv=FOLDS, method="predict_proba")
+    predicted = cross_val_predict(tiny_classifier(), X, y, cv=FOLDS, method="predict_proba")
     train, test = next(FOLDS.split(X, y))
-    expected = tiny().fit(X[train], y[train]).predict_proba(X[test])
+    expected = tiny_classifier().fit(X[train], y[train]).predict_proba(X[test])
     assert_probabilities(predicted, len(X), 2)
     assert np.array_equal(predicted[test], expected)
 
@@ -185,9 +193,9 @@ def test_grid_search_over_a_pipeline() -> None:
 
 
 @pytest.mark.parametrize("method", ["sigmoid", "isotonic"])
-def test_calibration(tiny: Callable, method: str) -> None:
+def test_calibration(method: str) -> None:
     X, y = panel("multivariate")
-    calibrated = CalibratedClassifierCV(tiny(), method=method, cv=2).fit(X, y)
+    calibrated = CalibratedClassifierCV(tiny_classifier(), method=method, cv=2).fit(X, y)
     assert_probabilities(calibrated.predict_proba(X), len(X), 4)
     assert set(calibrated.predict(X)) <= set(y)
 
@@ -200,24 +208,26 @@ def test_soft_vote_is_the_mean_of_the_members(tiny: Callable) -> None:
     assert np.allclose(vote.predict_proba(X), np.mean(members, axis=0))
 
 
-def test_hard_vote_gives_labels(tiny: Callable) -> None:
+def test_hard_vote_gives_labels() -> None:
     X, y = panel()
-    vote = VotingClassifier([*two_members(tiny), ("third", tiny(random_state=2))])
+    vote = VotingClassifier(
+        [*two_members(tiny_classifier), ("third", tiny_classifier(random_state=2))]
+    )
     votes = [m.fit(X, y).predict(X) for _, m in vote.estimators]
     expected = ["1" if (column == "1").sum() > 1 else "2" for column in np.transpose(votes)]
     assert vote.fit(X, y).predict(X).tolist() == expected
 
 
-def test_stacking(tiny: Callable) -> None:
+def test_stacking() -> None:
     X, y = panel()
-    stack = StackingClassifier(two_members(tiny), LogisticRegression(), cv=2).fit(X, y)
+    stack = StackingClassifier(two_members(tiny_classifier), LogisticRegression(), cv=2).fit(X, y)
     assert_probabilities(stack.predict_proba(X), len(X), 2)
     assert stack.predict(X).dtype == y.dtype
 
 
-def test_one_vs_rest(tiny: Callable) -> None:
+def test_one_vs_rest() -> None:
     X, y = panel("multivariate")
-    model = OneVsRestClassifier(tiny()).fit(X, y)
+    model = OneVsRestClassifier(tiny_classifier()).fit(X, y)
     assert_probabilities(model.predict_proba(X), len(X), 4)
     assert len(model.estimators_) == 4
 
@@ -253,10 +263,10 @@ def test_a_2d_array_holds_univariate_series(tiny: Callable) -> None:
     )
 
 
-def test_learning_curve(tiny: Callable) -> None:
+def test_learning_curve() -> None:
     X, y = panel("italy")
     sizes, train, test = learning_curve(
-        tiny(n_epochs=2), X, y, cv=2, train_sizes=[0.5, 1.0], error_score="raise"
+        tiny_classifier(n_epochs=2), X, y, cv=2, train_sizes=[0.5, 1.0], error_score="raise"
     )
     assert sizes.tolist() == [16, 33]
     assert np.isfinite(train).all()
@@ -276,9 +286,9 @@ def test_validation_curve() -> None:
     assert np.isfinite(test).all()
 
 
-def test_permutation_test(tiny: Callable) -> None:
+def test_permutation_test() -> None:
     score, permuted, p_value = permutation_test_score(
-        tiny(n_epochs=2), *panel(), cv=2, n_permutations=2, random_state=0
+        tiny_classifier(n_epochs=2), *panel(), cv=2, n_permutations=2, random_state=0
     )
     assert 0 <= score <= 1
     assert permuted.shape == (2,)

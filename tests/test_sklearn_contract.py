@@ -48,17 +48,19 @@ def cases() -> list[Any]:
     found = []
     makers = {"DSN": tiny_classifier, "OS-CNN": tiny_oscnn, "regressor": tiny_regressor}
     for kind, make in makers.items():
-        for estimator, check in estimator_checks_generator(make(n_epochs=2)):
+        for estimator, check in estimator_checks_generator(make(n_epochs=2, batch_size=50)):
             name = getattr(check, "func", check).__name__
             if name in TO_NINE_DIGITS:
                 continue
             if name == "check_class_weight_classifiers":
                 # One class in all predictions: long training where BatchNorm is over classes.
-                estimator.set_params(n_epochs=30, lr=0.05)
+                estimator.set_params(n_epochs=30, lr=0.05, batch_size="auto")
             found.append(pytest.param(estimator, check, name, id=f"{kind}-{name}"))
     return found
 
 
+# Traced, it would take far longer, and it runs no line that other tests do not.
+@pytest.mark.no_cover
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("estimator", "check", "name"), cases())
 def test_scikit_learns_checks(estimator: Any, check: Callable, name: str) -> None:

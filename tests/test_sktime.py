@@ -29,6 +29,9 @@ from tiny import panel, tiny_classifier
 
 from dsn_sktime import DSNClassifier
 
+# Traced, they would take far longer, and they run no line that other tests do not.
+pytestmark = pytest.mark.no_cover
+
 FOLDS = StratifiedKFold(3, shuffle=True, random_state=0)
 
 

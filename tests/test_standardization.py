@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import warnings
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -28,27 +30,29 @@ def learner(kind: str) -> DSNClassifier | OSCNNClassifier:
     return OSCNNClassifier(n_epochs=10, **sizes, random_state=0)
 
 
+# Traced, it would take far longer, and it runs no line that other tests do not.
+@pytest.mark.no_cover
 @pytest.mark.parametrize("kind", ["DSN", "OS-CNN"])
 @pytest.mark.parametrize(
     ("factor", "offset"),
-    [
-        *[(1, 0), (1, 1e3), (1, 1e4), (1, -1e6), (1, 1e9), (1e-6, 0), (1e6, 0), (1e6, 1e12)],
-        *[(-3, 5), (1e-150, 0), (1e-4, 1e6)],
-    ],
+    [(1, 0), (1, -1e6), (1, 1e9), (1e6, 1e12), (-3, 5), (1e-150, 0), (1e-4, 1e6)],
 )
 def test_scale_and_offset_change_no_accuracy(kind: str, factor: float, offset: float) -> None:
     moved = X * factor + offset
     classifier = learner(kind).fit(moved, Y)
     assert classifier.score(moved, Y) == 1
     assert classifier.history_[classifier.best_epoch_]["accuracy"] > 0.95
-    expected = learner(kind).fit(X, Y)
-    assert expected.score(X, Y) == 1
 
 
-@pytest.mark.parametrize("exponent", [-60, -3, 5, 40])
+@cache
+def fitted_as_it_is(tiny: Callable) -> DSNClassifier | OSCNNClassifier:
+    return tiny().fit(X, Y)
+
+
+@pytest.mark.parametrize("exponent", [-60, 40])
 def test_powers_of_two_change_nothing_at_all(tiny: Callable, exponent: int) -> None:
     moved = X * 2.0**exponent
-    expected = tiny().fit(X, Y).predict_proba(X)
+    expected = fitted_as_it_is(tiny).predict_proba(X)
     assert np.array_equal(tiny().fit(moved, Y).predict_proba(moved), expected)
 
 
@@ -99,9 +103,8 @@ def test_a_pickled_classifier_scales_as_before(tiny: Callable) -> None:
     assert np.array_equal(loaded.predict_proba(X + 1e6), classifier.predict_proba(X + 1e6))
 
 
-@pytest.mark.parametrize("n_jobs", [2, 3])
-def test_statistics_do_not_depend_on_n_jobs(tiny: Callable, n_jobs: int) -> None:
-    one, other = (tiny(n_jobs=n, n_estimators=2).fit(X * 7 + 1e5, Y) for n in (1, n_jobs))
+def test_statistics_do_not_depend_on_n_jobs(tiny: Callable) -> None:
+    one, other = (tiny(n_jobs=n, n_estimators=2).fit(X * 7 + 1e5, Y) for n in (1, 2))
     assert np.array_equal(one.mean_, other.mean_)
     assert np.array_equal(one.scale_, other.scale_)
 
@@ -201,6 +204,13 @@ def with_fill(value: float, where: tuple = (slice(None, None, 3), 0, 3)) -> np.n
     return filled
 
 
+@cache
+def fitted_with(standardize: bool) -> DSNClassifier:
+    return tiny_classifier(standardize=standardize).fit(X, Y)
+
+
+# Traced, it would take far longer, and it runs no line that other tests do not.
+@pytest.mark.no_cover
 @pytest.mark.parametrize("standardize", [True, False])
 @pytest.mark.parametrize(
     ("bad", "where"),
@@ -220,7 +230,7 @@ def with_fill(value: float, where: tuple = (slice(None, None, 3), 0, 3)) -> np.n
 def test_fit_refuses_what_float32_cannot_square(
     bad: np.ndarray, where: str, hold: Callable, standardize: bool
 ) -> None:
-    classifier = tiny_classifier(standardize=standardize).fit(X, Y)
+    classifier = copy.deepcopy(fitted_with(standardize))
     expected = classifier.predict_proba(X)
     message = f"{where}.*counted from 0.*Mark fill values as missing".replace("+", r"\+")
     with pytest.raises(ValueError, match=message):
@@ -233,7 +243,7 @@ def test_fit_refuses_what_float32_cannot_square(
 def test_fit_refuses_what_hides_the_other_values(
     tiny: Callable, value: float, where: tuple
 ) -> None:
-    classifier = tiny().fit(X, Y)
+    classifier = copy.deepcopy(fitted_as_it_is(tiny))
     expected = classifier.predict_proba(X)
     filled = with_fill(value, where)
     with pytest.raises(ValueError, match=r"in series [05], variate 0 .*Mark fill values"):
@@ -264,8 +274,7 @@ def test_honest_series_are_neither_refused_nor_named(rng: np.random.Generator) -
 
 
 def test_predict_refuses_what_fit_does(tiny: Callable) -> None:
-    classifier = tiny().fit(X, Y)
-    filled = with_fill(1e20)
+    classifier, filled = fitted_as_it_is(tiny), with_fill(1e20)
     for call in (classifier.predict, classifier.predict_proba):
         with pytest.raises(ValueError, match=r"1e\+20 in series 0, variate 0"):
             call(filled)
@@ -280,17 +289,17 @@ def test_predict_refuses_what_is_too_large_on_the_scale_of_the_training_series()
         classifier.predict(with_fill(2e4, (5, 0, 3)))
 
 
-@pytest.mark.parametrize("value", [1e3, 1e6, 1e9, 1e11])
 @pytest.mark.parametrize("make", [tiny_classifier, tiny_oscnn])
-def test_probabilities_are_never_nan(make: Callable, value: float) -> None:
+def test_probabilities_are_never_nan(make: Callable) -> None:
     classifier = make(n_estimators=2).fit(X, Y)
-    p = classifier.predict_proba(with_fill(value))
-    assert np.isfinite(p).all()
-    assert np.allclose(p.sum(1), 1)
+    for value in (1e3, 1e6, 1e9, 1e11):
+        p = classifier.predict_proba(with_fill(value))
+        assert np.isfinite(p).all()
+        assert np.allclose(p.sum(1), 1)
 
 
 def test_a_network_that_overflows_names_the_series(tiny: Callable) -> None:
-    classifier = tiny().fit(X, Y)
+    classifier = copy.deepcopy(fitted_as_it_is(tiny))
     with torch.no_grad():
         for parameter in classifier.network_.parameters():
             parameter.mul_(1e20)

@@ -87,6 +87,11 @@ def state() -> dict[str, Any]:
     }
 
 
+def brief(tiny: Callable, **parameters: Any) -> Any:
+    """Return a classifier with few steps, and an update of its topology between them."""
+    return tiny(n_epochs=2, batch_size=16, **parameters)
+
+
 def frames() -> list[pd.DataFrame]:
     return [pd.DataFrame({"reading": series[0]}) for series in panel()[0]]
 
@@ -95,8 +100,8 @@ def frames() -> list[pd.DataFrame]:
 def made_outside(tiny: Callable) -> tuple[Any, np.ndarray, np.ndarray]:
     """Return a fitted classifier, its probabilities, and those of one fitted to frames."""
     X, y = panel()
-    before = tiny().fit(X, y)
-    return before, before.predict_proba(X), tiny().fit(frames(), y).predict_proba(frames())
+    before = brief(tiny).fit(X, y)
+    return before, before.predict_proba(X), brief(tiny).fit(frames(), y).predict_proba(frames())
 
 
 @pytest.fixture(params=SWITCHES)
@@ -106,27 +111,29 @@ def switch(request: pytest.FixtureRequest) -> Callable[[], AbstractContextManage
     return SWITCHES[request.param]
 
 
+# Traced, it would take far longer, and it runs no line that other tests do not.
+@pytest.mark.no_cover
 @pytest.mark.filterwarnings("ignore:Anomaly Detection", "ignore:.*copy_on_write")
 def test_results_and_switches_stay_as_they_are(
     tiny: Callable, switch: Callable[[], AbstractContextManager], tmp_path: Path
 ) -> None:
     (X, y), (before, expected, of_frames) = panel(), made_outside(tiny)
     before.save(tmp_path / "saved")
-    network = tiny().make_network(1, 24, 2).state_dict()
+    network = brief(tiny).make_network(1, 24, 2).state_dict()
     with switch():
         outside = state()
-        inside = tiny(callbacks=[Checkpoint(tmp_path / "checkpoints")])
+        inside = brief(tiny, callbacks=[Checkpoint(tmp_path / "checkpoints")])
         assert np.array_equal(inside.fit(X, y).predict_proba(X), expected)
         assert np.array_equal(inside.fit(X, y).predict_proba(X), expected)  # from the file
-        assert np.array_equal(tiny().fit(frames(), y).predict_proba(frames()), of_frames)
+        assert np.array_equal(brief(tiny).fit(frames(), y).predict_proba(frames()), of_frames)
         assert np.array_equal(before.predict_proba(X), expected)
         assert np.array_equal(before.predict(X), before.classes_[expected.argmax(1)])
         assert before.score(X, y) == np.mean(before.predict(X) == y)
-        assert np.array_equal(tiny().fit_predict_proba(X, y, change_state=False), expected)
+        assert np.array_equal(brief(tiny).fit_predict_proba(X, y, change_state=False), expected)
         pickled = pickle.dumps(inside)
         loaded = type(before).load_from_path(tmp_path / "saved.zip")
         assert np.array_equal(loaded.predict_proba(X), expected)
-        for name, tensor in tiny().make_network(1, 24, 2).state_dict().items():
+        for name, tensor in brief(tiny).make_network(1, 24, 2).state_dict().items():
             assert torch.equal(tensor, network[name])
             assert tensor.dtype == network[name].dtype
         assert state() == outside
@@ -139,15 +146,17 @@ def test_results_and_switches_stay_as_they_are(
 @cache
 def of_an_ensemble(tiny: Callable) -> np.ndarray:
     X, y = panel()
-    return tiny(n_estimators=2).fit(X, y).predict_proba(X)
+    return brief(tiny, n_estimators=2).fit(X, y).predict_proba(X)
 
 
+# Traced, it would take far longer, and it runs no line that other tests do not.
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", ["float64", "inference mode", "device meta", "joblib threads"])
 @pytest.mark.parametrize("n_jobs", [None, 2])
 def test_ensembles_too(tiny: Callable, name: str, n_jobs: int | None) -> None:
     (X, y), expected = panel(), of_an_ensemble(tiny)
     with SWITCHES[name]():
-        found = tiny(n_estimators=2, n_jobs=n_jobs).fit(X, y).predict_proba(X)
+        found = brief(tiny, n_estimators=2, n_jobs=n_jobs).fit(X, y).predict_proba(X)
     assert np.array_equal(found, expected)
 
 
@@ -155,5 +164,5 @@ def test_a_refused_fit_leaves_the_switches_too(tiny: Callable) -> None:
     with torch.inference_mode(), np.errstate(all="raise"):
         outside = state()
         with pytest.raises(ValueError, match="y must hold"):
-            tiny().fit(panel()[0], None)
+            brief(tiny).fit(panel()[0], None)
         assert state() == outside

@@ -57,16 +57,50 @@ def in_a_fork(function):
 
 
 def run(program: str) -> None:
-    run_python(PRELUDE + textwrap.dedent(program), timeout=100)
+    run_python(PRELUDE + textwrap.dedent(program), timeout=200)
 
 
-def test_fit_and_predict_in_workers_of_joblib():
+def test_fits_predictions_and_validation_in_workers_of_joblib():
     """After a fit in the parent, which "multiprocessing" forks; shared in "threading".
 
-    joblib grants a nested estimator one job; torch's number of threads it takes.
+    joblib grants a nested estimator one job; torch's number of threads it takes. All in one
+    program, since each start of loky's workers takes seconds.
     """
     run(
         """
+        from sklearn.metrics import accuracy_score
+        from sklearn.model_selection import KFold
+        from sktime.benchmarking.classification import ClassificationBenchmark
+        from sktime.classification.model_evaluation import evaluate
+        from sktime.datatypes import convert_to
+
+        frame = convert_to(X, "pd-multiindex", "Panel")
+        folds = KFold(2, shuffle=True, random_state=0)
+
+        def evaluated(**backend):
+            results = evaluate(
+                tiny_classifier(),
+                folds,
+                frame,
+                y,
+                scoring=[accuracy_score],
+                error_score="raise",
+                **backend,
+            )
+            return results["test_accuracy_score"].to_numpy()
+
+        def load():
+            return frame, y
+
+        def benchmarked(**backend):
+            benchmark = ClassificationBenchmark(**backend)
+            benchmark.add_estimator(tiny_classifier(), estimator_id="DSN")
+            benchmark.add_task(load, folds, [accuracy_score], task_id="UnitTest")
+            results = benchmark.run()
+            assert not benchmark.failed_experiments, benchmark.failed_experiments
+            names = [f"accuracy_score_fold_{fold}_test" for fold in range(2)]
+            return results[names].to_numpy()[0].astype(float)
+
         def with_kernel_threads():
             torch.set_num_threads(3)
             from dsn_sktime.kernels import threads
@@ -78,7 +112,8 @@ def test_fit_and_predict_in_workers_of_joblib():
             return found
 
         classifier = fitted()
-        expected = classifier.predict_proba(X)
+        expected, accuracies = classifier.predict_proba(X), evaluated()
+        check(benchmarked(), accuracies)
         for backend in BACKENDS:
             print(backend, flush=True)
             workers = Parallel(n_jobs=2, backend=backend)
@@ -88,6 +123,10 @@ def test_fit_and_predict_in_workers_of_joblib():
             for found in workers(delayed(classifier.predict_proba)(X) for _ in range(4)):
                 check(found, expected)
             check(fit_and_predict(), expected)
+            options = {"backend": backend, "backend_params": {"n_jobs": 2}}
+            check(evaluated(**options), accuracies)
+            if backend == "loky":
+                check(benchmarked(**options), accuracies)
         """.replace("BACKENDS", str(BACKENDS))
     )
 
@@ -212,55 +251,6 @@ def test_a_fork_while_another_thread_sets_the_threads_of_torch():
         inside()
         assert torch.get_num_threads() == 2
         """
-    )
-
-
-def test_validation_in_parallel_by_sktime():
-    """In one program, since each start of loky's workers takes seconds."""
-    run(
-        """
-        from sklearn.metrics import accuracy_score
-        from sklearn.model_selection import KFold
-        from sktime.benchmarking.classification import ClassificationBenchmark
-        from sktime.classification.model_evaluation import evaluate
-        from sktime.datatypes import convert_to
-
-        frame = convert_to(X, "pd-multiindex", "Panel")
-        folds = KFold(2, shuffle=True, random_state=0)
-
-        def evaluated(**backend):
-            results = evaluate(
-                tiny_classifier(),
-                folds,
-                frame,
-                y,
-                scoring=[accuracy_score],
-                error_score="raise",
-                **backend,
-            )
-            return results["test_accuracy_score"].to_numpy()
-
-        def load():
-            return frame, y
-
-        def benchmarked(**backend):
-            benchmark = ClassificationBenchmark(**backend)
-            benchmark.add_estimator(tiny_classifier(), estimator_id="DSN")
-            benchmark.add_task(load, folds, [accuracy_score], task_id="UnitTest")
-            results = benchmark.run()
-            assert not benchmark.failed_experiments, benchmark.failed_experiments
-            names = [f"accuracy_score_fold_{fold}_test" for fold in range(2)]
-            return results[names].to_numpy()[0].astype(float)
-
-        expected = evaluated()
-        check(benchmarked(), expected)
-        for backend in BACKENDS:
-            print(backend, flush=True)
-            options = {"backend": backend, "backend_params": {"n_jobs": 2}}
-            check(evaluated(**options), expected)
-            if backend == "loky":
-                check(benchmarked(**options), expected)
-        """.replace("BACKENDS", str(BACKENDS))
     )
 
 

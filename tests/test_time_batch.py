@@ -94,8 +94,8 @@ def test_each_observed_step_has_one_column_and_a_column_one_cell(
     assert len(series) == batch.n_groups * (before + batch.segment_steps + after) * lanes
     seen = set()
     for b, length in enumerate(lengths):
-        for t in range(length):
-            column = int(batch.columns(np.array(b), np.array(t), before, after))
+        columns = batch.columns(np.array(b), np.arange(length), before, after)
+        for t, column in enumerate(columns.tolist()):
             assert (series[column], step[column]) == (b, t)
             assert column not in seen
             seen.add(column)
@@ -181,8 +181,8 @@ def test_halos_of_the_gradient_hold_zeros_outside_the_series(shape, kernel_size,
     check_cells(tables, row, before, after, lambda b, t: code(b, t) if 0 <= t < lengths[b] else 0)
 
 
-def code(b: int, t: int) -> float:
-    """Stand for one step of one series."""
+def code(b: int, t: int | np.ndarray) -> float | np.ndarray:
+    """Stand for one step of one series, or for several."""
     return 1000.0 * (b + 1) + t
 
 
@@ -191,8 +191,8 @@ def filled(tables: BatchTables, halo: tuple, before: int, after: int) -> np.ndar
     batch = tables.batch
     row = np.full(batch.n_groups * (before + batch.segment_steps + after) * LANES, np.nan)
     for b, length in enumerate(batch.lengths):
-        for t in range(length):
-            row[batch.columns(np.array(b), np.array(t), before, after)] = code(b, t)
+        t = np.arange(length)
+        row[batch.columns(np.array(b), t, before, after)] = code(b, t)
     to, source = halo
     assert len(np.unique(to)) == len(to)
     # None is from where another goes: the order makes no difference.

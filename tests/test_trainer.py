@@ -254,6 +254,8 @@ def test_recomputed_statistics_are_means_over_batches(unequal):
     assert not trainer.network.training
 
 
+# Traced, it would take far longer, and it runs no line that other tests do not.
+@pytest.mark.no_cover
 def test_recomputed_statistics_fit_what_is_kept_where_series_have_an_offset():
     """Issue 10.1: right on all series while training, and on half of them afterwards."""
     rng = np.random.default_rng(0)
@@ -333,6 +335,8 @@ CONTEXTS = {
 }
 
 
+# Traced, it would take far longer, and it runs no line that other tests do not.
+@pytest.mark.no_cover
 @pytest.mark.parametrize("keep", ["best", "average"])
 @pytest.mark.parametrize("context", CONTEXTS.values(), ids=CONTEXTS)
 def test_training_does_not_depend_on_what_surrounds_it(context, keep):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny import panel, tiny_classifier, tiny_oscnn
+from tiny import fitted_once, panel, tiny_classifier, tiny_oscnn
 
 RECIPES = [
     {"schedule": "one_cycle"},
@@ -68,8 +68,7 @@ def test_the_epoch_with_the_lowest_loss_is_kept() -> None:
     ],
 )
 def test_other_values_are_refused_by_name(parameter: str, value: Any) -> None:
-    X, y = panel()
-    classifier = tiny_classifier().fit(X, y)
+    (X, y), classifier = panel(), fitted_once()
     expected = classifier.predict_proba(X)
     setattr(classifier, parameter, value)
     with pytest.raises((TypeError, ValueError), match=f"^{parameter} must be"):

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import log_loss
-from tiny import panel, tiny_classifier, tiny_oscnn
+from tiny import fitted_once, panel, tiny_classifier, tiny_oscnn
 
 from dsn_sktime.plotting import plot_history
 from dsn_sktime.training import Callback, Checkpoint, EarlyStopping
@@ -207,7 +207,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("given", "kind", "words"), REFUSED.values(), ids=REFUSED)
 def test_what_does_not_match_the_training_series(given: Any, kind: type, words: str) -> None:
-    classifier = tiny_classifier().fit(X, Y)
+    classifier = fitted_once()
     expected = classifier.predict_proba(X)
     with pytest.raises(kind, match=rf"^validation_data.*{words}") as caught:
         classifier.fit(X, Y, validation_data=given)

@@ -5,6 +5,8 @@ Their recipe and head are the paper's; test_ridge_head and sktime's checks use t
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -42,6 +44,11 @@ def tiny_classifier(**parameters: Any) -> DSNClassifier:
     return DSNClassifier(**{**TINY, **parameters})
 
 
+def one_epoch(**parameters: Any) -> DSNClassifier:
+    """Return a classifier whose weights tell what it was trained on, which takes one epoch."""
+    return tiny_classifier(n_epochs=1, batch_size=16, **parameters)
+
+
 def tiny_oscnn(**parameters: Any) -> OSCNNClassifier:
     return OSCNNClassifier(**{**TINY_OSCNN, **parameters})
 
@@ -53,6 +60,16 @@ def panel(name: str = "univariate", split: str = "train") -> tuple[np.ndarray, n
     X.setflags(write=False)
     y.setflags(write=False)
     return X, y
+
+
+@cache
+def _original(make: Callable, name: str) -> Any:
+    return make().fit(*panel(name))
+
+
+def fitted_once(make: Callable = tiny_classifier, name: str = "univariate") -> Any:
+    """Return a copy of a classifier that a process fits once, for tests that need any fit."""
+    return copy.deepcopy(_original(make, name))
 
 
 class StopAfter(Callback):

@@ -225,8 +225,8 @@ class OSCNNClassifier(NetworkClassifier):
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
         """Return small settings for sktime's contract tests."""
-        tiny = {"n_epochs": 3, "max_kernel_size": 5, "layer_budgets": (22, 200)}
-        plateau = {"lr_factor": 0.1, "patience": 0, "lr_min": 0}
+        tiny = {"n_epochs": 1, "batch_size": 16, "max_kernel_size": 5, "layer_budgets": (22, 200)}
+        plateau = {"n_epochs": 2, "lr_factor": 0.1, "patience": 0, "lr_min": 0}
         return [tiny, {**tiny, **plateau, "n_estimators": 2, "max_kernel_size": 3}]
 
     def _check_parameters(self) -> None:
