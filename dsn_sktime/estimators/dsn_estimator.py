@@ -65,10 +65,10 @@ class DSNEstimator(NetworkEstimator):
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
         """Return small settings for sktime's contract tests."""
-        tiny = {"n_epochs": 3, "n_layers": 2, "n_filters": 3, "kernel_size": 9, "delta_t": 1}
-        gradient = {"growth": "gradient", "topology_init": "random", "padding": "zeros"}
-        average = {"schedule": "one_cycle", "keep": "average", "weight_decay": 0.1}
-        return [tiny, {**tiny, **gradient, **average, "n_estimators": 2, "n_pool": 5}]
+        tiny = {"n_epochs": 2, "batch_size": 32, "n_layers": 2, "n_filters": 3, "kernel_size": 9}
+        gradient = {"growth": "gradient", "delta_t": 1, "topology_init": "random"}
+        others = {"padding": "zeros", "weight_decay": 0.1, "n_estimators": 2, "n_pool": 5}
+        return [tiny, {**tiny, **gradient, **others}]
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
