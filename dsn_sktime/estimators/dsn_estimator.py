@@ -85,13 +85,14 @@ class DSNEstimator(NetworkEstimator):
     def _check_shape(self, n_variates: int, n_steps: int, n_outputs: int) -> None:
         # Kernel groups check their own limits. The first layer reads univariate series
         # directly, every other layer the output of a 1x1 convolution.
-        in_channels = self._width, 1 if n_variates == 1 else self._width
         kernel_sizes = {
-            self._network_settings(number)["kernel_size"] for number in range(self.n_estimators)
+            self._variation(number).get("kernel_size", self.kernel_size)
+            for number in range(self.n_estimators)
         }
-        for n_in, kernel_size in product(in_channels, sorted(kernel_sizes)):
+        widths = self._width, 1 if n_variates == 1 else self._width
+        for in_channels, kernel_size in product(widths, sorted(kernel_sizes)):
             KernelGroups(
-                n_in,
+                in_channels,
                 self.n_filters * self.n_kernel_groups,
                 kernel_size,
                 self.n_kernel_groups,
@@ -137,7 +138,7 @@ class DSNEstimator(NetworkEstimator):
         if not self.diverse:
             return {}
         size, n_groups = int(self.kernel_size), int(self.n_kernel_groups)
-        # Kernels of about half and one and a half times the size, with regions in whole taps.
+        # A multiple of the groups, so that the exploration regions of all change by their share.
         half = size // 2 // n_groups * n_groups
         variations: list[dict[str, Any]] = [
             {},

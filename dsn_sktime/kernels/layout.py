@@ -296,7 +296,7 @@ class KernelIndex:
         return self._weights[is_backward]
 
     def widened(self, kernel_size: int) -> KernelIndex:
-        """Return the same kernels among ``kernel_size`` taps, centerd as padding by zeros does."""
+        """Return the same kernels among ``kernel_size`` taps, centered as padding by zeros does."""
         n_out, n_in, own = self.shape
         if own == kernel_size:
             return self

@@ -72,13 +72,13 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
         observed = observed_steps(lengths, x.shape[2])
         # Cut out, not weighted by zero: the padding may hold NaN, and 0 * NaN is NaN.
         mean = x.where(observed, 0).sum((0, 2)) / count
-        centerd = (x - mean[:, None]).where(observed, 0)
-        variance = centerd.square().sum((0, 2)) / count
+        centered = (x - mean[:, None]).where(observed, 0)
+        variance = centered.square().sum((0, 2)) / count
         self.update_running(mean, variance, count)
         scale = torch.rsqrt(variance + self.eps)
         if self.weight is not None:
             scale = scale * self.weight
-        normalized = centerd * scale[:, None]
+        normalized = centered * scale[:, None]
         return normalized if self.bias is None else normalized + self.bias[:, None]
 
     @torch.no_grad()

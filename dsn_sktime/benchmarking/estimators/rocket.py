@@ -59,7 +59,7 @@ class RocketRidge(BaseClassifier):
         self.transform_ = make(
             num_kernels=self.num_kernels, n_jobs=self.n_jobs, random_state=self.random_state
         )
-        # As in sktime; features are sparse in places, so they are not centerd.
+        # As in sktime; features are sparse in places, so they are not centered.
         ridge = RidgeClassifierCV(alphas=np.logspace(-3, 3, 10))
         self.ridge_ = make_pipeline(StandardScaler(with_mean=False), ridge)
         # Its compiled functions take no array that is read-only.
