@@ -8,10 +8,10 @@ from functools import update_wrapper
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tiny import untraced
 from torch import Tensor, nn
 
 from dsn_sktime.layers import PADDINGS, SparseConv1d
@@ -19,12 +19,8 @@ from dsn_sktime.network import DSNNetwork
 
 
 def drawn(test: Callable, max_examples: int = 50) -> Callable:
-    """Draw the same examples in every run.
-
-    Traced, these tests would take far longer, and they run no line that others do not.
-    """
-    settled = settings(deadline=None, derandomize=True, max_examples=max_examples)(test)
-    return pytest.mark.no_cover(settled)
+    """Draw the same examples in every run."""
+    return untraced(settings(deadline=None, derandomize=True, max_examples=max_examples)(test))
 
 
 seeds = st.integers(0, 2**32 - 1)

@@ -146,22 +146,22 @@ def channel_statistics(batch: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray,
     return mean, variance, sum(series.shape[1] for series in batch)
 
 
-def normalise(
+def normalize(
     batch: list[np.ndarray], norm: dict[str, np.ndarray], training: bool, eps: float = 1e-5
 ) -> list[np.ndarray]:
     """Batch norm; ``norm`` holds weight, bias, running_mean and running_var."""
     mean, variance = norm["running_mean"], norm["running_var"]
     if training:
         mean, variance, _ = channel_statistics(batch)
-    normalised = []
+    normalized = []
     for series in batch:
         y = np.zeros_like(series)
         for channel in range(len(series)):
             for t in range(series.shape[1]):
                 z = (series[channel, t] - mean[channel]) / math.sqrt(variance[channel] + eps)
                 y[channel, t] = norm["weight"][channel] * z + norm["bias"][channel]
-        normalised.append(y)
-    return normalised
+        normalized.append(y)
+    return normalized
 
 
 def adaptive_pool(x: np.ndarray, n_bins: int) -> np.ndarray:
@@ -176,9 +176,9 @@ def adaptive_pool(x: np.ndarray, n_bins: int) -> np.ndarray:
 
 
 def head_scores(batch: list[np.ndarray], head: dict, n_pool: int, training: bool) -> np.ndarray:
-    """Pool, mix channels to classes, normalise, average over the bins."""
+    """Pool, mix channels to classes, normalize, average over the bins."""
     pooled = [pointwise(adaptive_pool(series, n_pool), head["classes"]) for series in batch]
-    return np.array([s.mean(axis=1) for s in normalise(pooled, head["norm"], training)])
+    return np.array([s.mean(axis=1) for s in normalize(pooled, head["norm"], training)])
 
 
 def network_scores(
@@ -194,7 +194,7 @@ def network_scores(
         if layer["bottleneck"] is not None:
             batch = [pointwise(series, layer["bottleneck"]) for series in batch]
         batch = [convolve(series, layer["kernels"], padding) for series in batch]
-        batch = normalise(batch, layer["norm"], training)
+        batch = normalize(batch, layer["norm"], training)
         batch = [np.maximum(series, 0) for series in batch]
     return head_scores(batch, head, n_pool, training)
 
@@ -216,7 +216,7 @@ def omni_scale_scores(
             )
             for x in batch
         ]
-        batch = normalise(batch, layer["norm"], training)
+        batch = normalize(batch, layer["norm"], training)
         batch = [np.maximum(x, 0) for x in batch]
     means = np.array([[sum(channel) / len(channel) for channel in x] for x in batch])
     return means @ classes["weight"].T + classes["bias"]

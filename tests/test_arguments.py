@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny import fitted_once, panel, tiny_classifier, tiny_oscnn
+from tiny import fitted_once, panel, tiny_classifier, tiny_oscnn, untraced
 
 from dsn_sktime import DSNClassifier, OSCNNClassifier
 from dsn_sktime.training import Checkpoint
@@ -60,8 +60,7 @@ def assert_one_sentence(message: str, *words: str) -> None:
     assert "truth value" not in message
 
 
-# Traced, it would take far longer, and it runs no line that other tests do not.
-@pytest.mark.no_cover
+@untraced
 @pytest.mark.parametrize(
     ("kind", "name"),
     [(kind, name) for kind, make in CLASSIFIERS.items() for name in make().get_params()],

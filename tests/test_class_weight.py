@@ -33,7 +33,7 @@ def test_a_fold_without_a_class_ignores_its_weight(tiny: Callable) -> None:
 
 
 def test_an_ensemble_too(tiny: Callable) -> None:
-    found = tiny(class_weight=WEIGHTS, n_estimators=2).fit(X[:10], Y[:10])
+    found = tiny(class_weight=WEIGHTS, n_estimators=2, n_jobs=2).fit(X[:10], Y[:10])
     expected = tiny(class_weight={0: 1, 1: 1.5}, n_estimators=2).fit(X[:10], Y[:10])
     assert np.array_equal(found.predict_proba(X), expected.predict_proba(X))
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sktime.utils.estimator_checks import check_estimator
-from tiny import TINY, panel, tiny_classifier
+from tiny import TINY, panel, tiny_classifier, untraced
 
 from dsn_sktime import DSNClassifier, OSCNNClassifier
 from dsn_sktime.training import Callback
@@ -70,8 +70,7 @@ def defaults() -> dict[str, object]:
     return {name: p.default for name, p in signature.parameters.items() if name != "self"}
 
 
-# Traced, it would take far longer, and it runs no line that other tests do not.
-@pytest.mark.no_cover
+@untraced
 @pytest.mark.parametrize("classifier", [DSNClassifier, OSCNNClassifier])
 def test_passes_every_check_of_sktime(classifier: type) -> None:
     results = check_estimator(classifier, verbose=False)

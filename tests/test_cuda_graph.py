@@ -11,6 +11,7 @@ import copy
 
 import pytest
 import torch
+from tiny import untraced
 from torch.utils._python_dispatch import TorchDispatchMode
 from training_runs import (
     Recorder,
@@ -182,8 +183,7 @@ def test_recorded_operations_are_the_training(growth, dtype):
     assert_same_training(replayed, trained(None, growth, data, tiny_network().to(dtype)))
 
 
-# Traced, it would take far longer, and it runs no line that other tests do not.
-@pytest.mark.no_cover
+@untraced
 @pytest.mark.usefixtures("masked_dense")
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("keep", KEEPS)

@@ -11,10 +11,9 @@ import pytest
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 from sktime.datasets import load_japanese_vowels
-from tiny import panel, tiny_classifier
+from tiny import panel, tiny_classifier, untraced
 
-# Traced, they would take far longer, and they run no line that other tests do not.
-pytestmark = pytest.mark.no_cover
+pytestmark = untraced
 
 ZERO_ONE = np.arange(20) % 2
 
@@ -336,20 +335,20 @@ def test_balanced_is_the_equivalent_dict() -> None:
     assert not np.array_equal(probabilities(X, y), expected)
 
 
-@pytest.mark.parametrize("favoured", [0, 1])
+@pytest.mark.parametrize("favored", [0, 1])
 @pytest.mark.parametrize(
     "labels",
     [np.array(["1", "2"]), np.array(["a", "b"]), np.array([0.5, 0.7]), np.array([False, True])],
     ids=lambda labels: f"{labels.dtype}-{labels[0]}",
 )
-def test_a_huge_weight_decides_the_predictions(labels: np.ndarray, favoured: int) -> None:
+def test_a_huge_weight_decides_the_predictions(labels: np.ndarray, favored: int) -> None:
     X, _ = panel()
     X, y = X / X.std(), labels[ZERO_ONE]
-    weights = {labels[favoured].item(): 1e4, labels[1 - favoured].item(): 1.0}
+    weights = {labels[favored].item(): 1e4, labels[1 - favored].item(): 1.0}
     # Batches of half the panel hold both classes.
     classifier = tiny_classifier(class_weight=weights, n_epochs=40, lr=1e-2, batch_size=10)
     predicted = classifier.fit(X, y).predict(X)
-    assert np.array_equal(predicted, np.full(20, labels[favoured]))
+    assert np.array_equal(predicted, np.full(20, labels[favored]))
 
 
 def test_a_label_left_out_of_the_weights_has_weight_one() -> None:

@@ -79,13 +79,32 @@ def test_the_first_network_is_that_of_a_single_one(ensemble):
         assert all(torch.equal(state[name], expected[name]) for name in expected)
 
 
-def test_networks_that_fit_starts_from_can_be_made(ensemble):
-    for number, network in enumerate(ensemble.networks_):
-        made = ensemble.make_network(1, 24, 2, number)
-        shapes = {name: one.shape for name, one in made.state_dict().items()}
-        assert shapes == {name: one.shape for name, one in network.state_dict().items()}
-    with pytest.raises(ValueError, match="number must lie from 0 to n_estimators - 1, 5, found 6"):
-        ensemble.make_network(1, 24, 2, 6)
+def test_make_network_is_the_network_that_fit_starts_from():
+    # Changes weights by no more than rounding, and none is dropped.
+    still = tiny_classifier(n_estimators=5, n_epochs=1, lr=1e-30, lr_min=0, growth=None)
+    for number, network in enumerate(still.fit(*panel()).networks_):
+        made = still.make_network(1, 24, 2, number)
+        for conv, trained in zip(made.sparse_convs(), network.sparse_convs(), strict=True):
+            assert torch.equal(conv.index, trained.index)
+            assert torch.allclose(conv.values, trained.values, rtol=0, atol=1e-20)
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [(2, "number must lie from 0 to n_estimators - 1, 1, found 2"), (1.0, "number must be an int")],
+)
+def test_a_number_that_no_network_has_is_refused(number, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        tiny_classifier(n_estimators=2).make_network(1, 24, 2, number)
+
+
+def test_a_varied_kernel_without_weights_is_told():
+    settings = {"n_filters": 2, "kernel_size": 9, "sparsity": 0.8}
+    tiny_classifier(n_estimators=2, **settings).make_network(1, 24, 2)
+    message = "network 3 of n_estimators=3, which diverse=True gives kernel_size=6. With diverse=Fa"
+    with pytest.raises(ValueError, match=message):
+        tiny_classifier(n_estimators=3, **settings).make_network(1, 24, 2)
+    tiny_classifier(n_estimators=3, diverse=False, **settings).make_network(1, 24, 2)
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
@@ -101,6 +120,7 @@ def test_a_file_has_all_of_them(tmp_path: Path, n_jobs: int):
     loaded.to_file(tmp_path / "fewer")
     fewer = DSNClassifier.from_file(tmp_path / "fewer")
     assert [settings_of(network) for network in fewer.networks_] == [WAYS[0], *WAYS[2:4]]
+    assert np.array_equal(fewer.predict_proba(series), loaded.predict_proba(series))
 
 
 def test_regressors_have_them_too():
@@ -125,6 +145,6 @@ def test_costs_are_those_of_each_network(ensemble):
     assert found.multiply_adds == sum(count_flops(one, 24).activated for one in networks)
 
 
-def test_what_it_must_be():
+def test_other_values_are_refused():
     with pytest.raises((TypeError, ValueError), match="diverse must be one of"):
         tiny_classifier(diverse="very").fit(*panel())

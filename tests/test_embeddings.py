@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sktime.exceptions import NotFittedError
 from sktime.utils.estimator_checks import check_estimator
-from tiny import TINY, panel, tiny_classifier
+from tiny import TINY, panel, tiny_classifier, untraced
 
 from dsn_sktime import DSNClassifier, DSNRegressor, DSNTransformer
 from dsn_sktime.estimators import OSCNNClassifier
@@ -24,8 +24,7 @@ NAME = re.compile(r"member(\d)_(trained|untrained)_layer(\d)_channel(\d)_(\w+)")
 RIDGE = {**TINY, "head": "ridge", "n_epochs": 2}
 
 
-# Traced, it would take far longer, and it runs no line that other tests do not.
-@pytest.mark.no_cover
+@untraced
 def test_the_transformer_passes_every_check_of_sktime() -> None:
     results = check_estimator(DSNTransformer, verbose=False)
     assert len(results) > 100

@@ -10,12 +10,11 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
-from tiny import panel, tiny_classifier
+from tiny import panel, tiny_classifier, untraced
 
 matplotlib.use("Agg")
 
-# Traced, they would take far longer, and they run no line that other tests do not.
-pytestmark = pytest.mark.no_cover
+pytestmark = untraced
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = {path.stem: path for path in sorted((ROOT / "examples").glob("*.py"))}

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import softmax
 from sktime.exceptions import NotFittedError
-from tiny import panel, tiny_classifier, tiny_oscnn
+from tiny import panel, tiny_classifier, tiny_oscnn, untraced
 from torch import nn
 
 from dsn_sktime import DSNClassifier
@@ -188,8 +188,7 @@ def planted(n, kind, seed):
     return (X if kind == "unequal" else np.array(X)), labels, starts
 
 
-# Traced, it would take far longer, and it runs no line that other tests do not.
-@pytest.mark.no_cover
+@untraced
 @pytest.mark.parametrize("kind", KINDS)
 def test_most_of_what_speaks_for_the_predicted_class_lies_on_a_planted_pattern(kind):
     X, y, _ = planted(120 if kind == "multivariate" else 60, kind, seed=0)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from cases import every_case
+from tiny import untraced
 from torch import Tensor, nn
 
 from dsn_sktime.kernels import kernel_threads
@@ -61,8 +62,7 @@ def naive_pool(x: np.ndarray, pool: int | str | None) -> np.ndarray:
     return naive.adaptive_pool(x, pool)
 
 
-# Traced, it would take far longer, and it runs no line that other tests do not.
-@pytest.mark.no_cover
+@untraced
 @both
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize(
@@ -294,8 +294,7 @@ def check_export(network: nn.Module, export: Callable) -> None:
             assert error(run(batch(*shape)), network(batch(*shape))) < TOLERANCE
 
 
-# Traced, exports would take far longer, and they run no line that other tests do not.
-@pytest.mark.no_cover
+@untraced
 @both
 @pytest.mark.parametrize("backend", ["dense", "auto"])
 def test_networks_are_exported_for_batches_of_any_size(make, backend):
@@ -304,7 +303,7 @@ def test_networks_are_exported_for_batches_of_any_size(make, backend):
     check_export(network, exported_logits)
 
 
-@pytest.mark.no_cover
+@untraced
 def test_a_network_is_exported_to_onnx_for_batches_of_any_size():
     """One for all: what torch.onnx translates is what torch.export gives it."""
     check_export(used(small()).eval(), onnx_logits)

@@ -11,7 +11,7 @@ from archive import write_dataset
 from processes import run_python
 from sklearn.metrics import log_loss, roc_auc_score
 from sktime.datasets import load_unit_test
-from tiny import tiny_classifier
+from tiny import tiny_classifier, untraced
 
 from dsn_sktime.benchmarking.data import datasets
 from dsn_sktime.benchmarking.run import evaluate, results
@@ -53,8 +53,7 @@ def test_a_row_says_what_was_run_and_how_well(tmp_path):
     assert results.read(tmp_path / "r.csv")["job"].tolist() == [job.digest]
 
 
-# Traced, it would take far longer, and it runs no line that other tests do not.
-@pytest.mark.no_cover
+@untraced
 # Variants of the DSN differ in parameters, which test_estimators.py has, as it has ROCKET: its
 # numba functions would take two minutes to compile here.
 @pytest.mark.parametrize(

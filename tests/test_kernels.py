@@ -455,7 +455,7 @@ def test_what_is_computed_at_each_look_is_looked_at(case):
     assert network.head.classes.parametrizations.weight.original.grad is not None
 
 
-def test_another_way_to_normalise_is_used(case):
+def test_another_way_to_normalize_is_used(case):
     network = case.network.eval()
     with torch.no_grad():
         network(case.x)

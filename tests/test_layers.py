@@ -345,7 +345,7 @@ def test_batch_norm_statistics_are_those_of_the_observed_steps(rng, lengths, dty
     x = x.to(dtype)
     series = observed(x, lengths)
     y = norm(x, torch.tensor(lengths))
-    expected = naive.normalise(series, before, training=True)
+    expected = naive.normalize(series, before, training=True)
     assert relative_error(observed(y, lengths), expected) < tolerance
     assert y.isfinite().all()
 
@@ -374,7 +374,7 @@ def test_batch_norm_in_eval_mode_uses_the_running_statistics(rng):
     before = norm_arrays(norm)
     _, x = padded_batch(rng, [5, 1, 3], 2)
     y = norm(x, torch.tensor([5, 1, 3]))
-    expected = naive.normalise(observed(x, [5, 1, 3]), before, training=False)
+    expected = naive.normalize(observed(x, [5, 1, 3]), before, training=False)
     assert relative_error(observed(y, [5, 1, 3]), expected) < 1e-12
     after = norm_arrays(norm)
     assert all(np.array_equal(before[name], after[name]) for name in before)
@@ -390,8 +390,8 @@ def test_batch_norm_gradients_match_central_differences(rng):
     upstream = observed(y_gradient, lengths)
 
     def loss(series, arrays=arrays):
-        normalised = naive.normalise(series, arrays, training=True)
-        return sum((a * b).sum() for a, b in zip(normalised, upstream, strict=True))
+        normalized = naive.normalize(series, arrays, training=True)
+        return sum((a * b).sum() for a, b in zip(normalized, upstream, strict=True))
 
     series = observed(x, lengths)
     for row in range(3):

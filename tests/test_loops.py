@@ -267,8 +267,8 @@ class Rows:
         self.observed[:2] = 1
         self.seen = self.observed > 0
         self.y = self.memory.empty(n_rows, self.n + beyond)
-        centres = self.rng.normal(size=(n_rows, 1))
-        self.y[:, : self.n] = self.rng.normal(size=(n_rows, self.n)) + centres
+        centers = self.rng.normal(size=(n_rows, 1))
+        self.y[:, : self.n] = self.rng.normal(size=(n_rows, self.n)) + centers
         self.wide = self.y[:, : self.n].astype(np.float64)
         self.mean, self.scale, self.bias = (self.memory.normal(self.rng, n_rows) for _ in range(3))
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from test_recipe import naive_one_cycle
-from tiny import panel, tiny_classifier, tiny_oscnn
+from tiny import panel, tiny_classifier, tiny_oscnn, untraced
 from training_runs import SaveAt, assert_equal_states, tiny_panel, trainer_of
 
 from dsn_sktime.estimators import ridge_head
@@ -199,8 +199,7 @@ class Shares(Callback):
         self.ends.append(self.clock.now)
 
 
-# Traced, it would take far longer, and it runs no line that other tests do not.
-@pytest.mark.no_cover
+@untraced
 @pytest.mark.parametrize("make", [tiny_classifier, tiny_oscnn])
 @pytest.mark.parametrize("n_estimators", [1, 3])
 def test_a_fit_with_all_its_networks_ends_in_the_time_given(

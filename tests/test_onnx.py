@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from sktime.exceptions import NotFittedError
-from tiny import tiny_classifier, tiny_oscnn
+from tiny import tiny_classifier, tiny_oscnn, untraced
 from torch import nn
 
 from dsn_sktime import DSNClassifier
@@ -38,7 +38,7 @@ DAYS = np.array(["2026-01-01", "2026-01-02", "2026-01-03"], dtype="datetime64[D]
 
 # Each export takes seconds, and twice as long when traced: that of the test after these shows
 # coverage what they all run. One layer where nothing depends on their number.
-@pytest.mark.no_cover
+@untraced
 @pytest.mark.parametrize(
     ("m", "classifier", "labels", "metadata"),
     [

@@ -43,7 +43,8 @@ def fitted():
 
 @pytest.fixture(scope="module")
 def ensemble():
-    classifier = tiny(random_state=0, n_estimators=2)
+    # Kernels of 6, 6, 3 and 9 taps.
+    classifier = tiny(random_state=0, n_estimators=4)
     return classifier.fit(*load_basic_motions("train", return_type="numpy3D"))
 
 
@@ -90,11 +91,11 @@ def test_activated_weights_are_the_share_of_input_channels(ensemble):
 
 def test_receptive_fields_of_an_ensemble_are_the_mean(ensemble):
     ax = plot_receptive_fields(ensemble)
-    expected = np.zeros(12)
+    expected = np.zeros(18)
     for network in ensemble.networks_:
         last = receptive_fields(network).query("layer == 2")
-        expected[last["receptive_field"]] += last["fraction"] / 2
-    assert ax.lines[-1].get_xdata().tolist() == list(range(1, 12))
+        expected[last["receptive_field"]] += last["fraction"] / 4
+    assert ax.lines[-1].get_xdata().tolist() == list(range(1, 18))
     assert ax.lines[-1].get_ydata() == pytest.approx(expected[1:])
 
 
@@ -112,6 +113,17 @@ def test_growth_is_the_share_of_activated_weights(fitted):
     grown = [record["n_grown"] for record in fitted.history_]
     assert sum(grown) > 0
     assert heights == pytest.approx(np.array(grown) / fitted.n_activated_)
+
+
+def test_growth_of_an_ensemble_is_the_mean_over_its_networks(ensemble):
+    expected = np.zeros(4)
+    for number, network in enumerate(ensemble.networks_):
+        n_activated = sum(len(conv.values) for conv in network.sparse_convs())
+        for record in ensemble.history_:
+            if record["network"] == number:
+                expected[record["epoch"]] += record["n_grown"] / n_activated / 4
+    heights = [bar.get_height() for bar in plot_growth(ensemble).patches]
+    assert heights == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("n_epochs", [4, 8])

@@ -15,7 +15,7 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import cross_val_score
 from sktime.exceptions import NotFittedError
 from sktime.utils.estimator_checks import check_estimator
-from tiny import TINY, StopAfter, panel
+from tiny import TINY, StopAfter, panel, untraced
 
 from dsn_sktime import DSNClassifier, DSNRegressor
 from dsn_sktime.training import Checkpoint, EarlyStopping
@@ -29,8 +29,7 @@ def tiny_regressor(**parameters: Any) -> DSNRegressor:
     return DSNRegressor(**{**SETTINGS, **parameters})
 
 
-# Traced, it would take far longer, and it runs no line that other tests do not.
-@pytest.mark.no_cover
+@untraced
 def test_passes_every_check_of_sktime() -> None:
     results = check_estimator(DSNRegressor, verbose=False)
     assert len(results) > 100

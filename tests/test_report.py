@@ -97,7 +97,7 @@ def test_says_what_was_left_out_and_what_failed(report):
     assert all("5 data sets" in caption for caption in page.captions)
 
 
-def test_published_is_labelled_wherever_it_stands(report):
+def test_published_is_labeled_wherever_it_stands(report):
     folder, page = report
     html = (folder / "report.html").read_text()
     names = {
@@ -108,7 +108,7 @@ def test_published_is_labelled_wherever_it_stands(report):
     summary = page.table("Estimator", "Mean accuracy (%)")
     assert names <= {cells[0] for cells in summary}
     assert all(cells[-1] == "as published" for cells in summary if cells[0] in names)
-    # In colour and italics: each cell of its rows, and its column by data set.
+    # In color and italics: each cell of its rows, and its column by data set.
     assert re.search(r'<td [^>]*class="[^"]*published[^"]*" ?>Plain \(published\)</td>', html)
     assert re.search(r'<button [^>]*class="[^"]*published[^"]*">Plain \(published\)<', html)
     assert not re.search(r'class="[^"]*published[^"]*" ?>(dsn|rocket)<', html)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import StopAfter, panel, tiny_classifier
+from tiny import StopAfter, panel, tiny_classifier, untraced
 
 from dsn_sktime import DSNClassifier
 from dsn_sktime.runtime import _single_torch_thread as single_torch_thread
@@ -62,11 +62,10 @@ def of_an_ensemble(tiny: Callable, n_estimators: int) -> np.ndarray:
     return probabilities(tiny(n_estimators=n_estimators))
 
 
-# Traced, it would take far longer, and it runs no line that other tests do not.
-@pytest.mark.no_cover
+@untraced
 # Two processes leave one of three over, which has both of their threads.
 @pytest.mark.parametrize("n_estimators", [1, 3])
-@pytest.mark.parametrize("n_jobs", [1, 2, -1])
+@pytest.mark.parametrize("n_jobs", [1, 2, 3])
 def test_results_do_not_depend_on_n_jobs(tiny: Callable, n_jobs: int, n_estimators: int) -> None:
     classifier = tiny(n_estimators=n_estimators, n_jobs=n_jobs)
     assert np.array_equal(probabilities(classifier), of_an_ensemble(tiny, n_estimators))

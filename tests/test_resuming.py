@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import torch
+from tiny import untraced
 from training_runs import (
     Recorder,
     SaveAt,
@@ -84,8 +85,7 @@ def test_checkpoint_of_a_stopped_run_does_not_depend_on_the_order_of_callbacks(
 COMBINATIONS = list(itertools.product(SCHEDULES, KEEPS, ["random", "gradient", None], [0.0, 0.1]))
 
 
-# Traced, it would take far longer, and it runs no line that other tests do not.
-@pytest.mark.no_cover
+@untraced
 @pytest.mark.parametrize(("schedule", "keep", "growth", "weight_decay"), COMBINATIONS)
 def test_every_combination_is_rerun_and_resumed_to_the_same_bits(
     schedule, keep, growth, weight_decay

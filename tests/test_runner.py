@@ -177,7 +177,7 @@ def test_a_dask_cluster_runs_the_same_jobs(folder, path):
     options = {"threads_per_worker": 1, "dashboard_address": None, "env": {"OMP_NUM_THREADS": "1"}}
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-        distributed.LocalCluster(n_workers=1, **options) as cluster,
+        distributed.LocalCluster(n_workers=2, **options) as cluster,
     ):
         there = ["--seeds", "2", "--scheduler", cluster.scheduler_address]
         assert run(folder, path, "-e", "archive:raising", *there) == 1

@@ -31,10 +31,9 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sktime.datatypes import convert_to
-from tiny import panel, tiny_classifier
+from tiny import panel, tiny_classifier, untraced
 
-# Traced, they would take far longer, and they run no line that other tests do not.
-pytestmark = pytest.mark.no_cover
+pytestmark = untraced
 
 FOLDS = StratifiedKFold(3, shuffle=True, random_state=0)
 GRID = {"sparsity": [0.5, 0.8], "growth": ["random", None]}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import estimator_checks_generator
-from tiny import TINY, panel, tiny_classifier, tiny_oscnn
+from tiny import TINY, panel, tiny_classifier, tiny_oscnn, untraced
 
 from dsn_sktime import DSNRegressor
 
@@ -59,8 +59,7 @@ def cases() -> list[Any]:
     return found
 
 
-# Traced, it would take far longer, and it runs no line that other tests do not.
-@pytest.mark.no_cover
+@untraced
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("estimator", "check", "name"), cases())
 def test_scikit_learns_checks(estimator: Any, check: Callable, name: str) -> None:

@@ -25,12 +25,11 @@ from sktime.pipeline import make_pipeline
 from sktime.transformations.panel.padder import PaddingTransformer
 from sktime.transformations.series.exponent import ExponentTransformer
 from sktime.transformations.series.impute import Imputer
-from tiny import panel, tiny_classifier
+from tiny import panel, tiny_classifier, untraced
 
 from dsn_sktime import DSNClassifier
 
-# Traced, they would take far longer, and they run no line that other tests do not.
-pytestmark = pytest.mark.no_cover
+pytestmark = untraced
 
 FOLDS = StratifiedKFold(3, shuffle=True, random_state=0)
 

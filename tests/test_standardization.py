@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import panel, tiny_classifier, tiny_oscnn
+from tiny import panel, tiny_classifier, tiny_oscnn, untraced
 
 from dsn_sktime import DSNClassifier, OSCNNClassifier
 from dsn_sktime.panel import Panel, Standardization, read_panel
@@ -30,8 +30,7 @@ def learner(kind: str) -> DSNClassifier | OSCNNClassifier:
     return OSCNNClassifier(n_epochs=10, **sizes, random_state=0)
 
 
-# Traced, it would take far longer, and it runs no line that other tests do not.
-@pytest.mark.no_cover
+@untraced
 @pytest.mark.parametrize("kind", ["DSN", "OS-CNN"])
 @pytest.mark.parametrize(
     ("factor", "offset"),
@@ -209,8 +208,7 @@ def fitted_with(standardize: bool) -> DSNClassifier:
     return tiny_classifier(standardize=standardize).fit(X, Y)
 
 
-# Traced, it would take far longer, and it runs no line that other tests do not.
-@pytest.mark.no_cover
+@untraced
 @pytest.mark.parametrize("standardize", [True, False])
 @pytest.mark.parametrize(
     ("bad", "where"),

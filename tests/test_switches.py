@@ -16,7 +16,7 @@ import pytest
 import sklearn
 import torch
 from joblib import parallel_config
-from tiny import panel
+from tiny import panel, untraced
 
 from dsn_sktime.training import Checkpoint
 
@@ -111,8 +111,7 @@ def switch(request: pytest.FixtureRequest) -> Callable[[], AbstractContextManage
     return SWITCHES[request.param]
 
 
-# Traced, it would take far longer, and it runs no line that other tests do not.
-@pytest.mark.no_cover
+@untraced
 @pytest.mark.filterwarnings("ignore:Anomaly Detection", "ignore:.*copy_on_write")
 def test_results_and_switches_stay_as_they_are(
     tiny: Callable, switch: Callable[[], AbstractContextManager], tmp_path: Path
@@ -149,8 +148,7 @@ def of_an_ensemble(tiny: Callable) -> np.ndarray:
     return brief(tiny, n_estimators=2).fit(X, y).predict_proba(X)
 
 
-# Traced, it would take far longer, and it runs no line that other tests do not.
-@pytest.mark.no_cover
+@untraced
 @pytest.mark.parametrize("name", ["float64", "inference mode", "device meta", "joblib threads"])
 @pytest.mark.parametrize("n_jobs", [None, 2])
 def test_ensembles_too(tiny: Callable, name: str, n_jobs: int | None) -> None:

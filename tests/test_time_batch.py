@@ -153,9 +153,7 @@ def test_lengths_outside_the_batch_are_refused(lengths):
 
 @drawn
 @given(shape=batch_lengths(), kernel_size=kernel_sizes, replicate=st.booleans())
-def test_halos_hold_the_steps_of_neighbouring_segments_or_the_padding(
-    shape, kernel_size, replicate
-):
+def test_halos_hold_the_steps_of_neighboring_segments_or_the_padding(shape, kernel_size, replicate):
     lengths, n_steps = shape
     tables = BatchTables(lengths, (len(lengths), 1, n_steps), kernel_size, replicate, 0)
     batch, padding = tables.batch, "replicate" if replicate else "zeros"
@@ -286,7 +284,7 @@ def test_reads_are_the_kernels_and_mirrored_the_other_way(topology, lanes):
             np.repeat(places.ravel(), weights.counts.ravel())
             for places in np.indices(weights.counts.shape)
         )
-        # Blocks are of neighbouring channels, as equal as can be.
+        # Blocks are of neighboring channels, as equal as can be.
         assert (weights.channel * weights.n_blocks // n_read == block).all()
         found, values = np.zeros_like(expected), iter(1 + weights.order)
         for place in zip(row, weights.channel, weights.step, gap, strict=True):
@@ -303,7 +301,7 @@ def test_reads_are_the_kernels_and_mirrored_the_other_way(topology, lanes):
 @drawn
 @given(topology=topologies(), lanes=lanes, is_backward=st.booleans())
 @for_other_vectors
-def test_no_two_neighbours_are_left_without_partner(topology, lanes, is_backward):
+def test_no_two_neighbors_are_left_without_partner(topology, lanes, is_backward):
     decoded = KernelIndex(*topology)
     weights = decoded.backward if is_backward else decoded.forward
     expected = dense(topology)

@@ -9,6 +9,7 @@ import naive
 import numpy as np
 import pytest
 import torch
+from tiny import untraced
 from torch import nn
 from torch.nn import functional as F
 from training_runs import (
@@ -254,8 +255,7 @@ def test_recomputed_statistics_are_means_over_batches(unequal):
     assert not trainer.network.training
 
 
-# Traced, it would take far longer, and it runs no line that other tests do not.
-@pytest.mark.no_cover
+@untraced
 def test_recomputed_statistics_fit_what_is_kept_where_series_have_an_offset():
     """Issue 10.1: right on all series while training, and on half of them afterwards."""
     rng = np.random.default_rng(0)
@@ -335,8 +335,7 @@ CONTEXTS = {
 }
 
 
-# Traced, it would take far longer, and it runs no line that other tests do not.
-@pytest.mark.no_cover
+@untraced
 @pytest.mark.parametrize("keep", ["best", "average"])
 @pytest.mark.parametrize("context", CONTEXTS.values(), ids=CONTEXTS)
 def test_training_does_not_depend_on_what_surrounds_it(context, keep):

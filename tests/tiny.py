@@ -11,10 +11,14 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pytest
 from sktime.datasets import load_basic_motions, load_italy_power_demand, load_unit_test
 
 from dsn_sktime import DSNClassifier, OSCNNClassifier
 from dsn_sktime.training import Callback
+
+# For a test that coverage makes far longer and that runs no line that others do not.
+untraced = pytest.mark.no_cover
 
 TINY = {
     "n_epochs": 3,

@@ -155,12 +155,14 @@ class DSNClassifier(  # type: ignore[call-arg]
     class_weight : None, "balanced" or dict of label to float, default=None
         Weight of each class in the loss, as in scikit-learn.
     n_estimators : int, default=1
-        Networks, trained with different seeds, whose probabilities are averaged.
+        Networks whose probabilities are averaged. They have different seeds, and different
+        settings unless ``diverse=False``.
     diverse : bool, default=True
         Let the networks of an ensemble also differ in settings. The first has those given here,
         the second the other ``padding``, the third and the fourth a ``kernel_size`` of about half
-        and of one and a half times the one given, the fifth the other ``topology_init``. Further
-        networks begin again with the first's.
+        and of one and a half times the one given, the fifth the other ``topology_init``. The
+        sixth has the settings of the first again, and so on. A ``kernel_size`` below
+        ``2 * n_kernel_groups`` is not varied.
     n_jobs : int or None, default=None
         Cores to use, -1 for all. The networks of an ensemble are trained in as many
         processes; remaining cores are used as threads, as are those of processes that find no

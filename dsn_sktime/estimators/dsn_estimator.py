@@ -83,14 +83,23 @@ class DSNEstimator(NetworkEstimator):
         check_choice("diverse", self.diverse, (True, False))
 
     def _check_shape(self, n_variates: int, n_steps: int, n_outputs: int) -> None:
+        for number, settings in enumerate(self._variations()[: self.n_estimators], start=1):
+            kernel_size = settings.get("kernel_size", self.kernel_size)
+            try:
+                self._check_kernel_size(kernel_size, n_variates)
+            except ValueError as error:
+                if kernel_size == self.kernel_size:
+                    raise
+                raise ValueError(
+                    f"{error} This is network {number} of n_estimators={self.n_estimators}, which "
+                    f"diverse=True gives kernel_size={kernel_size}. With diverse=False, all have "
+                    f"kernel_size={self.kernel_size}."
+                ) from None
+
+    def _check_kernel_size(self, kernel_size: int, n_variates: int) -> None:
         # Kernel groups check their own limits. The first layer reads univariate series
         # directly, every other layer the output of a 1x1 convolution.
-        kernel_sizes = {
-            self._variation(number).get("kernel_size", self.kernel_size)
-            for number in range(self.n_estimators)
-        }
-        widths = self._width, 1 if n_variates == 1 else self._width
-        for in_channels, kernel_size in product(widths, sorted(kernel_sizes)):
+        for in_channels in (self._width, 1 if n_variates == 1 else self._width):
             KernelGroups(
                 in_channels,
                 self.n_filters * self.n_kernel_groups,
@@ -118,6 +127,10 @@ class DSNEstimator(NetworkEstimator):
             activations=n_steps * channels + n_bins * (channels + n_outputs),
         )
 
+    def _relative_cost(self, number: int) -> float:
+        # At the same sparsity, a kernel has as many times more weights as it is longer.
+        return float(self._network_settings(number)["kernel_size"])
+
     def _build_network(
         self,
         n_variates: int,
@@ -130,24 +143,25 @@ class DSNEstimator(NetworkEstimator):
         return DSNNetwork(n_variates, n_outputs, **sizes, generator=generator)
 
     def _network_settings(self, number: int) -> dict[str, Any]:
-        settings = {**self._arguments_for(DSNNetwork), **self._variation(number)}
+        variations = self._variations()
+        variation = variations[number % len(variations)]
+        settings = {**self._arguments_for(DSNNetwork), **variation}
         return {**settings, "head": "bins"} if self.head == "ridge" else settings
 
-    def _variation(self, number: int) -> dict[str, Any]:
-        """Return the settings in which a network of the ensemble differs from the first."""
+    def _variations(self) -> list[dict[str, Any]]:
+        """Return the settings in which networks of an ensemble differ from the first, by turns."""
         if not self.diverse:
-            return {}
+            return [{}]
         size, n_groups = int(self.kernel_size), int(self.n_kernel_groups)
-        # A multiple of the groups, so that the exploration regions of all change by their share.
+        # A multiple of n_kernel_groups: others would lose taps to rounding in the regions.
         half = size // 2 // n_groups * n_groups
-        variations: list[dict[str, Any]] = [
+        return [
             {},
             {"padding": _other(self.padding, PADDINGS)},
             {"kernel_size": size - half},
             {"kernel_size": size + half},
             {"topology_init": _other(self.topology_init, TOPOLOGY_INITS)},
         ]
-        return variations[number % len(variations)]
 
     def _begin_head(
         self,

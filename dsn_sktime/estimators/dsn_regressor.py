@@ -37,7 +37,8 @@ class DSNRegressor(DSNEstimator, NetworkRegressor):
         network and of an untrained one. Losses in ``history_`` are always those of the head
         that is trained.
     n_estimators : int, default=1
-        Networks, trained with different seeds, whose predictions are averaged.
+        Networks whose predictions are averaged. They have different seeds, and different settings
+        unless ``diverse=False``.
     verbose : {0, 1, 2}, default=0
         1 shows a progress bar with loss and time left, 2 prints a line per epoch.
 
@@ -61,7 +62,7 @@ class DSNRegressor(DSNEstimator, NetworkRegressor):
     best_epoch_ : int, or list of int if ``n_estimators`` is above 1
         Epoch, from 0, whose weights are kept.
     n_activated_ : int
-        Activated weights of the dynamic sparse layers of one network.
+        Activated weights of the dynamic sparse layers of the first network.
     n_variates_ : int
         Variates of the training series.
     variate_names_ : tuple or None

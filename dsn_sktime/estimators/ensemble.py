@@ -105,14 +105,18 @@ class EnsembleFit:
         deadline = None if seconds is None else Deadline(seconds, ceil(n / n_processes))
         seeds = [*enumerate(draw_seeds(estimator.random_state, n))]
         # Those that are left when each process has trained as many have more threads each.
-        n_even = n - n % n_processes
+        n_even, n_begun = n - n % n_processes, 0
         for some in filter(None, (seeds[:n_even], seeds[n_even:])):
             n_at_once = min(n_processes, len(some))
             n_each = n_threads(estimator.n_jobs) // n_at_once
+            if n_at_once > 1:
+                # The longest first, so that the processes end at about the same time.
+                some.sort(key=lambda one: estimator._relative_cost(one[0]), reverse=True)
             yield from Parallel(n_jobs=n_at_once, return_as="generator_unordered")(
-                delayed(self._train)(number, int(seed), n_each, deadline, number // n_processes)
-                for number, seed in some
+                delayed(self._train)(number, int(seed), n_each, deadline, place // n_processes)
+                for place, (number, seed) in enumerate(some, start=n_begun)
             )
+            n_begun += len(some)
 
     @default_switches()  # again, as this may be another thread or process
     def _train(

@@ -154,6 +154,10 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     def _sizes(self, n_variates: int, n_steps: int, n_outputs: int) -> Sizes:
         raise NotImplementedError
 
+    def _relative_cost(self, number: int) -> float:
+        """Return how long a network of the ensemble trains, relative to the others."""
+        return 1.0
+
     def _build_network(
         self,
         n_variates: int,
@@ -209,6 +213,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         shape = n_variates, n_steps, n_outputs
         for name, size in zip(("n_variates", "n_steps", "n_outputs"), shape, strict=True):
             check_integer(name, size, 1)
+        check_integer("number", number, 0)
         if number not in range(self.n_estimators):
             last = self.n_estimators - 1
             raise ValueError(f"number must lie from 0 to n_estimators - 1, {last}, found {number}.")

@@ -118,7 +118,8 @@ def plot_receptive_fields(
     _check_trained_dsn(estimator)
     networks = [_initial_network(estimator)] if initial else estimator.networks_
     ax = axes_or_new(ax)
-    n_layers, kernel_size = estimator.n_layers, estimator.kernel_size
+    n_layers = estimator.n_layers
+    kernel_size = max(network.kernel_size for network in networks)
     fractions = np.zeros((n_layers, n_layers * (kernel_size - 1) + 2))
     for network in networks:
         table = receptive_fields(network)
@@ -167,8 +168,14 @@ def plot_growth(estimator: DSNEstimator, ax: Axes | None = None) -> Axes:
 
     _check_trained_dsn(estimator)
     ax = axes_or_new(ax)
-    grown = pd.DataFrame(estimator.history_).groupby("epoch")["n_grown"].mean()
-    ax.bar(grown.index, grown / estimator.n_activated_, width=0.8, color=COLORS[2])
+    history = pd.DataFrame(estimator.history_)
+    n_activated = [
+        sum(conv.groups.n_activated for conv in network.sparse_convs())
+        for network in estimator.networks_
+    ]
+    shares = history["n_grown"] / np.array(n_activated)[history["network"]]
+    grown = shares.groupby(history["epoch"]).mean()
+    ax.bar(grown.index, grown, width=0.8, color=COLORS[2])
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.set(

@@ -276,7 +276,7 @@ class Trainer:
         if data is None:
             return {}
         self.network.eval()
-        series = Panel(data.values, data.lengths).chunks(self.recipe.batch_size)
+        series = data.panel.chunks(self.recipe.batch_size)
         outputs = torch.cat([self.network(part.values, part.lengths) for part in series])
         found = {"val_loss": objective.loss(outputs, data.target, data.sample_weight).item()}
         sums = objective.metric_sums(outputs, data.target)

@@ -79,8 +79,10 @@ ESTIMATORS = {
     "dsn-batch": Entry(_DSN, {"batch_size": "paper"}, "the default with the paper's batch size"),
     "dsn-linear": Entry(_DSN, {"head": "linear"}, "the default with a linear head"),
     **READINGS,
-    "dsn-ens5": Entry(_DSN, {"n_estimators": 5}, "five DSNs, averaged"),
-    "dsn-ens5-alike": Entry(_DSN, {"n_estimators": 5, "diverse": False}, "five of equal settings"),
+    "dsn-ens5": Entry(_DSN, {"n_estimators": 5}, "five DSNs that differ in settings, averaged"),
+    "dsn-ens5-alike": Entry(
+        _DSN, {"n_estimators": 5, "diverse": False}, "five DSNs that differ in seeds only, averaged"
+    ),
     "oscnn": Entry(_OSCNN, {}, "Omni-Scale CNN"),
     "oscnn-ens5": Entry(_OSCNN, {"n_estimators": 5}, "five OS-CNNs, averaged"),
     "rocket": Entry(_ROCKET, {"transform": "rocket"}, "ROCKET, 10,000 kernels"),

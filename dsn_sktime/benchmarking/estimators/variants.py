@@ -20,6 +20,7 @@ from dsn_sktime.panel import Panel, Standardization, read_panel
 
 __all__ = ["OtherHead"]
 
+# Readings of the same networks follow one another; two data sets of two seeds may take turns.
 _KEPT = 4
 _trained: dict[str, DSNClassifier] = {}
 

@@ -107,8 +107,8 @@ STUDIES = {
     ),
     "ensemble": Study(
         "Ensembles",
-        "What do five networks gain, and what if they differ in their seeds alone?",
-        {"one network": DEFAULT, "five": "dsn-ens5", "five, seeds alone": "dsn-ens5-alike"},
+        "What do five networks gain, and what if they differ in their seeds only?",
+        {"one network": DEFAULT, "five": "dsn-ens5", "five, seeds only": "dsn-ens5-alike"},
         DEFAULT,
     ),
 }

@@ -33,20 +33,21 @@ _STEPS_IN_A_ROW = 5
 def measure(n_repeats: int, thread_counts: Iterable[int]) -> list[dict[str, Any]]:
     """Time training steps and predictions of both networks.
 
-    Return a row per case, task and thread count, with the median milliseconds of both and their
-    ratio.
+    Return a row per task, case and thread count, with the median milliseconds of both, their
+    ratio, and how many times faster each is than on the first number of threads.
     """
-    before, rows = torch.get_num_threads(), []
+    before, counts, rows = torch.get_num_threads(), list(thread_counts), []
     tasks = (("training step", _training), ("prediction", _prediction))
     try:
-        for n_threads, case, (task, prepare) in product(thread_counts, CASES, tasks):
-            torch.set_num_threads(n_threads)
-            seconds = median_seconds(
-                *prepare(case), n_repeats=n_repeats, n_in_a_row=_STEPS_IN_A_ROW
-            )
-            sparse, dense = (1e3 * each for each in seconds)
-            row = {"task": task, "threads": n_threads, **dict(zip("BmL", case, strict=True))}
-            rows.append({**row, "sparse_ms": sparse, "dense_ms": dense, "ratio": dense / sparse})
+        for (task, prepare), case in product(tasks, CASES):
+            calls = [_on_threads(n, call) for n, call in product(counts, prepare(case))]
+            times = median_seconds(*calls, n_repeats=n_repeats, n_in_a_row=_STEPS_IN_A_ROW)
+            sparse, dense = ([1e3 * one for one in times[start::2]] for start in (0, 1))
+            for n_threads, ours, theirs in zip(counts, sparse, dense, strict=True):
+                row = {"task": task, "threads": n_threads, **dict(zip("BmL", case, strict=True))}
+                row |= {"sparse_ms": ours, "dense_ms": theirs, "ratio": theirs / ours}
+                gains = {"sparse_gain": sparse[0] / ours, "dense_gain": dense[0] / theirs}
+                rows.append({**row, **gains})
     finally:
         torch.set_num_threads(before)
     return rows
@@ -109,18 +110,35 @@ def _training(case: Case, sparsity: float = 0.8) -> tuple[Call, Call]:
     ours, torchs = Adam(network.parameters(), 3e-4), torch.optim.Adam(masked.parameters(), 3e-4)
 
     def sparse() -> None:
-        with compute_threads(torch.get_num_threads()):
-            ours.zero_grad()
-            F.cross_entropy(network(x), y).backward()
-            ours.step()
+        ours.zero_grad()
+        F.cross_entropy(network(x), y).backward()
+        ours.step()
 
-    return sparse, partial(train_step, masked, torchs, x, y)
+    return _as_estimators(sparse), partial(train_step, masked, torchs, x, y)
 
 
 def _prediction(case: Case) -> tuple[Call, Call]:
     network, masked, x, _ = networks(case)
     predict = torch.no_grad()(lambda model: model(x))
-    return partial(predict, network.eval()), partial(predict, masked.eval())
+    return _as_estimators(partial(predict, network.eval())), partial(predict, masked.eval())
+
+
+def _as_estimators(call: Call) -> Call:
+    """Return a call of the sparse kernels that leaves torch one thread, as the estimators do."""
+
+    def run() -> None:
+        with compute_threads(torch.get_num_threads()):
+            call()
+
+    return run
+
+
+def _on_threads(n_threads: int, call: Call) -> Call:
+    def run() -> None:
+        torch.set_num_threads(n_threads)
+        call()
+
+    return run
 
 
 def _convolution(network: DSNNetwork) -> Call:
