@@ -11,7 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def run_python(program: str, *arguments: str, timeout: float = 100) -> str:
+# For programs that hang: those that compile take half a minute, and a busy machine far longer.
+_TIMEOUT = 300
+
+
+def run_python(program: str, *arguments: str) -> str:
     """Run a program that may import the tests' modules; return what it prints.
 
     It sees no GPU: torch refuses gradients in a fork of a process that has used one.
@@ -26,7 +30,7 @@ def run_python(program: str, *arguments: str, timeout: float = 100) -> str:
         start_new_session=True,
     )
     try:
-        printed, errors = process.communicate(timeout=timeout)
+        printed, errors = process.communicate(timeout=_TIMEOUT)
     finally:
         end_session(process)
     assert process.returncode == 0, printed + errors

@@ -57,7 +57,7 @@ def in_a_fork(function):
 
 
 def run(program: str) -> None:
-    run_python(PRELUDE + textwrap.dedent(program), timeout=200)
+    run_python(PRELUDE + textwrap.dedent(program))
 
 
 def test_fits_predictions_and_validation_in_workers_of_joblib():
