@@ -9,7 +9,10 @@ __all__ = ["main"]
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m dsn_sktime")
+    parser = argparse.ArgumentParser(
+        prog="python -m dsn_sktime",
+        description="Prepare dsn_sktime; python -m dsn_sktime.benchmarking compares classifiers.",
+    )
     commands = parser.add_subparsers(required=True)
     commands.add_parser("compile", help="compile the kernels of training and prediction")
     parser.parse_args(arguments)

@@ -10,7 +10,6 @@ import textwrap
 from contextlib import suppress
 from pathlib import Path
 
-
 # For programs that hang: those that compile take half a minute, and a busy machine far longer.
 _TIMEOUT = 300
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sktime.exceptions import NotFittedError
@@ -168,6 +170,51 @@ def test_the_transformer_in_pipelines_of_scikit_learn_and_sktime() -> None:
         theirs.predict(X).tolist()
         == make_pipeline(transformer, forest).fit(X, Y).predict(X).tolist()
     )
+
+
+def long_table() -> pd.DataFrame:
+    frames = [pd.DataFrame(one.T, columns=["a"]) for one in X]
+    return pd.concat(frames, keys=[f"T{number}" for number in range(len(X))])
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        lambda: X[:, 0],
+        lambda: pd.DataFrame(X[:, 0]),
+        lambda: torch.tensor(X),
+        lambda: [one[:, : 20 + number % 3] for number, one in enumerate(X)],
+        long_table,
+    ],
+    ids=["2-D", "wide frame", "tensor", "list of arrays", "long frame"],
+)
+def test_the_transformer_reads_what_its_estimator_does(container: Callable) -> None:
+    table = DSNTransformer(tiny_classifier()).fit_transform(container(), Y)
+    expected = tiny_classifier().fit(container(), Y).transform(container())
+    np.testing.assert_array_equal(table, expected)
+
+
+def test_tables_of_features_have_the_ids_of_the_series() -> None:
+    shuffled = long_table().sample(frac=1, random_state=0)
+    ids = shuffled.index.get_level_values(0).unique().tolist()
+    transformer = DSNTransformer(tiny_classifier()).fit(long_table(), Y)
+    table = transformer.transform(shuffled)
+    assert table.index.tolist() == ids
+    np.testing.assert_allclose(table.loc["T3"], transformer.transform(long_table()).loc["T3"])
+    classifier = tiny_classifier().set_output(transform="pandas").fit(long_table(), Y)
+    pd.testing.assert_frame_equal(classifier.transform(shuffled), table)
+
+
+def test_pipelines_may_ask_for_frames() -> None:
+    steps = StandardScaler(), LogisticRegression()
+    pipeline = make_pipeline(DSNTransformer(tiny_classifier()), *steps)
+    table = pipeline.set_output(transform="pandas").fit(X, Y)[:-1].transform(X)
+    assert table.columns.tolist() == pipeline[0].get_feature_names_out().tolist()
+    wide = X[:, 0]
+    pipeline = make_pipeline(StandardScaler(), tiny_classifier()).set_output(transform="pandas")
+    expected = make_pipeline(StandardScaler(), tiny_classifier()).fit(wide, Y).predict(wide)
+    assert pipeline.fit(wide, Y).predict(wide).tolist() == expected.tolist()
+    assert isinstance(tiny_classifier().fit(X, Y).transform(X), np.ndarray)
 
 
 def test_parameters_of_the_transformer_are_nested() -> None:

@@ -165,6 +165,21 @@ def test_labels_of_other_series(hold: Callable, ids: Any, y: pd.Series, words: l
     assert np.array_equal(classifier.predict_proba(SERIES), expected())
 
 
+def test_a_column_of_ids_is_no_target() -> None:
+    table = pd.DataFrame({"recording": IDS, "state": LABELS}).sample(frac=1, random_state=0)
+    remedy = r"ids .* in its column 'recording'\. Use y\.set_index\('recording'\)\['state'\]"
+    with pytest.raises(ValueError, match=remedy):
+        one_epoch().fit(long_frame(IDS), table)
+    y = table.set_index("recording")["state"]
+    assert np.array_equal(one_epoch().fit(long_frame(IDS), y).predict_proba(SERIES), expected())
+
+
+def test_a_series_without_a_label_is_named() -> None:
+    y = pd.Series(LABELS, index=IDS)
+    with pytest.raises(ValueError, match=r"80 series in X and 79 .* none for 1 .* such as 'T3'"):
+        one_epoch().fit(long_frame(IDS), y.drop("T3"))
+
+
 def test_labels_of_each_row_of_a_long_frame() -> None:
     X = long_frame(IDS)
     y = pd.Series(np.repeat(LABELS, 24), index=X.index)

@@ -202,6 +202,34 @@ def test_class_means_leave_out_missing_steps(fitted):
     assert [label.get_text() for label in ax.get_yticklabels()] == list(fitted.classes_)
 
 
+def test_class_means_of_a_variate_by_name():
+    X, y = panel()
+    named = [pd.DataFrame({"noise": one[0] % 1, "load": one[0]}) for one in X]
+    classifier = tiny(n_epochs=1).fit(named, y)
+    by_name, by_place = (plot_class_means(classifier, named, y, variate=one) for one in ("load", 1))
+    for one, other in zip(by_name.collections, by_place.collections, strict=True):
+        assert np.array_equal(one.get_segments(), other.get_segments())
+    with pytest.raises(ValueError, match=r"one of \['noise', 'load'\] or lie in 0..1, found 'x'"):
+        plot_class_means(classifier, named, y, variate="x")
+
+
+@pytest.mark.filterwarnings("error")
+def test_rows_of_variates_that_do_not_change_or_are_missing(ensemble):
+    x = panel("multivariate")[0][0].copy()
+    x[1], x[2] = 7, np.nan
+    ax = plot_contributions(ensemble, x)
+    assert len(ax.get_yticklabels()) == 6
+    # In the middle of its row, where its name is.
+    heights = np.concatenate(ax.collections[1].get_segments())[:, 1]
+    assert heights == pytest.approx(ax.get_yticks()[1])
+    assert ax.get_ylim() == pytest.approx((-5.9, 0.9))
+
+
+def test_growth_is_empty_where_the_topology_is_fixed():
+    ax = plot_growth(tiny(growth=None, n_epochs=1).fit(*panel()))
+    assert ax.get_ylim() == (0, 1)
+
+
 def test_what_cannot_be_drawn_of_predictions_is_refused(fitted):
     X, y = panel()
     with pytest.raises(ValueError, match="one series, found 20"):
@@ -210,7 +238,7 @@ def test_what_cannot_be_drawn_of_predictions_is_refused(fitted):
         plot_contributions(fitted, X[0], label="no")
     with pytest.raises(ValueError, match=r"must be a class, .*, found 'no'"):
         plot_class_means(fitted, X, ["no"] * len(y))
-    with pytest.raises(ValueError, match=r"variate must lie in 0\.\.0, found 1"):
+    with pytest.raises(ValueError, match=r"variate must be one of \[0\] or lie in 0\.\.0, found 1"):
         plot_class_means(fitted, X, y, variate=1)
     with pytest.raises(ValueError, match="same length, found 20 series"):
         plot_confusion_matrix(fitted, X, y[:3])

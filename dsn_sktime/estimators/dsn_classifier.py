@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.base import TransformerMixin
+from sklearn.utils._set_output import _get_output_config
 from torch import Tensor
 
 from dsn_sktime.estimators.dsn_estimator import DSNEstimator
 from dsn_sktime.estimators.network_classifier import NetworkClassifier
+from dsn_sktime.panel import read_panel
 from dsn_sktime.runtime import default_switches
 from dsn_sktime.training import Callback, CrossEntropy, Objective
 
@@ -49,13 +52,7 @@ _PAPER: dict[str, Any] = {
 }
 
 
-class DSNClassifier(  # type: ignore[call-arg]
-    TransformerMixin,
-    DSNEstimator,
-    NetworkClassifier,
-    # Its data frames would get the index of the series, which has two levels in a long frame.
-    auto_wrap_output_keys=None,
-):
+class DSNClassifier(TransformerMixin, DSNEstimator, NetworkClassifier):
     """Dynamic Sparse Network for time series classification.
 
     A convolutional network [1]_ with large kernels of which few taps are activated. It learns
@@ -81,11 +78,11 @@ class DSNClassifier(  # type: ignore[call-arg]
         Seconds that a fit may take once the series are read and the kernels are compiled:
         training and heads of all networks. "cosine" and "one_cycle" anneal the rate to its end
         in this time; with "plateau", training ends when it is over. Networks that are trained
-        one after another share the time equally, those in processes run side by side. The first
-        optimizer step of each is not counted if it takes more than half of its time, as where
-        kernels are compiled. Kept to 10 % where the time is enough for a few epochs of each
-        network; one optimizer step is always taken. Results then depend on the speed of the
-        machine.
+        one after another share the time equally, those in processes run side by side. To start
+        processes is not counted, nor is the first optimizer step of each network if it takes more
+        than half of its time, as where kernels are compiled. Kept to 10 % where the time is enough
+        for a few epochs of each network; one optimizer step is always taken. Results then depend
+        on the speed of the machine.
     lr_min : float, default=1e-4
         Learning rate that "cosine" anneals ``lr`` to.
     schedule : {"one_cycle", "cosine", "plateau"}, default="one_cycle"
@@ -356,7 +353,8 @@ class DSNClassifier(  # type: ignore[call-arg]
         Returns
         -------
         float64 array of shape (n, d)
-            Its columns are named by :meth:`get_feature_names_out`.
+            Its columns are named by :meth:`get_feature_names_out`. A data frame if
+            scikit-learn's ``set_output`` asks for one.
 
         Raises
         ------
@@ -371,7 +369,11 @@ class DSNClassifier(  # type: ignore[call-arg]
         The networks were trained on the targets of their training series, so the features of
         those series separate the targets better than the features of new series do.
         """
-        return self.pooled_features(X)
+        features = self.pooled_features(X)
+        if _get_output_config("transform", self)["dense"] != "pandas":
+            return features
+        # Else scikit-learn takes the index of X, where a long frame has a row per time step.
+        return pd.DataFrame(features, index=read_panel(X).ids)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the features that :meth:`transform` computes.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any, Self
 
 import numpy as np
@@ -12,7 +11,7 @@ from sktime.transformations.base import BaseTransformer
 from dsn_sktime.estimators.dsn_classifier import DSNClassifier
 from dsn_sktime.estimators.dsn_regressor import DSNRegressor
 from dsn_sktime.estimators.sklearn_compat import KeepOnResetMixin
-from dsn_sktime.panel import read_panel
+from dsn_sktime.panel import RawPanel, read_panel
 
 __all__ = ["DSNTransformer"]
 
@@ -114,16 +113,50 @@ class DSNTransformer(KeepOnResetMixin, BaseTransformer):
         ValueError, TypeError
             As the estimator's ``fit``, or if ``y`` has several columns.
         """
-        estimator, raw = self._unfitted(), None
-        with suppress(TypeError, ValueError):  # sktime's fit says what it cannot read.
-            raw = read_panel(X)
-        if y is not None and raw is not None:  # Read here, as sktime drops the ids of a Series.
+        estimator = self._unfitted()
+        if _is_for_sktime(X):
+            return super().fit(X, y)
+        raw = read_panel(X)
+        if y is not None:  # Read here, as sktime drops the ids of a Series.
             y = np.asarray(estimator._read_target(y, raw))
             if y.ndim != 1:
                 raise ValueError(
                     f"y must be 1-D, found shape {y.shape}. Fit a transformer for each column."
                 )
-        return super().fit(X, y)
+        return super().fit(_as_container(raw), y)
+
+    def transform(self, X: Any, y: Any = None) -> pd.DataFrame:
+        """Compute the features.
+
+        Parameters
+        ----------
+        X : array of shape (n, m, L) or any other container of series
+            As in :meth:`DSNClassifier.predict`.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        DataFrame of shape (n, d)
+            Its index holds the ids of the series, where ``X`` has any.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If ``X`` is invalid.
+        NotFittedError
+            If the transformer is not fitted.
+        """
+        if _is_for_sktime(X):
+            return super().transform(X, y)
+        self.check_is_fitted()
+        raw = read_panel(X, getattr(self.estimator_, "variate_names_", None))
+        found = super().transform(_as_container(raw), y)
+        return found if raw.ids is None else found.set_index(raw.ids)
+
+    def set_output(self, *, transform: str | None = None) -> Self:
+        """Do nothing: features are a data frame, whatever scikit-learn asks for."""
+        return self
 
     def _unfitted(self) -> DSNClassifier | DSNRegressor:
         estimator = DSNClassifier() if self.estimator is None else self.estimator
@@ -156,3 +189,20 @@ class DSNTransformer(KeepOnResetMixin, BaseTransformer):
         """
         self.check_is_fitted()
         return self.estimator_.pooled_feature_names()
+
+
+def _is_for_sktime(X: Any) -> bool:
+    """Return True for frames of several panels, which sktime splits, or of no numbers."""
+    return isinstance(X, pd.DataFrame) and (
+        X.index.nlevels > 2 or X.shape[1] > X.select_dtypes("number").shape[1]
+    )
+
+
+def _as_container(raw: RawPanel) -> np.ndarray | list[pd.DataFrame]:
+    """Return series in a container of sktime.
+
+    It would take a 2-D array or a wide frame for a single series, and refuses lists of arrays.
+    """
+    if isinstance(raw.series, np.ndarray) and raw.variate_names is None:
+        return raw.series
+    return [pd.DataFrame(one.T, columns=raw.variate_names) for one in raw.series]

@@ -289,7 +289,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         try:
             warnings.warn(
                 f"training was interrupted: this {type(self).__name__} is fitted nevertheless, "
-                f"with the best state so far of {len(self.networks_)} of {self.n_estimators} "
+                f"with what was trained so far of {len(self.networks_)} of {self.n_estimators} "
                 "networks. history_ has their epochs.",
                 UserWarning,
                 stacklevel=4,

@@ -233,6 +233,5 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         found = json.loads(arrays["json"].tobytes())
         head = {"class": str(found["class"]), "version": str(found["version"])}
         return {**found, **head, "format": int(found["format"])}, arrays
-    except _DAMAGE as error:
-        reason = f"it is truncated, or no file of to_file ({error!r})"
-        raise _refusal(path, reason) from None
+    except _DAMAGE:
+        raise _refusal(path, "it is truncated, or no file of to_file") from None

@@ -10,9 +10,11 @@ from sktime import exceptions as sktime_exceptions
 
 __all__ = ["KeepOnResetMixin", "NotFittedError", "SklearnCompatMixin"]
 
-# What scikit-learn stores on an estimator: requested metadata, and since 1.9 callbacks.
+# What scikit-learn stores on an estimator: requested metadata, the container of transformed
+# series, and since 1.9 callbacks.
 _SKLEARN_ATTRIBUTES = (
     "_metadata_request",
+    "_sklearn_output_config",
     "_parent_callback_ctx",
     "_skl_callbacks",
     "_callback_fit_ctx",

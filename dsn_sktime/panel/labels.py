@@ -41,6 +41,8 @@ def read_labels(y: Any, raw: RawPanel, noun: str = "class label") -> Any:
         If labels are missing, masked, of other series, or more or fewer than the series.
     """
     y = _as_labels(y, noun)
+    if isinstance(y, pd.DataFrame) and y.shape[1] > 1 and raw.ids is not None:
+        _refuse_column_of_ids(y, raw.ids)
     if len(y) != len(raw):
         nouns = noun.removeprefix("class ") + "s"
         raise ValueError(
@@ -156,7 +158,21 @@ def _length_remedy(y: np.ndarray | pd.Series | pd.DataFrame, raw: RawPanel) -> s
             return "Use y.groupby(level=0, sort=False).first()."
         if raw.ids is not None and raw.ids.isin(y.index).all():
             return "Select the labels of these series, with y.loc[ids]."
+        if raw.ids is not None and y.index.isin(raw.ids).all():
+            missing = raw.ids[~raw.ids.isin(y.index)]
+            return f"There is none for {len(missing)} of the series, such as {missing[0]!r}."
     return raw.layout
+
+
+def _refuse_column_of_ids(y: pd.DataFrame, ids: pd.Index) -> None:
+    for name in y.columns:
+        if ids.is_unique and len(y) == len(ids) and ids.isin(y[name]).all():
+            others = [other for other in y.columns if other != name]
+            chosen = others[0] if len(others) == 1 else others
+            raise ValueError(
+                f"y must hold targets, found the ids of the series in its column {name!r}. Use "
+                f"y.set_index({name!r})[{chosen!r}]."
+            )
 
 
 def read_sample_weight(sample_weight: Any, raw: RawPanel) -> np.ndarray | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,8 @@ __all__ = ["plot_class_means", "plot_confusion_matrix", "plot_contributions"]
 
 # With more classes the title names the likeliest.
 _MOST_NAMED = 3
+# Letters of all labels that have room beside one another.
+_MOST_LETTERS = 40
 
 
 def plot_contributions(
@@ -62,18 +65,20 @@ def plot_contributions(
     place = int(probabilities.argmax()) if label is None else _place(label, labels)
     names = [str(name) for name in classifier.variate_names_ or range(raw.n_variates)]
     ax = axes_or_new(ax)
-    _draw_rows(ax, np.asarray(raw.series[0], dtype=np.float64), found[0, place], names)
+    series = np.asarray(raw.series[0], dtype=np.float64)
+    _draw_rows(ax, series, found[0, place], names, "variate")
     listed = ", ".join(
         f"{labels[one]}: {probabilities[one]:.2f}"
         for one in np.argsort(-probabilities, kind="stable")[:_MOST_NAMED]
     )
     more = ", ..." if len(labels) > _MOST_NAMED else ""
-    ax.set_title(f"Contributions to class {labels[place]}\nprobabilities: {listed}{more}")
+    title = f"Contributions to class {labels[place]}\nprobabilities: {listed}{more}"
+    ax.set_title(title, wrap=True)
     return ax
 
 
 def plot_class_means(
-    classifier: DSNClassifier, X: Any, y: Any, ax: Axes | None = None, variate: int = 0
+    classifier: DSNClassifier, X: Any, y: Any, ax: Axes | None = None, variate: Any = 0
 ) -> Axes:
     """Plot the mean series of each class, colored by the mean contributions to that class.
 
@@ -88,8 +93,8 @@ def plot_class_means(
         Their classes.
     ax : Axes, optional
         A new figure's if None.
-    variate : int, default=0
-        Variate to plot.
+    variate : int or label, default=0
+        Variate to plot: its name in the training series, or its place among them.
 
     Returns
     -------
@@ -103,20 +108,21 @@ def plot_class_means(
     """
     check_explainable(classifier)
     raw = classifier._check_convert_X_for_predict(X)
-    if not 0 <= variate < raw.n_variates:
-        raise ValueError(f"variate must lie in 0..{raw.n_variates - 1}, found {variate}.")
+    row = _row_of(variate, classifier)
     labels = classifier.classes_.tolist()
     places = np.array([_place(label, labels) for label in np.asarray(read_labels(y, raw)).tolist()])
-    found = contributions(classifier, raw)[np.arange(len(raw)), places, variate]
+    found = contributions(classifier, raw)[np.arange(len(raw)), places, row]
     series = np.full(found.shape, np.nan)
-    for row, one in zip(series, raw.series, strict=True):
-        row[: one.shape[1]] = one[variate]
+    for filled, one in zip(series, raw.series, strict=True):
+        filled[: one.shape[1]] = one[row]
     found[np.isnan(series)] = np.nan
     means = pd.DataFrame(series).groupby(places).mean()
     speaking = pd.DataFrame(found).groupby(places).mean()
     ax = axes_or_new(ax)
-    _draw_rows(ax, means.to_numpy(), speaking.to_numpy(), [str(labels[one]) for one in means.index])
-    ax.set(title="Class means and their contributions", ylabel="class")
+    names = [str(labels[one]) for one in means.index]
+    _draw_rows(ax, means.to_numpy(), speaking.to_numpy(), names, "class")
+    whose = "Class means and their" if len(names) > 1 else f"Mean of class {names[0]} and its"
+    ax.set_title(f"{whose} contributions")
     return ax
 
 
@@ -151,6 +157,8 @@ def plot_confusion_matrix(
     ConfusionMatrixDisplay.from_predictions(
         y, classifier.predict(X), cmap="Blues", colorbar=False, ax=ax
     )
+    if sum(len(label.get_text()) for label in ax.get_xticklabels()) > _MOST_LETTERS:
+        ax.tick_params("x", rotation=90)
     return ax
 
 
@@ -160,19 +168,37 @@ def _place(label: Any, labels: list[Any]) -> int:
     return labels.index(label)
 
 
-def _draw_rows(ax: Axes, rows: np.ndarray, found: np.ndarray, names: list[str]) -> None:
-    """Draw series (r, L), colored by contributions (r, L or more), below one another."""
+def _row_of(variate: Any, classifier: DSNClassifier) -> int:
+    names = list(classifier.variate_names_ or range(classifier.n_variates_))
+    if variate in names:
+        return names.index(variate)
+    if isinstance(variate, Integral) and int(variate) in range(len(names)):
+        return int(variate)
+    raise ValueError(
+        f"variate must be one of {brief_repr(names)} or lie in 0..{len(names) - 1}, found "
+        f"{variate!r}."
+    )
+
+
+def _draw_rows(ax: Axes, rows: np.ndarray, found: np.ndarray, names: list[str], kind: str) -> None:
+    """Draw series (r, L), colored by contributions (r, L or more), below one another.
+
+    ``names`` are those of the rows, of one kind.
+    """
     from matplotlib.collections import LineCollection
     from matplotlib.colors import LinearSegmentedColormap, Normalize
 
     n_rows, n_steps = rows.shape
     found = found[:, :n_steps]
     if n_rows > 1:
-        low = np.nanmin(rows, axis=1, keepdims=True)
-        height = np.nanmax(rows, axis=1, keepdims=True) - low
-        rows = (rows - low) / np.where(height > 0, height, 1) * 0.8 - np.arange(n_rows)[:, None]
+        # Not nanmin, which warns of a row without values.
+        low = np.fmin.reduce(rows, axis=1, keepdims=True)
+        height = np.fmax.reduce(rows, axis=1, keepdims=True) - low
+        flat = height == 0
+        scaled = np.where(flat, 0.4, (rows - low) / np.where(flat, 1, height) * 0.8)
+        rows = np.where(np.isnan(rows), np.nan, scaled) - np.arange(n_rows)[:, None]
         ax.set_yticks(0.4 - np.arange(n_rows), names)
-        ax.set_ylabel("variate")
+        ax.set(ylabel=kind, ylim=(0.1 - n_rows, 0.9))
     else:
         ax.set_ylabel("value")
     # Each time step has the line to the middle of its neighbors.
@@ -189,7 +215,8 @@ def _draw_rows(ax: Axes, rows: np.ndarray, found: np.ndarray, names: list[str]) 
         drawn = LineCollection(list(lines), cmap=colors, norm=Normalize(-most, most), lw=2.2)
         drawn.set(array=colored, capstyle="round")
         ax.add_collection(drawn)
-    ax.autoscale_view()
+    if n_rows == 1:
+        ax.autoscale_view(scalex=False)
     ax.set(xlabel="time step", xlim=(0, max(n_steps - 1, 1)))
     open_frame(ax)
     bar = ax.figure.colorbar(drawn, ax=ax, label="contribution to the logit", extend="both")

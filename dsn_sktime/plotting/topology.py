@@ -183,6 +183,7 @@ def plot_growth(estimator: DSNEstimator, ax: Axes | None = None) -> Axes:
         ylabel="share of activated weights",
         title="Weights dropped and grown elsewhere",
         xlim=(-0.5, grown.index[-1] + 0.5),
+        ylim=(0, None if grown.any() else 1),
     )
     open_frame(ax)
     return ax

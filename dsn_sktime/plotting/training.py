@@ -70,9 +70,11 @@ def plot_history(
             followed = "val_loss" if is_validated else "loss"
             (dot,) = ax.plot(kept["epoch"], kept[followed], "o", color=COLORS[6])
             marked["kept epoch"] = dot
-    ax.legend(marked.values(), marked.keys(), loc="center right")
+    # The upper axes', as their lines would be drawn over it.
+    top = ax if right is None else right
+    top.legend(marked.values(), marked.keys(), loc="center right")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set(xlabel="epoch", title="Training history", ylim=(0, None))
+    ax.set(xlabel="epoch", title="Training history", ylim=(0, 1.05 * ax.dataLim.ymax))
     of = "" if is_validated else "training "
     thick = "; validation: thick" if is_validated else ""
     ax.set_ylabel(f"{of}loss (solid{thick})", color=COLORS[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -179,7 +180,12 @@ def _draft(path: Path) -> Iterator[tuple[BinaryIO, str]]:
     while True:
         # Not by tempfile, whose files nobody else may read.
         draft = f"{path}.{uuid4().hex}.tmp"
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+        try:
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                errno.ENOENT, "There is no such folder", str(path.parent)
+            ) from None
         with contextlib.suppress(OSError):  # Not every file system has locks.
             _lock(descriptor, wait=True)
         if os.fstat(descriptor).st_nlink:  # Otherwise another process deleted it as a leftover.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+import uuid
+from functools import lru_cache
 
 import torch
 
@@ -18,23 +20,30 @@ _LEAST_SHARE = 0.5
 _LEAST_SECONDS = 1e-3
 
 
+@lru_cache(maxsize=64)
+def _started(identity: str) -> float:
+    """Return when this process first asked for the start of a fit."""
+    return time.perf_counter()
+
+
 class Deadline:
     """End of a fit that trains networks in turn, and the time of each.
 
-    Processes may share it: the clock is that of the machine.
+    Processes that train networks of the same fit each get a copy. In each, the time begins with
+    its first network: a new process imports for seconds, and has a clock of its own.
 
     Parameters
     ----------
     seconds : float
-        Time of the whole fit, from now on.
+        Time of the whole fit.
     n_turns : int
         Networks that one process trains, one after another.
     """
 
     def __init__(self, seconds: float, n_turns: int) -> None:
-        self._end = time.perf_counter() + seconds
+        self._identity = uuid.uuid4().hex
+        self._seconds = seconds
         self._n_turns = n_turns
-        self._largest_share = seconds / n_turns
 
     def end_of(self, turn: int) -> float:
         """Return when the network whose turn it is, counted from 0, must be complete.
@@ -42,8 +51,8 @@ class Deadline:
         The time that is left is divided evenly, so a network that took too long does not delay
         the end of the fit. What one did not need is not given to others: training ended early.
         """
-        now = time.perf_counter()
-        return now + min((self._end - now) / (self._n_turns - turn), self._largest_share)
+        end, now = _started(self._identity) + self._seconds, time.perf_counter()
+        return now + min((end - now) / (self._n_turns - turn), self._seconds / self._n_turns)
 
 
 def seconds_until(end: float) -> float:

@@ -120,13 +120,13 @@ def _fetch(name: str, folder: Path | None, places: list[Path]) -> None:
     try:
         load_UCR_UEA_dataset(name, "train", extract_path=None if folder is None else str(folder))
     except Exception as error:  # of many kinds: no network, no such archive, a broken archive
-        missing = "" if folder is None else f"not in {folder} and "
+        missing = "" if folder is None else f"is not in {folder} and "
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300].rstrip(".")
         present = [path.parent.name for place in places for path in place.glob("*/*_TRAIN.ts")]
         nearest = get_close_matches(name, present, n=1)
         hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
         raise ValueError(
-            f"data set {name!r} is {missing}could not be downloaded ({reason}).{hint}"
+            f"data set {name!r} {missing}could not be downloaded ({reason}).{hint}"
         ) from error
 
 
