@@ -612,6 +612,14 @@ def test_the_bar_of_a_resumed_fit_starts_where_it_broke_off(
     assert "5/8" in capfd.readouterr().err
 
 
+def test_the_lines_of_a_resumed_fit_say_so(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    interrupted(tmp_path)
+    resumed(tmp_path, verbose=2)
+    first, second = capfd.readouterr().out.splitlines()[:2]
+    assert first == "DSN 1/1: resumed after epoch 4/8"
+    assert second.startswith("DSN 1/1: epoch 5/8 ")
+
+
 def test_silent_by_default(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     X, y = panel()
     callbacks = [Checkpoint(tmp_path), EarlyStopping()]

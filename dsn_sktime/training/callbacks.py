@@ -96,6 +96,12 @@ def _figures(trainer: Trainer, record: dict[str, Any]) -> dict[str, str]:
 class EpochLog(Callback):
     """Print a line per epoch, for logs."""
 
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Print how much of a training that is resumed is done."""
+        if trainer.history:
+            done = f"{len(trainer.history)}/{trainer.recipe.n_epochs}"
+            print(f"{trainer.name}: resumed after epoch {done}", flush=True)
+
     def on_epoch_end(self, trainer: Trainer, record: dict[str, Any]) -> None:
         """Print epoch, losses and metrics, learning rate and seconds."""
         figures = _figures(trainer, record)
