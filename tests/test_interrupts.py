@@ -616,8 +616,8 @@ def test_the_lines_of_a_resumed_fit_say_so(tmp_path: Path, capfd: pytest.Capture
     interrupted(tmp_path)
     resumed(tmp_path, verbose=2)
     first, second = capfd.readouterr().out.splitlines()[:2]
-    assert first == "DSN 1/1: resumed after epoch 4/8"
-    assert second.startswith("DSN 1/1: epoch 5/8 ")
+    assert first == "DSN 1/1: resumed after epoch 5/8"
+    assert second.startswith("DSN 1/1: epoch 6/8 ")
 
 
 def test_silent_by_default(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
