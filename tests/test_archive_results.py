@@ -87,11 +87,12 @@ def test_other_sets_on_the_page_are_those_of_the_file(
         assert f"{name} {shown}" in words("guide/results.rst")
 
 
-def test_the_table_of_heads_is_that_of_the_study() -> None:
+@pytest.mark.parametrize("study", ["recipe", "head"])
+def test_a_studys_table_is_that_of_the_file(study: str) -> None:
     found = results.read(DOCS / "results" / "studies" / "results.csv").groupby("estimator")
     means = found[["accuracy", "log_loss", "calibration_error"]].mean()
     assert (found["dataset"].nunique() == 16).all()
-    for label, name in STUDIES["head"].settings.items():
+    for label, name in STUDIES[study].settings.items():
         accuracy, loss, error = means.loc[name]
         row = f"{label} {100 * accuracy:.1f} {loss:.2f} {100 * error:.1f}"
         assert row in words("guide/training_time.rst")

@@ -28,6 +28,8 @@ _PUBLISHED_COLOR = "#767676"
 _FEW_DECADES = 1e3
 # Characters of a line below a tick.
 _TICK_WIDTH = 16
+# More labels than this have no room beside one another.
+_MOST_LEVEL_TICKS = 8
 # With more data sets, lines can no longer be distinguished by color.
 _MOST_COLORED_LINES = 7
 
@@ -239,7 +241,11 @@ def plot_settings(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         color = COLORS[number] if few else "0.7"
         ax.plot(places, accuracies, "o-", ms=3, lw=1, color=color, label=name if few else None)
     ax.plot(places, table.mean(), "s-", ms=6, lw=2.5, color=COLORS[-1], label="mean")
-    ax.set_xticks(places, [fill(str(name), _TICK_WIDTH) for name in table.columns])
+    if len(places) <= _MOST_LEVEL_TICKS:
+        ax.set_xticks(places, [fill(str(name), _TICK_WIDTH) for name in table.columns])
+    else:
+        names = [str(name) for name in table.columns]
+        ax.set_xticks(places, names, rotation=35, ha="right", rotation_mode="anchor")
     ax.set(xlim=(-0.3, len(places) - 0.7), ylabel="accuracy")
     ax.grid(axis="y", color="0.9")
     open_frame(ax)
