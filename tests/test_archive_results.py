@@ -87,7 +87,7 @@ def test_other_sets_on_the_page_are_those_of_the_file(
         assert f"{name} {shown}" in words("guide/results.rst")
 
 
-@pytest.mark.parametrize("study", ["recipe", "head"])
+@pytest.mark.parametrize("study", ["recipe", "head", "ensemble"])
 def test_a_studys_table_is_that_of_the_file(study: str) -> None:
     found = results.read(DOCS / "results" / "studies" / "results.csv").groupby("estimator")
     means = found[["accuracy", "log_loss", "calibration_error"]].mean()
