@@ -16,7 +16,7 @@ from dsn_sktime.benchmarking.run import results
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = ["guide/results.rst", "../README.md"]
 COMPARED = ["dsn", "dsn-ens5", "minirocket", "rocket"]
-ON_OTHER_SETS = ["dsn", "minirocket"]
+ON_OTHER_SETS = ["dsn", "minirocket", "rocket"]
 
 
 @pytest.fixture(scope="module")
