@@ -14,6 +14,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sktime.datatypes import convert_to
 from sktime.exceptions import NotFittedError
 from sktime.utils.estimator_checks import check_estimator
 from tiny import TINY, panel, tiny_classifier, untraced
@@ -22,6 +23,7 @@ from dsn_sktime import DSNClassifier, DSNRegressor, DSNTransformer
 from dsn_sktime.estimators import OSCNNClassifier
 
 X, Y = panel()
+IDS = pd.Index([f"T{number}" for number in range(len(X))])
 NAME = re.compile(r"member(\d)_(trained|untrained)_layer(\d)_channel(\d)_(\w+)")
 RIDGE = {**TINY, "head": "ridge", "n_epochs": 2}
 
@@ -173,8 +175,7 @@ def test_the_transformer_in_pipelines_of_scikit_learn_and_sktime() -> None:
 
 
 def long_table() -> pd.DataFrame:
-    frames = [pd.DataFrame(one.T, columns=["a"]) for one in X]
-    return pd.concat(frames, keys=[f"T{number}" for number in range(len(X))])
+    return pd.concat([pd.DataFrame(one.T, columns=["a"]) for one in X], keys=IDS)
 
 
 @pytest.mark.parametrize(
@@ -185,8 +186,10 @@ def long_table() -> pd.DataFrame:
         lambda: torch.tensor(X),
         lambda: [one[:, : 20 + number % 3] for number, one in enumerate(X)],
         long_table,
+        lambda: long_table().assign(b=lambda table: table["a"] > 0),
+        lambda: convert_to(X, "nested_univ", "Panel"),
     ],
-    ids=["2-D", "wide frame", "tensor", "list of arrays", "long frame"],
+    ids=["2-D", "wide frame", "tensor", "list of arrays", "long frame", "flags", "nested frame"],
 )
 def test_the_transformer_reads_what_its_estimator_does(container: Callable) -> None:
     table = DSNTransformer(tiny_classifier()).fit_transform(container(), Y)
@@ -203,6 +206,24 @@ def test_tables_of_features_have_the_ids_of_the_series() -> None:
     np.testing.assert_allclose(table.loc["T3"], transformer.transform(long_table()).loc["T3"])
     classifier = tiny_classifier().set_output(transform="pandas").fit(long_table(), Y)
     pd.testing.assert_frame_equal(classifier.transform(shuffled), table)
+
+
+@pytest.mark.parametrize(
+    "container", [long_table, lambda: convert_to(X, "nested_univ", "Panel").set_index(IDS)]
+)
+def test_the_transformer_matches_targets_by_id(container: Callable) -> None:
+    shuffled = pd.Series(Y, index=IDS).sample(frac=1, random_state=0)
+    table = DSNTransformer(tiny_classifier()).fit_transform(container(), shuffled)
+    expected = DSNTransformer(tiny_classifier()).fit_transform(container(), Y)
+    pd.testing.assert_frame_equal(table, expected)
+    assert table.index.equals(IDS)
+
+
+def test_the_transformer_tells_of_padding() -> None:
+    padded = X.copy()
+    padded[:3, :, 20:] = np.nan
+    with pytest.warns(UserWarning, match="3 of 20 series end in steps that are missing"):
+        DSNTransformer(tiny_classifier(n_epochs=1)).fit(padded, Y)
 
 
 def test_pipelines_may_ask_for_frames() -> None:

@@ -17,7 +17,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score, train_test
 from sktime.datatypes import convert_to
 from tiny import one_epoch, panel
 
-from dsn_sktime import DSNClassifier
+from dsn_sktime import DSNClassifier, DSNRegressor
 from dsn_sktime.panel import match_variates, read_panel
 
 N = 80
@@ -172,6 +172,12 @@ def test_a_column_of_ids_is_no_target() -> None:
         one_epoch().fit(long_frame(IDS), table)
     y = table.set_index("recording")["state"]
     assert np.array_equal(one_epoch().fit(long_frame(IDS), y).predict_proba(SERIES), expected())
+
+
+def test_a_ranking_of_the_series_may_be_a_target() -> None:
+    ranks = pd.DataFrame({"rank": np.arange(N)[::-1], "state": LABELS})
+    regressor = DSNRegressor(n_epochs=1, n_layers=1, n_filters=2, head="bins")
+    assert regressor.fit(pd.DataFrame(SERIES[:, 0]), ranks).predict(SERIES).shape == (N, 2)
 
 
 def test_a_series_without_a_label_is_named() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import joblib
 import naive
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from tiny import panel, tiny_classifier, tiny_oscnn, untraced
 from training_runs import SaveAt, assert_equal_states, tiny_panel, trainer_of
 
 from dsn_sktime.estimators import ridge_head
+from dsn_sktime.estimators.ensemble import EnsembleFit, Trained
 from dsn_sktime.training import Batch, Callback, Checkpoint
 from dsn_sktime.training.time_budget import Deadline, TimeBudget
 
@@ -262,6 +264,26 @@ def test_the_start_of_processes_takes_no_time_of_the_training() -> None:
         assert min(n_epochs) > 10, n_epochs
         """
     )
+
+
+def test_a_network_that_is_left_over_gets_the_time_that_is_left(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes train four of five networks, and here take 35 s for each instead of 30."""
+    budgets: list[float] = []
+
+    def train(self: EnsembleFit, number: int, *arguments: Any) -> Trained:
+        deadline = arguments[2]
+        budgets.append(deadline.end_of(arguments[3]) - clock.now)
+        trained = original(self, number, *arguments[:2], None, 0)
+        return trained._replace(seconds=35.0)
+
+    original = EnsembleFit._train
+    monkeypatch.setattr(EnsembleFit, "_train", train)
+    settings = {"n_estimators": 5, "n_jobs": 2, "max_seconds": 90, "n_epochs": 1}
+    with joblib.parallel_config("threading"):
+        tiny_classifier(**settings).fit(*panel())
+    assert budgets[-1] == pytest.approx(20, abs=2)
 
 
 @pytest.mark.parametrize("n_estimators", [1, 2])

@@ -12,8 +12,8 @@ from sklearn.utils._set_output import _get_output_config
 from torch import Tensor
 
 from dsn_sktime.estimators.dsn_estimator import DSNEstimator
+from dsn_sktime.estimators.fitted import check_trained
 from dsn_sktime.estimators.network_classifier import NetworkClassifier
-from dsn_sktime.panel import read_panel
 from dsn_sktime.runtime import default_switches
 from dsn_sktime.training import Callback, CrossEntropy, Objective
 
@@ -78,11 +78,11 @@ class DSNClassifier(TransformerMixin, DSNEstimator, NetworkClassifier):
         Seconds that a fit may take once the series are read and the kernels are compiled:
         training and heads of all networks. "cosine" and "one_cycle" anneal the rate to its end
         in this time; with "plateau", training ends when it is over. Networks that are trained
-        one after another share the time equally, those in processes run side by side. To start
-        processes is not counted, nor is the first optimizer step of each network if it takes more
-        than half of its time, as where kernels are compiled. Kept to 10 % where the time is enough
-        for a few epochs of each network; one optimizer step is always taken. Results then depend
-        on the speed of the machine.
+        one after another share the time equally, those in processes run side by side. The start
+        of processes is not counted, nor is the first optimizer step of each network if it takes
+        more than half of its time, as where kernels are compiled. Kept to 10 % where the time is
+        enough for a few epochs of each network; one optimizer step is always taken. Results then
+        depend on the speed of the machine.
     lr_min : float, default=1e-4
         Learning rate that "cosine" anneals ``lr`` to.
     schedule : {"one_cycle", "cosine", "plateau"}, default="one_cycle"
@@ -337,7 +337,7 @@ class DSNClassifier(TransformerMixin, DSNEstimator, NetworkClassifier):
         return cls(**{**_PAPER, **overrides})
 
     @default_switches()
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: Any) -> np.ndarray | pd.DataFrame:
         """Compute the pooled features that the head reads.
 
         With the ridge head these are mean, maximum and share of positive values of each channel
@@ -369,11 +369,13 @@ class DSNClassifier(TransformerMixin, DSNEstimator, NetworkClassifier):
         The networks were trained on the targets of their training series, so the features of
         those series separate the targets better than the features of new series do.
         """
-        features = self.pooled_features(X)
+        check_trained(self)
+        raw = self._check_convert_X_for_predict(X)
+        features = self.pooled_features(raw)
         if _get_output_config("transform", self)["dense"] != "pandas":
             return features
         # Else scikit-learn takes the index of X, where a long frame has a row per time step.
-        return pd.DataFrame(features, index=read_panel(X).ids)
+        return pd.DataFrame(features, index=raw.ids)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the features that :meth:`transform` computes.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -45,8 +47,8 @@ class DSNTransformer(KeepOnResetMixin, BaseTransformer):
     features of the same series, as in a pipeline, sees classes that are further apart than
     those of new series are: prefer simple ones, and judge by series of neither.
 
-    As for every transformer of sktime, a 2-D array is one multivariate series, not a table of
-    series.
+    Containers are read as by the estimator, not as sktime's transformers do: a 2-D array or a
+    frame with one index level is a table of univariate series.
 
     Examples
     --------
@@ -98,8 +100,8 @@ class DSNTransformer(KeepOnResetMixin, BaseTransformer):
 
         Parameters
         ----------
-        X : array of shape (n, m, L) or any other sktime panel container
-            Training series.
+        X : array of shape (n, m, L) or any other container of series
+            As in :meth:`DSNClassifier.fit`.
         y : array-like of shape (n,)
             Their targets. A Series whose index holds the ids of the series is put into their
             order.
@@ -114,9 +116,9 @@ class DSNTransformer(KeepOnResetMixin, BaseTransformer):
             As the estimator's ``fit``, or if ``y`` has several columns.
         """
         estimator = self._unfitted()
-        if _is_for_sktime(X):
+        raw = _read(X, estimator._read_training_series)
+        if raw is None:
             return super().fit(X, y)
-        raw = read_panel(X)
         if y is not None:  # Read here, as sktime drops the ids of a Series.
             y = np.asarray(estimator._read_target(y, raw))
             if y.ndim != 1:
@@ -147,10 +149,11 @@ class DSNTransformer(KeepOnResetMixin, BaseTransformer):
         NotFittedError
             If the transformer is not fitted.
         """
-        if _is_for_sktime(X):
-            return super().transform(X, y)
         self.check_is_fitted()
-        raw = read_panel(X, getattr(self.estimator_, "variate_names_", None))
+        names = getattr(self.estimator_, "variate_names_", None)
+        raw = _read(X, partial(read_panel, variate_names=names))
+        if raw is None:
+            return super().transform(X, y)
         found = super().transform(_as_container(raw), y)
         return found if raw.ids is None else found.set_index(raw.ids)
 
@@ -191,11 +194,19 @@ class DSNTransformer(KeepOnResetMixin, BaseTransformer):
         return self.estimator_.pooled_feature_names()
 
 
-def _is_for_sktime(X: Any) -> bool:
-    """Return True for frames of several panels, which sktime splits, or of no numbers."""
-    return isinstance(X, pd.DataFrame) and (
-        X.index.nlevels > 2 or X.shape[1] > X.select_dtypes("number").shape[1]
-    )
+def _read(X: Any, read: Callable[[Any], RawPanel]) -> RawPanel | None:
+    """Read series; None leaves a frame to sktime.
+
+    It transforms each of several panels by itself, and refuses categories in its own words.
+    """
+    if isinstance(X, pd.DataFrame) and X.index.nlevels > 2:
+        return None
+    try:
+        return read(X)
+    except (TypeError, ValueError):
+        if isinstance(X, pd.DataFrame) and X.select_dtypes(["number", "bool"]).empty:
+            return None
+        raise
 
 
 def _as_container(raw: RawPanel) -> np.ndarray | list[pd.DataFrame]:

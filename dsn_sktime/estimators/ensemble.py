@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import ceil
@@ -54,6 +55,8 @@ class Trained(NamedTuple):
     history: list[dict[str, Any]]
     best_epoch: int
     is_interrupted: bool
+    # With the head, in the process that trained it.
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -101,28 +104,35 @@ class EnsembleFit:
         """Train the networks, and yield them one by one, so that Ctrl-C loses none."""
         estimator, n = self.estimator, self.estimator.n_estimators
         n_processes = 1 if estimator.n_jobs is None else min(n, n_threads(estimator.n_jobs))
-        seconds = self.recipe.max_seconds
-        deadline = None if seconds is None else Deadline(seconds, ceil(n / n_processes))
+        n_turns, seconds, used = ceil(n / n_processes), self.recipe.max_seconds, 0.0
         seeds = [*enumerate(draw_seeds(estimator.random_state, n))]
         # Those that are left when each process has trained as many have more threads each.
-        n_even, n_begun = n - n % n_processes, 0
+        n_even = n - n % n_processes
         for some in filter(None, (seeds[:n_even], seeds[n_even:])):
+            deadline, n_here = None, ceil(len(some) / n_processes)
+            if seconds is not None:
+                # What the first networks did not need is not given to others: they ended early.
+                left = min(seconds - used, seconds * n_here / n_turns)
+                deadline = Deadline(left, n_here)
             n_at_once = min(n_processes, len(some))
             n_each = n_threads(estimator.n_jobs) // n_at_once
             if n_at_once > 1:
                 # The longest first, so that the processes end at about the same time.
                 some.sort(key=lambda one: estimator._relative_cost(one[0]), reverse=True)
-            yield from Parallel(n_jobs=n_at_once, return_as="generator_unordered")(
-                delayed(self._train)(number, int(seed), n_each, deadline, place // n_processes)
-                for place, (number, seed) in enumerate(some, start=n_begun)
+            found = Parallel(n_jobs=n_at_once, return_as="generator_unordered")(
+                delayed(self._train)(number, int(seed), n_each, deadline, place // n_at_once)
+                for place, (number, seed) in enumerate(some)
             )
-            n_begun += len(some)
+            for one in found:
+                used += one.seconds / n_at_once
+                yield one
 
     @default_switches()  # again, as this may be another thread or process
     def _train(
         self, number: int, seed: int, n_kernel_threads: int, deadline: Deadline | None, turn: int
     ) -> Trained:
         """Train one network, in a separate process if ``n_jobs`` asks for several."""
+        started = time.perf_counter()
         end = None if deadline is None else deadline.end_of(turn)
         device = resolve_device(self.estimator.device)
         data, recipe, head_fit = self.data.to(device), self.recipe, None
@@ -140,8 +150,15 @@ class EnsembleFit:
                     raise
             head_fit = head_fit or self._begin_head(data, number, seed)
             head = None if head_fit is None else head_fit.finish(trainer.network)
-        history, best_epoch = trainer.history, trainer.best_epoch
-        return Trained(number, trainer.network, head, history, best_epoch, trainer.is_interrupted)
+        return Trained(
+            number,
+            trainer.network,
+            head,
+            trainer.history,
+            trainer.best_epoch,
+            trainer.is_interrupted,
+            time.perf_counter() - started,
+        )
 
     def _begin_head(self, data: Batch, number: int, seed: int) -> HeadFit | None:
         return self.estimator._begin_head(data, self.shape, self.objective, number, seed)

@@ -556,7 +556,8 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         """Write the fitted estimator to one file, which can be loaded without executing code.
 
         Networks are stored from the CPU. Left out are callbacks, a ``random_state`` that is a
-        RandomState, hooks on modules, and settings of ``set_config`` and of metadata routing.
+        RandomState, hooks on modules, and settings of ``set_config``, ``set_output`` and of
+        metadata routing.
         The file is replaced atomically.
 
         Parameters

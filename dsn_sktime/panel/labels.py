@@ -41,7 +41,7 @@ def read_labels(y: Any, raw: RawPanel, noun: str = "class label") -> Any:
         If labels are missing, masked, of other series, or more or fewer than the series.
     """
     y = _as_labels(y, noun)
-    if isinstance(y, pd.DataFrame) and y.shape[1] > 1 and raw.ids is not None:
+    if isinstance(y, pd.DataFrame) and y.shape[1] > 1:
         _refuse_column_of_ids(y, raw.ids)
     if len(y) != len(raw):
         nouns = noun.removeprefix("class ") + "s"
@@ -160,13 +160,20 @@ def _length_remedy(y: np.ndarray | pd.Series | pd.DataFrame, raw: RawPanel) -> s
             return "Select the labels of these series, with y.loc[ids]."
         if raw.ids is not None and y.index.isin(raw.ids).all():
             missing = raw.ids[~raw.ids.isin(y.index)]
-            return f"There is none for {len(missing)} of the series, such as {missing[0]!r}."
+            such = missing.tolist()[0]
+            return f"There is none for {len(missing)} of the series, such as {such!r}."
     return raw.layout
 
 
-def _refuse_column_of_ids(y: pd.DataFrame, ids: pd.Index) -> None:
+def _refuse_column_of_ids(y: pd.DataFrame, ids: pd.Index | None) -> None:
+    """Raise where a column of targets holds the ids: the index was meant to."""
+    if ids is None or len(y) != len(ids) or not ids.is_unique or y.index.equals(ids):
+        return
+    # Numbers from 0 may be made up, and a ranking has them, too.
+    if pd.RangeIndex(len(ids)).equals(ids):
+        return
     for name in y.columns:
-        if ids.is_unique and len(y) == len(ids) and ids.isin(y[name]).all():
+        if ids.isin(y[name]).all():
             others = [other for other in y.columns if other != name]
             chosen = others[0] if len(others) == 1 else others
             raise ValueError(
@@ -259,5 +266,6 @@ def _in_order(
     missing = ids[~ids.isin(y.index)]
     raise ValueError(
         f"{name} must have the labels of the series in X, found none in its index for "
-        f"{len(missing)} of them, such as {missing[0]!r}. Select these series, or {by_position}."
+        f"{len(missing)} of them, such as {missing.tolist()[0]!r}. Select these series, or "
+        f"{by_position}."
     )

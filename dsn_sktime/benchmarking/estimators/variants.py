@@ -20,7 +20,8 @@ from dsn_sktime.panel import Panel, Standardization, read_panel
 
 __all__ = ["OtherHead"]
 
-# Readings of the same networks follow one another; two data sets of two seeds may take turns.
+# Fits in memory: readings of the same fit follow one another, but those of data sets that take
+# equally long may alternate.
 _KEPT = 4
 _trained: dict[str, DSNClassifier] = {}
 
