@@ -183,6 +183,14 @@ def test_counters_and_converters_of_any_dtype(dtype: str, factor: float, offset:
     assert learner("DSN").fit(counts, Y).score(counts, Y) == 1
 
 
+def test_constant_variates_are_told() -> None:
+    X, y = panel("multivariate")
+    stuck = X.copy()
+    stuck[:, 2] = 5
+    with pytest.warns(UserWarning, match="1 of 6 variates .* same value in all series.* number 2 "):
+        tiny_classifier(n_epochs=1).fit(stuck, y)
+
+
 def test_constants_up_to_rounding_are_constant() -> None:
     series = np.full((20, 1, 30), 0.3)
     series[::2] = 0.1 + 0.2

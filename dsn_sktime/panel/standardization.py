@@ -65,15 +65,8 @@ class Standardization(NamedTuple):
             high = np.fmax(high, np.fmax.reduce(chunk, axis=(0, 2)))
             chunk[missing] = 0
             sums[rows] = chunk.sum(2)
-        absent = np.flatnonzero(n_observed.sum(0) == 0)
-        if len(absent):
-            warnings.warn(
-                f"{len(absent)} of {raw.n_variates} variates of X are missing in all series, the "
-                f"first is number {absent[0]} (counted from 0). They hold no information: "
-                "remove them.",
-                UserWarning,
-                stacklevel=7,
-            )
+        is_absent = n_observed.sum(0) == 0
+        _warn_of(is_absent, "are missing in all series")
         n = np.maximum(n_observed.sum(0), 1)
         is_constant = ~(low < high)
         mean = np.where(low == high, low, sums.sum(0) / n)
@@ -88,6 +81,7 @@ class Standardization(NamedTuple):
         scale = largest * np.sqrt(sums.sum(0) / n)
         # The deviations of a constant that was computed in different ways are rounding errors.
         is_constant |= scale <= 8 * np.finfo(np.float64).eps * np.abs(mean)
+        _warn_of(is_constant & ~is_absent, "have the same value in all series")
         fitted = cls(mean, np.where(is_constant, 1.0, scale))
         fitted._check_outliers(raw, low, high, np.flatnonzero(~is_constant))
         return fitted
@@ -127,6 +121,19 @@ class Standardization(NamedTuple):
         warnings.warn(
             f"{n_dwarfed} of {raw.n_variates} variates of X have values that dwarf the others: "
             f"{found}. {remedy}",
+            UserWarning,
+            stacklevel=8,
+        )
+
+
+def _warn_of(is_useless: np.ndarray, why: str) -> None:
+    """Warn of variates that a network cannot learn from."""
+    found = np.flatnonzero(is_useless)
+    if len(found):
+        warnings.warn(
+            f"{len(found)} of {len(is_useless)} variates of X {why}, the first is number "
+            f"{found[0]} (counted from 0). They hold no information, and other values may mislead "
+            "predictions: remove them.",
             UserWarning,
             stacklevel=8,
         )
