@@ -87,6 +87,16 @@ def test_other_sets_on_the_page_are_those_of_the_file(
         assert f"{name} {shown}" in words("guide/results.rst")
 
 
+def test_the_table_of_os_cnn_is_that_of_the_file(runs: pd.DataFrame) -> None:
+    of_both = runs[runs["estimator"].isin(["oscnn", "dsn"])]
+    means = 100 * of_both.groupby(["dataset", "estimator"])["accuracy"].mean().unstack()
+    means = means.dropna()
+    assert len(means) == 8
+    text = words("guide/results.rst")
+    for name, row in means.iterrows():
+        assert re.search(rf"{name} {row['oscnn']:.1f} [\d.]+ {row['dsn']:.1f}\b", text)
+
+
 @pytest.mark.parametrize("study", ["recipe", "head", "ensemble"])
 def test_a_studys_table_is_that_of_the_file(study: str) -> None:
     found = results.read(DOCS / "results" / "studies" / "results.csv").groupby("estimator")
