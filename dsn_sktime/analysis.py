@@ -91,8 +91,7 @@ def _weights_per_step(network: DSNNetwork | OSCNNNetwork) -> int:
     if isinstance(network, OSCNNNetwork):
         return sum(conv.shape.n_weights for conv in network.convs())
     bottlenecks = (m for m in network.layers.modules() if isinstance(m, PointwiseConv1d))
-    activated = sum(conv.groups.n_activated for conv in network.sparse_convs())
-    return activated + sum(bottleneck.weight.numel() for bottleneck in bottlenecks)
+    return network.n_activated + sum(bottleneck.weight.numel() for bottleneck in bottlenecks)
 
 
 def _head_multiply_adds(network: DSNNetwork | OSCNNNetwork) -> int:

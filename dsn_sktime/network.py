@@ -126,3 +126,8 @@ class DSNNetwork(FeatureNetwork):
     def sparse_convs(self) -> list[SparseConv1d]:
         """Return the sparse convolutions, from input to output."""
         return [module.conv for module in self.sparse_modules()]
+
+    @property
+    def n_activated(self) -> int:
+        """Activated weights of the sparse convolutions."""
+        return sum(conv.groups.n_activated for conv in self.sparse_convs())

@@ -207,9 +207,7 @@ class DSNEstimator(NetworkEstimator):
 
     def _remember(self, trained: list[Trained]) -> None:
         super()._remember(trained)
-        self.n_activated_ = sum(
-            conv.groups.n_activated for conv in self.networks_[0].sparse_convs()
-        )
+        self.n_activated_ = self.networks_[0].n_activated
 
     @default_switches()
     def pooled_features(self, X: Any) -> np.ndarray:

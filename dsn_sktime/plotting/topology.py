@@ -169,11 +169,8 @@ def plot_growth(estimator: DSNEstimator, ax: Axes | None = None) -> Axes:
     _check_trained_dsn(estimator)
     ax = axes_or_new(ax)
     history = pd.DataFrame(estimator.history_)
-    n_activated = [
-        sum(conv.groups.n_activated for conv in network.sparse_convs())
-        for network in estimator.networks_
-    ]
-    shares = history["n_grown"] / np.array(n_activated)[history["network"]]
+    n_activated = np.array([network.n_activated for network in estimator.networks_])
+    shares = history["n_grown"] / n_activated[history["network"]]
     grown = shares.groupby(history["epoch"]).mean()
     ax.bar(grown.index, grown, width=0.8, color=COLORS[2])
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
