@@ -150,7 +150,8 @@ class DSNClassifier(TransformerMixin, DSNEstimator, NetworkClassifier):
         Standardize each variate to mean 0 and standard deviation 1, both computed over all time
         steps of all training series. If False, series should be on a common scale of about 1.
     class_weight : None, "balanced" or dict of label to float, default=None
-        Weight of each class in the loss, as in scikit-learn.
+        Weight of each class in the loss, as in scikit-learn; that of a label left out of a dict
+        is 1.
     n_estimators : int, default=1
         Networks whose probabilities are averaged. They have different seeds, and different
         settings unless ``diverse=False``.

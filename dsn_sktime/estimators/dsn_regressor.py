@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from dsn_sktime.estimators.docstrings import shares_parameters
+from dsn_sktime.estimators.docstrings import shares_docs
 from dsn_sktime.estimators.dsn_classifier import DSNClassifier
 from dsn_sktime.estimators.dsn_estimator import DSNEstimator
 from dsn_sktime.estimators.network_regressor import NetworkRegressor
@@ -14,7 +14,7 @@ from dsn_sktime.training import Callback, Objective
 __all__ = ["DSNRegressor"]
 
 
-@shares_parameters(DSNClassifier)
+@shares_docs(DSNClassifier, without=("classes_", "n_classes_"))
 class DSNRegressor(DSNEstimator, NetworkRegressor):
     """Dynamic Sparse Network for time series regression.
 
@@ -44,12 +44,8 @@ class DSNRegressor(DSNEstimator, NetworkRegressor):
 
     Attributes
     ----------
-    network_ : torch.nn.Module
-        The trained network; only with ``n_estimators=1``.
     networks_ : list of torch.nn.Module
         The trained networks. Their output is the standardized target.
-    heads_ : list of torch.nn.Module or None
-        The ridge head of each network; None where the network's own head is used.
     target_mean_, target_scale_ : float
         Mean of the training targets and their standard deviation, weighted by
         ``sample_weight``. Series held back for validation do not count.
@@ -59,17 +55,6 @@ class DSNRegressor(DSNEstimator, NetworkRegressor):
         "val_loss", with ``max_seconds`` also "progress", the share of the training that is
         done. The losses are mean squared errors of the standardized target: predicting the
         mean has 1.
-    best_epoch_ : int, or list of int if ``n_estimators`` is above 1
-        Epoch, from 0, whose weights are kept.
-    n_activated_ : int
-        Activated weights of the dynamic sparse layers of the first network.
-    n_variates_ : int
-        Variates of the training series.
-    variate_names_ : tuple or None
-        Their names, where the training series were in frames. Later frames must have
-        the same, in any order.
-    mean_, scale_ : float64 arrays of shape (m,)
-        Mean subtracted from each variate, and scale that it is divided by.
 
     See Also
     --------

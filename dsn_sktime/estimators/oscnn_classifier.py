@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from dsn_sktime.estimators.docstrings import shares_docs
+from dsn_sktime.estimators.dsn_classifier import DSNClassifier
 from dsn_sktime.estimators.memory import Sizes
 from dsn_sktime.estimators.network_classifier import NetworkClassifier
 from dsn_sktime.estimators.parameters import brief_repr, check_integer
@@ -16,6 +18,7 @@ from dsn_sktime.training import Callback, Recipe
 __all__ = ["OSCNNClassifier"]
 
 
+@shares_docs(DSNClassifier, without=("heads_", "n_activated_"))
 class OSCNNClassifier(NetworkClassifier):
     """Omni-Scale CNN for time series classification.
 
@@ -54,74 +57,26 @@ class OSCNNClassifier(NetworkClassifier):
         Weights of the trained network: those at the end of the epoch with the lowest mean
         training loss, those of the last epoch (the authors' choice), or the mean over the
         last quarter of the optimizer steps.
-    update_bn : bool, default=True
-        Recompute the running statistics of the BatchNorm layers for the weights that are
-        kept, in one pass over the training series, as ``torch.optim.swa_utils.update_bn``.
-        Always done with ``keep="average"``.
-    validation_fraction : float in [0, 1), default=0.0
-        Share of the training series that is held back for validation, drawn evenly from each
-        class. Loss and accuracy on them, or on ``validation_data`` of :meth:`fit`, are computed
-        after each epoch: "val_loss" and "val_accuracy" in ``history_``. ``keep="best"``
-        then follows "val_loss", and :class:`~dsn_sktime.training.EarlyStopping` may follow
-        either. With ``keep="average"`` they are those of the network before averaging.
     max_kernel_size : int, default=89
         Upper bound of the kernel sizes, which go up to ``L // 4`` for training series of at
         most L time steps.
     layer_budgets : (int, int), default=(1024, 229376)
         Weights of the first layer per variate, and of the second layer. Each kernel size
         has as many filters as fit in; the third layer follows from the first.
-    standardize : bool, default=True
-        Standardize each variate to mean 0 and standard deviation 1, both computed over all time
-        steps of all training series. If False, series should be on a common scale of about 1.
-    class_weight : dict, "balanced" or None, default=None
-        Weight of each class in the loss: by label, or ``n / (c * n_class)``. A label
-        left out of a dict has weight 1.
     n_estimators : int, default=1
         Networks, trained with different seeds, whose probabilities are averaged. The
         authors' ensembles have 5 and 8.
-    n_jobs : int or None, default=None
-        Cores to use, -1 for all. An ensemble's networks are trained in as many processes;
-        what cores are left, and all of a single network's, are threads. None is one
-        process with torch's number of threads. Results do not depend on it, unless
-        ``max_seconds`` is given.
-    device : str, default="auto"
-        Torch device; "auto" is CUDA where there is a GPU and the CPU elsewhere.
-    backend : {"auto", "sparse", "dense"}, default="auto"
-        Arithmetic of the networks: sparse kernels on the CPU where numba is installed and
-        dense ones elsewhere; always sparse ones; always dense ones, which compile nothing
-        at the first prediction and can be exported. It is an attribute of each network in
-        ``networks_``, which may be changed after the fit.
-    callbacks : list of Callback or None, default=None
-        Early stopping, checkpoints or your own; see :mod:`dsn_sktime.training`.
-    verbose : {0, 1, 2}, default=0
-        1 shows a progress bar with loss, accuracy and time left, 2 prints a line per epoch.
     random_state : int, numpy RandomState or None, default=None
         Fixes initial weights and order of batches. None draws fresh entropy. numpy's and
         torch's global generators are neither used nor changed.
 
     Attributes
     ----------
-    network_ : torch.nn.Module
-        The trained network; only with ``n_estimators=1``.
-    networks_ : list of torch.nn.Module
-        The trained networks.
     history_ : list of dict
         One record per network and epoch: "network", "epoch" (both from 0), "loss",
         "accuracy", "lr", "seconds"; with a validation set also "val_loss" and
         "val_accuracy", with ``max_seconds`` also "progress", the share of the training that
         is done.
-    best_epoch_ : int, or list of int if ``n_estimators`` is above 1
-        Epoch, from 0, whose weights are kept.
-    n_variates_ : int
-        Variates of the training series.
-    variate_names_ : tuple or None
-        Their names, where the training series were in frames. Later frames must have
-        the same, in any order.
-    mean_, scale_ : float64 arrays of shape (m,)
-        Mean subtracted from each variate, and scale that it is divided by.
-    classes_ : array of shape (c,)
-        Sorted class labels.
-    n_classes_ : int
 
     See Also
     --------
