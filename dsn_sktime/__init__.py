@@ -7,12 +7,7 @@ from typing import TYPE_CHECKING
 from dsn_sktime._version import __version__
 
 if TYPE_CHECKING:
-    from dsn_sktime.estimators import (
-        DSNClassifier,
-        DSNRegressor,
-        DSNTransformer,
-        OSCNNClassifier,
-    )
+    from dsn_sktime.estimators import DSNClassifier, DSNRegressor, DSNTransformer, OSCNNClassifier
 
 __all__ = ["DSNClassifier", "DSNRegressor", "DSNTransformer", "OSCNNClassifier", "__version__"]
 

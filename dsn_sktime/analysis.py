@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from dsn_sktime.layers import PointwiseConv1d
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.oscnn import OSCNNNetwork
 from dsn_sktime.topology.enrf import enrf_sizes, stack_receptive_fields
@@ -82,21 +81,11 @@ def count_flops(network: DSNNetwork | OSCNNNetwork, series_length: int) -> Count
     """
     if series_length < 1:
         raise ValueError(f"series_length must be at least 1, found {series_length}.")
-    of_head = _head_multiply_adds(network)
-    activated = series_length * _weights_per_step(network) + of_head
+    names = "conv.values", "bottleneck.weight"
+    found = [one for name, one in network.layers.named_parameters() if name.endswith(names)]
+    of_head = sum(one.numel() for one in network.head.parameters() if one.ndim > 1)
+    activated = series_length * sum(one.numel() for one in found) + network.n_pool * of_head
     return Count(activated, activated + series_length * _n_left_out(network))
-
-
-def _weights_per_step(network: DSNNetwork | OSCNNNetwork) -> int:
-    if isinstance(network, OSCNNNetwork):
-        return sum(conv.shape.n_weights for conv in network.convs())
-    bottlenecks = (m for m in network.layers.modules() if isinstance(m, PointwiseConv1d))
-    return network.n_activated + sum(bottleneck.weight.numel() for bottleneck in bottlenecks)
-
-
-def _head_multiply_adds(network: DSNNetwork | OSCNNNetwork) -> int:
-    matrices = [one for one in network.head.parameters() if one.ndim > 1]
-    return sum(matrix.numel() for matrix in matrices) * network.n_pool
 
 
 def _n_left_out(network: DSNNetwork | OSCNNNetwork) -> int:

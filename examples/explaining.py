@@ -19,10 +19,7 @@ from dsn_sktime.plotting import plot_contributions
 
 rng = np.random.default_rng(0)
 n, n_steps, width = 160, 120, 16
-patterns = {
-    "bump": 2.5 * np.hanning(width),
-    "zigzag": 1.5 * np.resize([1, -1], width),
-}
+patterns = {"bump": 2.5 * np.hanning(width), "zigzag": 1.5 * np.resize([1, -1], width)}
 y = np.resize(list(patterns), n)
 X = rng.normal(0, 0.5, (n, 1, n_steps))
 starts = rng.integers(0, n_steps - width, n)

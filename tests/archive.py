@@ -23,13 +23,7 @@ def write_dataset(
 
 
 def ts_text(
-    name: str,
-    m: int,
-    lengths: Any,
-    n: int,
-    labels: str = "ab",
-    missing: bool = False,
-    **_: Any,
+    name: str, m: int, lengths: Any, n: int, labels: str = "ab", missing: bool = False, **_: Any
 ) -> str:
     rng = np.random.default_rng(len(name) + n)
     lines = [f"@problemName {name}", "@timeStamps false", f"@univariate {str(m == 1).lower()}"]

@@ -239,10 +239,7 @@ def twice() -> pd.DataFrame:
             ),
             ["['time', 'device_id']", "X.swaplevel()"],
         ),
-        (
-            pd.concat({"day": twice()}),
-            ["two levels (series, time)", "found 3", "droplevel"],
-        ),
+        (pd.concat({"day": twice()}), ["two levels (series, time)", "found 3", "droplevel"]),
         (
             [pd.DataFrame({"a": [1, 2]}), pd.DataFrame({"a": [1, 2, 3]}, index=[0, 1, 0])],
             ["increasing time index", "series 1", "reset_index(drop=True)"],
@@ -478,10 +475,7 @@ NAMES = np.repeat([f"T{i}" for i in range(20)], 12)
             pd.DataFrame(UNIVARIATE[:, 0]).assign(label=LABELS),
             ["Labels are passed as y", "X.drop(columns=['label'])"],
         ),
-        (
-            pd.DataFrame(UNIVARIATE[:, 0]).assign(id=range(20)),
-            ["X.drop(columns=['id'])"],
-        ),
+        (pd.DataFrame(UNIVARIATE[:, 0]).assign(id=range(20)), ["X.drop(columns=['id'])"]),
         (pd.DataFrame(UNIVARIATE[:, 0]).astype(str), ["real numbers", "X.astype(float)"]),
         (pd.DataFrame(UNIVARIATE[:, 0]).astype(object), ["real numbers", "X.astype(float)"]),
         (

@@ -42,10 +42,7 @@ def test_networks_keep_their_own_epochs_unless_asked():
         ("dsn-fix", {"growth": None}),
         ("dsn-grad", {"growth": "gradient"}),
         ("dsn-nogroups", {"n_kernel_groups": 1, "n_filters": 141, "n_bottleneck": 47}),
-        (
-            "dsn-dense",
-            {"n_kernel_groups": 1, "n_filters": 141, "n_bottleneck": 47, "sparsity": 0},
-        ),
+        ("dsn-dense", {"n_kernel_groups": 1, "n_filters": 141, "n_bottleneck": 47, "sparsity": 0}),
         ("dsn-ens5", {"n_estimators": 5}),
     ],
 )

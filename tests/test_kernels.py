@@ -491,11 +491,7 @@ def test_tensors_that_take_the_place_of_others_are_used(case, upstream, how):
 def test_several_forward_passes_before_the_first_backward_pass(case, upstream, order):
     """Of one shape, one with other lengths, one with another number of steps."""
     x = case.normal(*case.x.shape)
-    batches = [
-        (case.x, case.lengths_or_none),
-        (x, torch.tensor([3, 12, 12])),
-        (x[:, :, :5], None),
-    ]
+    batches = [(case.x, case.lengths_or_none), (x, torch.tensor([3, 12, 12])), (x[:, :, :5], None)]
     networks = [copy.deepcopy(case.network) for _ in batches]
     expected = [
         step(network, *batch, upstream) for network, batch in zip(networks, batches, strict=True)

@@ -228,10 +228,7 @@ MIXED = [1, "a"] * (N // 2)
         (LABELS[:, None, None], ["found shape (80, 1, 1)"]),
         (np.zeros((N, 0)), ["found shape (80, 0)"]),
         (pd.DataFrame([[0, 1]] * N, columns=["a", "a"]), ["columns of the same name"]),
-        (
-            pd.Series([*LABELS, 0], index=[*IDS, "T81"]),
-            ["80 series", "81 labels", "y.loc[ids]"],
-        ),
+        (pd.Series([*LABELS, 0], index=[*IDS, "T81"]), ["80 series", "81 labels", "y.loc[ids]"]),
     ],
     ids=lambda value: None if isinstance(value, list) else type(value).__name__,
 )

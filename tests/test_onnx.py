@@ -103,11 +103,7 @@ def no_onnx(classifier: DSNClassifier) -> None:
     ],
 )
 def test_what_cannot_be_exported_is_named(
-    change: Callable,
-    error: type,
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    change: Callable, error: type, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     classifier = tiny_classifier(n_epochs=1, n_layers=1).fit(series(1), CODES)
     monkeypatch.setitem(sys.modules, "onnx", sys.modules.get("onnx"))

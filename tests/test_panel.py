@@ -30,7 +30,7 @@ def test_array_is_copied_to_single_precision(dtype):
     assert panel.values.tolist() == X.astype(np.float32).tolist()
     assert panel.lengths is None
     assert len(panel) == 2
-    assert panel.n_variates == 3
+    assert panel.values.shape[1] == 3
 
 
 @pytest.mark.parametrize("layout", [np.ascontiguousarray, np.asfortranarray, lambda X: X[:, ::-1]])

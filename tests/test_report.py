@@ -12,11 +12,7 @@ from pages import Reader, check_whole, row, write
 
 from dsn_sktime.benchmarking.__main__ import main
 from dsn_sktime.benchmarking.report import build
-from dsn_sktime.benchmarking.report.comparison import (
-    collect,
-    estimator_labels,
-    split_runs,
-)
+from dsn_sktime.benchmarking.report.comparison import collect, estimator_labels, split_runs
 from dsn_sktime.benchmarking.report.formatting import MISSING
 from dsn_sktime.benchmarking.report.published import read_published
 from dsn_sktime.benchmarking.run import results

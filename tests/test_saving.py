@@ -252,10 +252,7 @@ def test_a_damaged_file_is_refused_or_the_damage_does_not_matter(
     ("change", "message"),
     [
         (lambda one: one.update(format=2, version="0.9.0"), r"dsn_sktime 0\.9\.0 wrote it, this"),
-        (
-            lambda one: one["parameters"].update(color=1),
-            r"with color, which .* lacks\. Update dsn",
-        ),
+        (lambda one: one["parameters"].update(color=1), r"with color, which .* lacks\. Update dsn"),
         (lambda one: one["parameters"].update(n_filters=7), "its entries do not fit together"),
         (lambda one: one["parameters"].update(sparsity=2), "its entries do not fit together"),
         (lambda one: one.pop("fitted"), "its entries do not fit together"),

@@ -257,8 +257,7 @@ def test_a_2d_array_holds_univariate_series(tiny: Callable) -> None:
     flat = tiny().fit(X[:, 0], y)
     assert np.array_equal(flat.predict_proba(X[:, 0]), tiny().fit(X, y).predict_proba(X))
     assert np.array_equal(
-        cross_val_score(tiny(), X[:, 0], y, cv=FOLDS, error_score="raise"),
-        fold_scores(tiny),
+        cross_val_score(tiny(), X[:, 0], y, cv=FOLDS, error_score="raise"), fold_scores(tiny)
     )
 
 

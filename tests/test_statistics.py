@@ -10,12 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
 
-from dsn_sktime.statistics import (
-    average_ranks,
-    cliques,
-    wilcoxon_holm,
-    wins_ties_losses,
-)
+from dsn_sktime.statistics import average_ranks, cliques, wilcoxon_holm, wins_ties_losses
 
 # Few values, so that ties are common.
 tables = arrays.arrays(

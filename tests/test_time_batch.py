@@ -274,10 +274,7 @@ def dense(topology: tuple[np.ndarray, tuple[int, int, int]]) -> np.ndarray:
 def test_reads_are_the_kernels_and_mirrored_the_other_way(topology, lanes):
     kernels, decoded = dense(topology), KernelIndex(*topology)
     mirrored = kernels.transpose(1, 0, 2)[:, :, ::-1]
-    for weights, expected in (
-        (decoded.forward, kernels),
-        (decoded.backward, mirrored),
-    ):
+    for weights, expected in ((decoded.forward, kernels), (decoded.backward, mirrored)):
         n_rows, n_read, _ = expected.shape
         assert weights.counts.shape == (weights.n_blocks, n_rows, MAX_GAP + 1)
         block, row, gap = (

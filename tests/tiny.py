@@ -31,12 +31,7 @@ TINY = {
     "head": "bins",
     "random_state": 0,
 }
-TINY_OSCNN = {
-    "n_epochs": 3,
-    "max_kernel_size": 5,
-    "layer_budgets": (22, 200),
-    "random_state": 0,
-}
+TINY_OSCNN = {"n_epochs": 3, "max_kernel_size": 5, "layer_budgets": (22, 200), "random_state": 0}
 LOADERS = {
     "univariate": load_unit_test,
     "multivariate": load_basic_motions,

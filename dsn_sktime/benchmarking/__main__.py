@@ -12,8 +12,7 @@ def main(arguments: list[str] | None = None) -> int:
     Errors that the user can correct, from a wrong name to a full disk, end in one sentence.
     """
     parser = argparse.ArgumentParser(
-        prog="dsn-benchmark",
-        description="Benchmarks of DSN and other time series classifiers.",
+        prog="dsn-benchmark", description="Benchmarks of DSN and other time series classifiers."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (run, report, study, tables, speed):

@@ -29,7 +29,8 @@ def shares_docs(source: type, without: Collection[str] = ()) -> Callable[[type],
             if title == "Parameters":
                 names = list(inspect.signature(cls).parameters)
             section = "".join(entries[name] for name in names).rstrip("\n")
-            doc = re.sub(_SECTION.format(title), lambda _, new=section: new, doc, 1, re.S)
+            (before,) = re.findall(_SECTION.format(title), doc, re.S)
+            doc = doc.replace(before, section)
         cls.__doc__ = doc
         return cls
 

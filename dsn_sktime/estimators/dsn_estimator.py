@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dsn_sktime.estimators.ensemble import Trained, generator
+from dsn_sktime.estimators.ensemble import Trained
 from dsn_sktime.estimators.fitted import check_trained
 from dsn_sktime.estimators.memory import Sizes
 from dsn_sktime.estimators.network_estimator import NetworkEstimator
@@ -18,17 +18,9 @@ from dsn_sktime.estimators.parameters import check_choice, check_integer, check_
 from dsn_sktime.estimators.ridge_head import STATISTICS, RidgeHead, RidgeHeadFit
 from dsn_sktime.layers import HEADS, PADDINGS
 from dsn_sktime.network import DSNNetwork
-from dsn_sktime.panel import Panel
 from dsn_sktime.runtime import default_switches
 from dsn_sktime.topology import TOPOLOGY_INITS, KernelGroups
-from dsn_sktime.training import (
-    Batch,
-    Objective,
-    SparseRecipe,
-    SparseTrainer,
-    Use,
-    random_stream,
-)
+from dsn_sktime.training import Batch, Objective, SparseRecipe, SparseTrainer, Use, random_stream
 
 __all__ = ["DSNEstimator"]
 
@@ -40,10 +32,7 @@ class DSNEstimator(NetworkEstimator):
     writes the constructor and ``_ridge_targets``.
     """
 
-    _tags = {
-        "authors": ["QiaoXiao7282", "dsn_sktime"],
-        "maintainers": ["dsn_sktime"],
-    }
+    _tags = {"authors": ["QiaoXiao7282", "dsn_sktime"], "maintainers": ["dsn_sktime"]}
 
     _network_name = "DSN"
     _trainer = SparseTrainer
@@ -132,12 +121,7 @@ class DSNEstimator(NetworkEstimator):
         return float(self._network_settings(number)["kernel_size"])
 
     def _build_network(
-        self,
-        n_variates: int,
-        n_steps: int,
-        n_outputs: int,
-        number: int,
-        generator: torch.Generator,
+        self, n_variates: int, n_steps: int, n_outputs: int, number: int, generator: torch.Generator
     ) -> DSNNetwork:
         sizes = self._network_settings(number)
         return DSNNetwork(n_variates, n_outputs, **sizes, generator=generator)
@@ -164,21 +148,15 @@ class DSNEstimator(NetworkEstimator):
         ]
 
     def _begin_head(
-        self,
-        data: Batch,
-        shape: tuple[int, int, int],
-        objective: Objective,
-        number: int,
-        seed: int,
+        self, data: Batch, shape: tuple[int, int, int], objective: Objective, number: int, seed: int
     ) -> RidgeHeadFit | None:
         if self.head != "ridge":
             return None
         rng = random_stream(seed, Use.RIDGE_HEAD, 0)
         settings = {**self._network_settings(number), "topology_init": "random"}
         n_variates, _, n_outputs = shape
-        untrained = DSNNetwork(
-            n_variates, n_outputs, **settings, generator=generator(int(rng.integers(2**31)))
-        )
+        drawn = torch.Generator().manual_seed(int(rng.integers(2**31)))
+        untrained = DSNNetwork(n_variates, n_outputs, **settings, generator=drawn)
         targets, weight = data.target.cpu(), data.sample_weight
         weight = torch.ones(len(targets)) if weight is None else weight.cpu()
         problem = self._ridge_targets(targets, weight, n_outputs, objective)
@@ -214,17 +192,7 @@ class DSNEstimator(NetworkEstimator):
         """Compute what the heads of the networks read: float64 (n, d)."""
         check_trained(self)
         raw = self._check_convert_X_for_predict(X)
-        return np.concatenate(self._computed(raw, self._batch_features), axis=1)
-
-    def _batch_features(self, batch: Panel) -> Tensor:
-        batch = batch.to(next(self.networks_[0].parameters()).device)
-        features = [
-            network.features(batch.values, batch.lengths, pool=network.n_pool)
-            if head is None
-            else head.features(network, batch.values, batch.lengths)
-            for network, head in zip(self.networks_, self.heads_, strict=True)
-        ]
-        return torch.stack(features).flatten(2).cpu().double()
+        return np.concatenate(self._computed(raw, _features), axis=1)
 
     def pooled_feature_names(self) -> np.ndarray:
         """Return a name for each column of the features."""
@@ -244,6 +212,13 @@ class DSNEstimator(NetworkEstimator):
             ],
             dtype=object,
         )
+
+
+def _features(network: Any, head: RidgeHead | None, *series: Any) -> Tensor:
+    """Return what the head reads, or the network's own."""
+    if head is not None:
+        return head.features(network, *series).flatten(1)
+    return network.features(*series, pool=network.n_pool).flatten(1)
 
 
 def _other(chosen: str, both: Sequence[str]) -> str:

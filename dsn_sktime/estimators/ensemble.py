@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -16,34 +16,18 @@ from torch import nn
 
 from dsn_sktime.estimators.parameters import resolve_device
 from dsn_sktime.runtime import compute_threads, default_switches, n_threads
-from dsn_sktime.training import (
-    Batch,
-    Callback,
-    EpochLog,
-    Objective,
-    ProgressBar,
-    Recipe,
-    Trainer,
-)
+from dsn_sktime.training import Batch, Callback, EpochLog, Objective, ProgressBar, Recipe, Trainer
 from dsn_sktime.training.time_budget import Deadline, seconds_until
 
 if TYPE_CHECKING:
     from dsn_sktime.estimators.network_estimator import NetworkEstimator
+    from dsn_sktime.estimators.ridge_head import RidgeHeadFit
+    from dsn_sktime.layers import FeatureNetwork
 
-__all__ = ["PROGRESS", "EnsembleFit", "HeadFit", "Trained", "draw_seeds", "generator"]
+__all__ = ["PROGRESS", "EnsembleFit", "Trained", "draw_seeds"]
 
 PROGRESS: dict[int, tuple[type[Callback], ...]] = {0: (), 1: (ProgressBar,), 2: (EpochLog,)}
 """Callbacks that show the progress, by ``verbose``."""
-
-
-class HeadFit(Protocol):
-    """Fit of a head that is begun before its network is trained."""
-
-    # Estimated time of ``finish``.
-    closing_seconds: float
-
-    def finish(self, trained: Any) -> nn.Module:
-        """Return the head of the trained network."""
 
 
 class Trained(NamedTuple):
@@ -63,20 +47,8 @@ class Trained(NamedTuple):
 class EnsembleFit:
     """Training of all networks of an estimator on the same series.
 
-    Attributes
-    ----------
-    estimator : NetworkEstimator
-        Builds networks and heads.
-    data : Batch
-        All n training series, on the CPU.
-    validation : Batch or None
-        Series that metrics are computed on after each epoch.
-    shape : tuple of int
-        Variates, time steps of the longest series, outputs.
-    objective : Objective
-    recipe : Recipe
-    run_id : str
-        Identifies data and settings.
+    ``data`` are all training series, on the CPU; ``shape`` holds variates, time steps of the
+    longest series and outputs; ``run_id`` identifies data and settings.
     """
 
     estimator: NetworkEstimator
@@ -149,7 +121,8 @@ class EnsembleFit:
                 if not trainer.is_interrupted:
                     raise
             head_fit = head_fit or self._begin_head(data, number, seed)
-            head = None if head_fit is None else head_fit.finish(trainer.network)
+            network = cast("FeatureNetwork", trainer.network)
+            head = None if head_fit is None else head_fit.finish(network)
         return Trained(
             number,
             trainer.network,
@@ -160,14 +133,14 @@ class EnsembleFit:
             time.perf_counter() - started,
         )
 
-    def _begin_head(self, data: Batch, number: int, seed: int) -> HeadFit | None:
+    def _begin_head(self, data: Batch, number: int, seed: int) -> RidgeHeadFit | None:
         return self.estimator._begin_head(data, self.shape, self.objective, number, seed)
 
     def _make_trainer(
         self, recipe: Recipe, device: torch.device, number: int, seed: int
     ) -> Trainer:
         estimator, validation = self.estimator, self.validation
-        network = estimator._build_network(*self.shape, number, generator(seed))
+        network = estimator._build_network(*self.shape, number, torch.Generator().manual_seed(seed))
         progress = [make() for make in PROGRESS[int(estimator.verbose)]]
         return estimator._trainer(
             network.to(device),
@@ -186,8 +159,3 @@ def draw_seeds(random_state: Any, n: int) -> np.ndarray:
     # None means fresh entropy: numpy's global generator must not be advanced.
     rng = np.random.RandomState() if random_state is None else random_state
     return check_random_state(rng).randint(2**31 - 1, size=n)
-
-
-def generator(seed: int) -> torch.Generator:
-    """Return a new torch generator on the CPU."""
-    return torch.Generator().manual_seed(int(seed))

@@ -79,14 +79,12 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         if weights.max() > 1 / _LEAST_WEIGHT or weights.min() < _LEAST_WEIGHT:
             # Only the ratios count, and single precision has no larger ones.
             weights = np.maximum(weights / weights.max(), _LEAST_WEIGHT)
-        class_weight = torch.tensor(weights, dtype=torch.float32)
-        targets, validation_targets = torch.from_numpy(class_indices), None
-        if raw.validation is not None:
-            found = np.searchsorted(self.classes_, raw.validation[1])
-            validation_targets = torch.from_numpy(found)
-        objective = self._objective(class_weight)
-        self._fit_networks(raw, targets, self.n_classes_, objective, validation_targets)
+        objective = self._objective(torch.tensor(weights, dtype=torch.float32))
+        self._fit_networks(raw, y, self.n_classes_, objective)
         return self
+
+    def _encoded(self, y: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.searchsorted(self.classes_, y))
 
     def _validation_rows(self, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         rows = _stratified_rows(y, self.validation_fraction, rng)
@@ -248,8 +246,8 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         """
         if cv is None:
             return (self if change_state else self.clone()).fit(X, y).predict(X)
-        probabilities = self._cross_fitted(X, y, cv, change_state)
-        return np.unique(y)[probabilities.argmax(1)]
+        classes, probabilities = self._cross_fitted(X, y, cv, change_state)
+        return classes[probabilities.argmax(1)]
 
     def fit_predict_proba(
         self, X: Any, y: Any, cv: Any = None, change_state: bool = True
@@ -265,9 +263,11 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         """
         if cv is None:
             return (self if change_state else self.clone()).fit(X, y).predict_proba(X)
-        return self._cross_fitted(X, y, cv, change_state)
+        return self._cross_fitted(X, y, cv, change_state)[1]
 
-    def _cross_fitted(self, X: Any, y: Any, cv: Any, change_state: bool) -> np.ndarray:
+    def _cross_fitted(
+        self, X: Any, y: Any, cv: Any, change_state: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
         # sktime's own fails on 3-D arrays and on string labels.
         raw = self._read_training_series(X)
         y = np.asarray(self._read_target(y, raw))
@@ -289,7 +289,7 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
             probabilities[np.ix_(test, columns)] = fold.predict_proba(raw.take(test))
         if change_state:
             self.fit(raw, y)
-        return probabilities
+        return classes, probabilities
 
 
 def _folds(cv: Any, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

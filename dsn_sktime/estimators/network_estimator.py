@@ -12,23 +12,15 @@ from dataclasses import replace
 from math import inf
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from sktime.base import BaseEstimator
-from sktime.datatypes._dtypekind import DtypeKind
 from torch import Tensor, nn
 
 from dsn_sktime._version import __version__
-from dsn_sktime.estimators.ensemble import (
-    PROGRESS,
-    EnsembleFit,
-    HeadFit,
-    Trained,
-    draw_seeds,
-    generator,
-)
+from dsn_sktime.estimators.ensemble import PROGRESS, EnsembleFit, Trained, draw_seeds
 from dsn_sktime.estimators.memory import Sizes, check_memory
 from dsn_sktime.estimators.parameters import (
     brief_repr,
@@ -65,6 +57,9 @@ from dsn_sktime.training import (
     random_stream,
 )
 
+if TYPE_CHECKING:
+    from dsn_sktime.estimators.ridge_head import RidgeHeadFit
+
 __all__ = ["NetworkEstimator", "prediction_batches"]
 
 # Batches of a prediction: as many series as suit the sparse kernels best, several times of them
@@ -89,14 +84,12 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     Holds what does not depend on the kind of target: reading of series, devices, seeds,
     ensembles, names of checkpoints, predictions in batches, pickling. A subclass derives
     from this class first and from sktime's base class of its task second. One for a *task*
-    writes ``_read_target``, ``_validation_rows`` and an ``_fit`` that encodes the target
-    and calls ``_fit_networks``. One for a *network* writes ``_check_shape``, ``_sizes``,
+    writes ``_read_target``, ``_validation_rows``, ``_encoded`` and an ``_fit`` that calls
+    ``_fit_networks``. One for a *network* writes ``_check_shape``, ``_sizes``,
     ``_build_network`` and ``_recipe``, and extends ``_check_parameters``.
     """
 
     _tags = {
-        # sktime converts to the first, the only one of the two that can hold series of unequal
-        # length.
         "X_inner_mtype": ["df-list", "numpy3D"],
         "y_inner_mtype": "numpy1D",
         "capability:multithreading": True,
@@ -159,12 +152,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         return 1.0
 
     def _build_network(
-        self,
-        n_variates: int,
-        n_steps: int,
-        n_outputs: int,
-        number: int,
-        generator: torch.Generator,
+        self, n_variates: int, n_steps: int, n_outputs: int, number: int, generator: torch.Generator
     ) -> nn.Module:
         """Return an untrained network that maps (B, m, L) and lengths to (B, n_outputs).
 
@@ -219,7 +207,8 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             raise ValueError(f"number must lie from 0 to n_estimators - 1, {last}, found {number}.")
         check_memory(self, 1, shape)
         self._check_shape(*shape)
-        return self._build_network(*shape, number, generator(self._seeds()[number]))
+        seeded = torch.Generator().manual_seed(self._seeds()[number])
+        return self._build_network(*shape, number, seeded)
 
     def _seeds(self) -> list[int]:
         # Of a copy, so that a RandomState is not advanced.
@@ -372,18 +361,10 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     # Series are read once, by one function: sktime gets a RawPanel, in fit and in predict, and
     # must not check or convert it.
 
-    def _internal_convert(self, X: RawPanel, y: Any = None) -> Any:
-        return X if y is None else (X, y)
-
     def _check_input(self, X: RawPanel, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        return {
-            "mtype": "RawPanel",
-            "n_instances": len(X),
-            "is_univariate": X.n_variates == 1,
-            "is_equal_length": len(set(X.lengths)) == 1,
-            "has_nans": True,  # True or not: both are allowed.
-            "feature_kind": [DtypeKind.FLOAT] * X.n_variates,
-        }
+        # Whatever they are: all series are allowed.
+        unknown = {"is_univariate": False, "is_equal_length": False, "has_nans": True}
+        return {"mtype": "RawPanel", **unknown}
 
     def _convert_X(self, X: RawPanel, X_mtype: str) -> RawPanel:  # noqa: N802
         return X
@@ -419,27 +400,24 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         """Draw the rows to hold back; raise if there are too few."""
         raise NotImplementedError
 
-    def _fit_networks(
-        self,
-        raw: RawPanel,
-        targets: Tensor,
-        n_outputs: int,
-        objective: Objective,
-        validation_targets: Tensor | None = None,
-    ) -> None:
-        """Train the networks on targets of shape (n,), encoded as the objective reads them.
+    def _encoded(self, y: np.ndarray) -> Tensor:
+        """Return targets as the objective reads them."""
+        raise NotImplementedError
 
-        ``validation_targets`` are those of the series in ``raw.validation``.
-        """
+    def _fit_networks(
+        self, raw: RawPanel, y: np.ndarray, n_outputs: int, objective: Objective
+    ) -> None:
+        """Train the networks on series and their targets, of shape (n,)."""
         shape = raw.n_variates, int(raw.lengths.max()), n_outputs
         check_memory(self, len(raw), shape)
         self._check_shape(*shape)
         identity = Standardization.identity(raw.n_variates)
         standardization = Standardization.fit(raw) if self.standardize else identity
-        data, validation = _as_batch(raw, targets, standardization), None
-        if raw.validation is not None and validation_targets is not None:
+        data, validation = _as_batch(raw, self._encoded(y), standardization), None
+        if raw.validation is not None:
+            series, target = raw.validation
             with _naming("validation_data"):
-                validation = _as_batch(raw.validation[0], validation_targets, standardization)
+                validation = _as_batch(series, self._encoded(target), standardization)
         if self.backend != "dense" and resolve_device(self.device).type == "cpu":
             # Before progress bars open, and before several processes would each compile.
             compile_kernels()
@@ -456,20 +434,15 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         self._remember(trained)
 
     def _begin_head(
-        self,
-        data: Batch,
-        shape: tuple[int, int, int],
-        objective: Objective,
-        number: int,
-        seed: int,
-    ) -> HeadFit | None:
+        self, data: Batch, shape: tuple[int, int, int], objective: Objective, number: int, seed: int
+    ) -> RidgeHeadFit | None:
         """Fit as much of a head as needs no trained network; None if networks have their own."""
         return None
 
     def _build_head(
         self, n_variates: int, n_steps: int, n_outputs: int, number: int
     ) -> nn.Module | None:
-        """Return a module like that of ``HeadFit.finish``, whose tensors mean nothing."""
+        """Return a module like that of ``RidgeHeadFit.finish``, whose tensors mean nothing."""
         return None
 
     def _remember(self, trained: list[Trained]) -> None:
@@ -489,14 +462,18 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
 
     def _outputs(self, raw: RawPanel) -> np.ndarray:
         """Return each network's output for each series: float64 (n_estimators, n, n_outputs)."""
-        return self._computed(raw, self._batch_outputs)
 
-    def _computed(self, raw: RawPanel, of_batch: Callable[[Panel], Tensor]) -> np.ndarray:
-        """Return what is computed of each batch, (n_estimators, B, ...), for all series."""
+        def outputs(network: Any, head: Any, *series: Any) -> Tensor:
+            return network(*series) if head is None else head(network, *series)
+
+        return self._computed(raw, outputs)
+
+    def _computed(self, raw: RawPanel, of_network: Callable[..., Tensor]) -> np.ndarray:
+        """Return (n_estimators, n, ...): what is computed of a network, its head and series."""
         check_n_jobs(self.n_jobs)
         panel = Panel.from_raw(raw, Standardization(self.mean_, self.scale_))
         with compute_threads(n_threads(self.n_jobs)), torch.no_grad():
-            found = [of_batch(one).numpy() for one in prediction_batches(panel)]
+            found = [self._of_batch(one, of_network) for one in prediction_batches(panel)]
         # From here on without torch, which waits forever for its threads in a forked process.
         outputs = np.concatenate(found, axis=1)
         overflown = ~np.isfinite(outputs).all((0, 2))
@@ -508,14 +485,11 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             )
         return outputs
 
-    def _batch_outputs(self, batch: Panel) -> Tensor:
+    def _of_batch(self, batch: Panel, of_network: Callable[..., Tensor]) -> np.ndarray:
         batch = batch.to(next(self.networks_[0].parameters()).device)
-        series = batch.values, batch.lengths
-        outputs = [
-            network(*series) if head is None else head(network, *series)
-            for network, head in zip(self.networks_, self.heads_, strict=True)
-        ]
-        return torch.stack(outputs).cpu().double()
+        members = zip(self.networks_, self.heads_, strict=True)
+        found = [of_network(*member, batch.values, batch.lengths) for member in members]
+        return torch.stack(found).cpu().double().numpy()
 
     def _settings(self) -> dict[str, Any]:
         """Return the parameters, with all numbers as Python numbers.

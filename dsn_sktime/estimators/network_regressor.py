@@ -30,13 +30,10 @@ class NetworkRegressor(NetworkEstimator, BaseRegressor):
     def _fit(self, X: RawPanel, y: np.ndarray) -> NetworkRegressor:
         raw, y = self._training_rows(X, y)
         self.target_mean_, self.target_scale_ = _mean_and_deviation(y, raw.sample_weight)
-        validation_targets = None
-        if raw.validation is not None:
-            validation_targets = self._standardized(raw.validation[1])
-        self._fit_networks(raw, self._standardized(y), 1, SquaredError(), validation_targets)
+        self._fit_networks(raw, y, 1, SquaredError())
         return self
 
-    def _standardized(self, y: np.ndarray) -> torch.Tensor:
+    def _encoded(self, y: np.ndarray) -> torch.Tensor:
         # A constant target has no deviation, and is then predicted exactly.
         scaled = (y - self.target_mean_) / (self.target_scale_ or 1.0)
         return torch.from_numpy(scaled.astype(np.float32))

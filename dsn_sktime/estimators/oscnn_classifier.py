@@ -120,10 +120,7 @@ class OSCNNClassifier(NetworkClassifier):
     (22, 2)
     """
 
-    _tags = {
-        "authors": ["Wensi-Tang", "dsn_sktime"],
-        "maintainers": ["dsn_sktime"],
-    }
+    _tags = {"authors": ["Wensi-Tang", "dsn_sktime"], "maintainers": ["dsn_sktime"]}
 
     _network_name = "OS-CNN"
 
@@ -217,12 +214,7 @@ class OSCNNClassifier(NetworkClassifier):
         )
 
     def _build_network(
-        self,
-        n_variates: int,
-        n_steps: int,
-        n_outputs: int,
-        number: int,
-        generator: torch.Generator,
+        self, n_variates: int, n_steps: int, n_outputs: int, number: int, generator: torch.Generator
     ) -> OSCNNNetwork:
         sizes = self._network_sizes(n_steps)
         return OSCNNNetwork(

@@ -1,4 +1,4 @@
-"""Checks of the parameters that no recipe checks."""
+"""Checks of the parameters of estimators."""
 
 from __future__ import annotations
 
@@ -21,14 +21,8 @@ __all__ = [
     "check_n_jobs",
     "check_number",
     "check_seed",
-    "is_text",
     "resolve_device",
 ]
-
-
-def is_text(value: object, text: str) -> bool:
-    """Return True if ``value`` is this string; arrays do not compare to a single truth value."""
-    return isinstance(value, str) and value == text
 
 
 def check_class_weight(class_weight: object) -> None:
@@ -38,7 +32,9 @@ def check_class_weight(class_weight: object) -> None:
             # Not 0: a batch with only such series would have no mean loss.
             name = f"class_weight[{label!r}]"
             check_number(name, weight, "(0, inf)", lambda weight: 0 < weight < inf)
-    elif class_weight is not None and not is_text(class_weight, "balanced"):
+    elif class_weight is not None and not (
+        isinstance(class_weight, str) and class_weight == "balanced"
+    ):
         raise ValueError(
             "class_weight must be None, 'balanced' or a dict of label to weight, found "
             f"{brief_repr(class_weight)}."
@@ -91,7 +87,7 @@ def check_seed(random_state: Any) -> None:
 
 def resolve_device(device: str | torch.device) -> torch.device:
     """Return the torch device that a ``device`` parameter names; raise unless it can compute."""
-    if is_text(device, "auto"):
+    if isinstance(device, str) and device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         if not isinstance(device, str | torch.device):

@@ -17,14 +17,7 @@ from dsn_sktime.layers import FeatureNetwork
 from dsn_sktime.panel import Panel
 from dsn_sktime.training import Batch, update_bn
 
-__all__ = [
-    "STATISTICS",
-    "Ridge",
-    "RidgeHead",
-    "RidgeHeadFit",
-    "fit_ridge",
-    "fit_temperature",
-]
+__all__ = ["STATISTICS", "Ridge", "RidgeHead", "RidgeHeadFit", "fit_ridge", "fit_temperature"]
 
 # Of "stats", the pooling of its features, in their order.
 STATISTICS = ("mean", "max", "positive")
@@ -81,7 +74,6 @@ def fit_ridge(features: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> 
     scale = np.sqrt(share @ x**2)
     # A feature that is constant but for rounding.
     scale[scale <= 1e-6 * np.abs(mean)] = 1
-    scale[scale == 0] = 1
     target_mean = share @ targets
     # Weights of mean 1 act like repeated rows, at the same penalty.
     root = np.sqrt(share * len(x))[:, None]

@@ -11,15 +11,8 @@ from sktime import exceptions as sktime_exceptions
 __all__ = ["KeepOnResetMixin", "NotFittedError", "SklearnCompatMixin"]
 
 # What scikit-learn stores on an estimator: requested metadata, the container of transformed
-# series, and since 1.9 callbacks.
-_SKLEARN_ATTRIBUTES = (
-    "_metadata_request",
-    "_sklearn_output_config",
-    "_parent_callback_ctx",
-    "_skl_callbacks",
-    "_callback_fit_ctx",
-    "_skl_callbacks_to_teardown",
-)
+# series, and since 1.9 the callbacks of the estimator that it is part of.
+_SKLEARN_ATTRIBUTES = ("_metadata_request", "_sklearn_output_config", "_parent_callback_ctx")
 
 
 class NotFittedError(sktime_exceptions.NotFittedError, sklearn_exceptions.NotFittedError):
@@ -33,34 +26,25 @@ class KeepOnResetMixin:
     """
 
     def reset(self) -> Any:
-        """Reset, but keep scikit-learn's attributes.
-
-        It deletes its callbacks after ``fit``; sktime's ``fit`` resets the estimator and so
-        has deleted them before.
-        """
+        """Reset, but keep scikit-learn's attributes."""
         own = vars(self)
         kept = {name: own[name] for name in _SKLEARN_ATTRIBUTES if name in own}
         super().reset()  # type: ignore[misc]
-        for name, value in kept.items():
-            self.__dict__.setdefault(name, value)
+        own.update(kept)
         return self
 
 
 class SklearnCompatMixin(KeepOnResetMixin, _MetadataRequester):
     """Make an sktime estimator acceptable to scikit-learn's meta-estimators.
 
-    Must come before sktime's class among the bases. ``__sklearn_tags__`` defers to
-    sktime's own if there is one (sktime issue 10725).
+    Must come before sktime's class among the bases.
     """
 
     random_state: Any
     _estimator_type: str  # sktime sets it.
 
     def __sklearn_tags__(self) -> Any:
-        """Return the tags that scikit-learn 1.6 asks for and 1.8 requires."""
-        inherited = getattr(super(), "__sklearn_tags__", None)
-        if inherited is not None:
-            return inherited()
+        """Return the tags that scikit-learn 1.6 asks for and 1.8 requires (sktime issue 10725)."""
         from sklearn.utils import ClassifierTags, InputTags, RegressorTags, Tags, TargetTags
 
         kind = self._estimator_type

@@ -387,11 +387,7 @@ class Plan:
     """
 
     def __init__(
-        self,
-        tables: BatchTables,
-        blocks: Sequence[Block],
-        output: Output,
-        training: bool,
+        self, tables: BatchTables, blocks: Sequence[Block], output: Output, training: bool
     ) -> None:
         self.time_batch, self.training = tables.batch, training
         self.full_tables = tables if tables.is_full else None

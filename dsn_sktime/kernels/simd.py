@@ -249,11 +249,7 @@ def accumulate_tile(
                     vector = _load_vector(builder, start, _int(LANES * place))
                 for factor, to in users:
                     sums[to] = builder.call(multiply_add, [factor, vector, sums[to]])
-            return [
-                *sums,
-                builder.gep(offset, [_int(1)]),
-                builder.gep(value, [_int(len(shifts))]),
-            ]
+            return [*sums, builder.gep(offset, [_int(1)]), builder.gep(value, [_int(len(shifts))])]
 
         places = [_int(LANES * j) for j in range(size)]
         # Adding 0 or what stands there: a branch here would double the loops' code.
@@ -345,8 +341,7 @@ def dot_products(
         def emit(size: int) -> None:
             starts = [
                 builder.gep(
-                    x,
-                    [builder.sext(builder.load(builder.gep(offsets, [_int(w)])), _INT64)],
+                    x, [builder.sext(builder.load(builder.gep(offsets, [_int(w)])), _INT64)]
                 )
                 for w in range(size)
             ]

@@ -211,13 +211,7 @@ class SparseConv1d(nn.Module):
             error_msgs.append(f"{prefix}index and {prefix}values do not fit: {error}")
             return
         super()._load_from_state_dict(
-            state_dict,
-            prefix,
-            local_metadata,
-            strict,
-            missing_keys,
-            unexpected_keys,
-            error_msgs,
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
 
     def _store_dense_gradient(self, gradient: Tensor) -> None:

@@ -48,10 +48,7 @@ class MultiSizeConv1d(nn.Module):
     on_dense_gradient = None
 
     def __init__(
-        self,
-        shape: OSLayerShape,
-        generator: torch.Generator | None = None,
-        backend: str = "auto",
+        self, shape: OSLayerShape, generator: torch.Generator | None = None, backend: str = "auto"
     ) -> None:
         super().__init__()
         check_backend(backend)

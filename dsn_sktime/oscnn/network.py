@@ -24,10 +24,7 @@ class OSLayer(FeatureLayer):
     """
 
     def __init__(
-        self,
-        shape: OSLayerShape,
-        generator: torch.Generator | None = None,
-        backend: str = "auto",
+        self, shape: OSLayerShape, generator: torch.Generator | None = None, backend: str = "auto"
     ) -> None:
         super().__init__()
         self.conv = MultiSizeConv1d(shape, generator, backend)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ def _read(X: Any, variate_names: tuple[Hashable, ...] | None) -> RawPanel:
     if isinstance(X, list | tuple):
         return _read_list(X)
     if isinstance(X, pd.Series) and len(X) and holds_values(X.iloc[0]):
-        return RawPanel(_read_list(list(X)).series, ids=X.index, layout=_LIST)
+        return replace(_read_list(list(X)), ids=X.index)
     return _read_other(X)
 
 

@@ -118,7 +118,7 @@ def _read_wide(X: pd.DataFrame, variate_names: tuple[Hashable, ...] | None) -> R
             "single series with a row per time step, use [X]; if it holds several, use "
             "X.set_index([<series id>, <time>])."
         )
-    _check_columns(X, long=True)
+    _check_columns(X, may_be_table=True)
     return RawPanel(as_numbers(X.iloc[:, _step_order(X.columns)])[:, None], X.index, layout=_WIDE)
 
 
@@ -132,10 +132,10 @@ def _step_order(columns: pd.Index) -> np.ndarray:
     return columns.argsort(kind="stable")
 
 
-def _check_columns(X: pd.DataFrame, long: bool = False) -> None:
-    """Raise if columns are not numeric or, if ``long``, look like ids, times or labels."""
+def _check_columns(X: pd.DataFrame, may_be_table: bool = False) -> None:
+    """Raise if columns are not numeric or, in what ``may_be_table``, look like ids or labels."""
     wrong = [name for name, dtype in X.dtypes.items() if not is_numeric_dtype(dtype)]
-    if long:
+    if may_be_table:
         wrong += [name for name in X.columns if name not in wrong and _is_key(name)]
         wrong = wrong or _keys_by_value(X)
     if not wrong:
@@ -146,7 +146,7 @@ def _check_columns(X: pd.DataFrame, long: bool = False) -> None:
             f"X must hold real numbers, found dtype {X.dtypes.iloc[0]} in column {wrong[0]!r}. "
             "Convert it, for example with X.astype(float)."
         )
-    if not long:
+    if not may_be_table:
         raise TypeError(
             f"X must hold real numbers, found dtype {X.dtypes[wrong[0]]} in column {wrong[0]!r}. "
             f"Convert it, or use X.drop(columns={wrong!r})."

@@ -55,11 +55,6 @@ class Panel:
     def __len__(self) -> int:
         return len(self.values)
 
-    @property
-    def n_variates(self) -> int:
-        """Variates m of each series."""
-        return self.values.shape[1]
-
     def take(self, rows: Tensor | slice) -> Panel:
         """Return some series, padded to the longest among them."""
         if self.lengths is None:

@@ -14,11 +14,7 @@ from dsn_sktime.plotting.predictions import (
     plot_confusion_matrix,
     plot_contributions,
 )
-from dsn_sktime.plotting.topology import (
-    plot_activated_weights,
-    plot_growth,
-    plot_receptive_fields,
-)
+from dsn_sktime.plotting.topology import plot_activated_weights, plot_growth, plot_receptive_fields
 from dsn_sktime.plotting.training import plot_history
 
 __all__ = [

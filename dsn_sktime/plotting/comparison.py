@@ -16,12 +16,7 @@ from dsn_sktime.statistics import average_ranks, wilcoxon_holm, wins_ties_losses
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = [
-    "plot_accuracy_cost",
-    "plot_critical_difference",
-    "plot_pairwise",
-    "plot_settings",
-]
+__all__ = ["plot_accuracy_cost", "plot_critical_difference", "plot_pairwise", "plot_settings"]
 
 _PUBLISHED_COLOR = "#767676"
 # A range of costs below it has ticks between the powers of ten.
@@ -30,8 +25,6 @@ _FEW_DECADES = 1e3
 _TICK_WIDTH = 16
 # More labels than this have no room beside one another.
 _MOST_LEVEL_TICKS = 8
-# With more data sets, lines can no longer be distinguished by color.
-_MOST_COLORED_LINES = 7
 
 
 def plot_critical_difference(
@@ -94,11 +87,7 @@ def plot_critical_difference(
 
 
 def plot_pairwise(
-    table: pd.DataFrame,
-    x: str,
-    y: str,
-    ax: Axes | None = None,
-    published: Collection[str] = (),
+    table: pd.DataFrame, x: str, y: str, ax: Axes | None = None, published: Collection[str] = ()
 ) -> Axes:
     """Plot the accuracies of one classifier against another's.
 
@@ -236,7 +225,7 @@ def plot_settings(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         )
     ax = axes_or_new(ax)
     places = np.arange(table.shape[1])
-    few = len(table) <= _MOST_COLORED_LINES - 1
+    few = len(table) < len(COLORS)  # The last one is the mean's.
     for number, (name, accuracies) in enumerate(table.iterrows()):
         color = COLORS[number] if few else "0.7"
         ax.plot(places, accuracies, "o-", ms=3, lw=1, color=color, label=name if few else None)

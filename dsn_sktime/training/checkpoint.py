@@ -158,7 +158,7 @@ def _writing(path: Path) -> Iterator[None]:
         reason = error.strerror or str(error)
         raise OSError(
             f"the checkpoint {str(path)!r} cannot be written: {reason}. Free space or choose "
-            "another folder; what was saved before is kept.",
+            "another folder; what was saved before is kept."
         ) from error
 
 

@@ -23,11 +23,7 @@ _MOST_STEPS = 2**30
 
 
 def check_run_state(
-    found: Any,
-    expected: dict[str, Any],
-    network: nn.Module,
-    recipe: Recipe,
-    figures: Sequence[str],
+    found: Any, expected: dict[str, Any], network: nn.Module, recipe: Recipe, figures: Sequence[str]
 ) -> None:
     """Raise ValueError unless a state is one that a run of this kind can have.
 

@@ -15,14 +15,7 @@ from dsn_sktime.panel import Panel
 from dsn_sktime.runtime import default_switches
 from dsn_sktime.training.adam import Adam
 from dsn_sktime.training.averaging import WeightAverage, update_bn
-from dsn_sktime.training.batches import (
-    Augmentation,
-    Batch,
-    Use,
-    random_stream,
-    shuffled_rows,
-    take,
-)
+from dsn_sktime.training.batches import Augmentation, Batch, Use, random_stream, shuffled_rows, take
 from dsn_sktime.training.cuda_graph import CapturedStep, CudaGraphs, Graphs
 from dsn_sktime.training.objective import Objective
 from dsn_sktime.training.recipe import Recipe
