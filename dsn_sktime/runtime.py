@@ -14,8 +14,6 @@ from joblib import effective_n_jobs
 
 from dsn_sktime.kernels import kernel_threads
 
-__all__ = ["compute_threads", "default_switches", "memory_size", "n_threads"]
-
 _lock = threading.Lock()
 _here = threading.local()
 _n_inside = 0

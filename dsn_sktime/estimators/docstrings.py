@@ -6,8 +6,6 @@ import inspect
 import re
 from collections.abc import Callable, Collection
 
-__all__ = ["shares_docs"]
-
 _SECTION = r"(?<=\n{}\n----------\n).*?(?=\n\n[\w ]+\n-+\n)"
 _ENTRY = re.compile(r"^(\w+)(?=[ ,:]).*\n(?: {4}.*\n?|\n)*", re.M)
 

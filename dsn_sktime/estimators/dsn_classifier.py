@@ -16,8 +16,6 @@ from dsn_sktime.estimators.network_classifier import NetworkClassifier
 from dsn_sktime.runtime import default_switches
 from dsn_sktime.training import Callback, CrossEntropy, Objective
 
-__all__ = ["DSNClassifier"]
-
 _PAPER: dict[str, Any] = {
     "n_epochs": 1000,
     "max_seconds": None,

@@ -22,8 +22,6 @@ from dsn_sktime.runtime import default_switches
 from dsn_sktime.topology import TOPOLOGY_INITS, KernelGroups
 from dsn_sktime.training import Batch, Objective, SparseRecipe, SparseTrainer, Use, random_stream
 
-__all__ = ["DSNEstimator"]
-
 
 class DSNEstimator(NetworkEstimator):
     """Estimator whose networks are Dynamic Sparse Networks.

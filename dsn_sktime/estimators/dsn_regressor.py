@@ -11,8 +11,6 @@ from dsn_sktime.estimators.dsn_estimator import DSNEstimator
 from dsn_sktime.estimators.network_regressor import NetworkRegressor
 from dsn_sktime.training import Callback, Objective
 
-__all__ = ["DSNRegressor"]
-
 
 @shares_docs(DSNClassifier, without=("classes_", "n_classes_"))
 class DSNRegressor(DSNEstimator, NetworkRegressor):

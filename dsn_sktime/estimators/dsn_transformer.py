@@ -15,8 +15,6 @@ from dsn_sktime.estimators.dsn_regressor import DSNRegressor
 from dsn_sktime.estimators.sklearn_compat import KeepOnResetMixin
 from dsn_sktime.panel import RawPanel, read_panel
 
-__all__ = ["DSNTransformer"]
-
 
 class DSNTransformer(KeepOnResetMixin, BaseTransformer):
     """Features of a Dynamic Sparse Network, as a table for any estimator.

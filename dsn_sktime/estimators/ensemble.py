@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from dsn_sktime.estimators.ridge_head import RidgeHeadFit
     from dsn_sktime.layers import FeatureNetwork
 
-__all__ = ["PROGRESS", "EnsembleFit", "Trained", "draw_seeds"]
-
 PROGRESS: dict[int, tuple[type[Callback], ...]] = {0: (), 1: (ProgressBar,), 2: (EpochLog,)}
 """Callbacks that show the progress, by ``verbose``."""
 

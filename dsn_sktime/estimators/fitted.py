@@ -9,8 +9,6 @@ from dsn_sktime.estimators.sklearn_compat import NotFittedError
 if TYPE_CHECKING:
     from dsn_sktime.estimators.network_estimator import NetworkEstimator
 
-__all__ = ["check_trained"]
-
 
 def check_trained(estimator: NetworkEstimator) -> None:
     """Raise NotFittedError unless the estimator is fitted and has a trained network."""

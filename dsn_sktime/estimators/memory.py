@@ -10,8 +10,6 @@ from dsn_sktime.runtime import memory_size
 if TYPE_CHECKING:
     from dsn_sktime.estimators.network_estimator import NetworkEstimator
 
-__all__ = ["Sizes", "check_memory"]
-
 # Minimum bytes: an activated weight has a value and an int64 position, and in training the
 # best epoch's copy, a gradient, two moments and a step count; dense weights have no position.
 # A layer's modules, tensors and their optimizer states are Python objects.

@@ -20,8 +20,6 @@ from dsn_sktime.panel import RawPanel, read_labels, read_panel, read_sample_weig
 from dsn_sktime.runtime import default_switches
 from dsn_sktime.training import CrossEntropy
 
-__all__ = ["NetworkClassifier"]
-
 _LEAST_WEIGHT = 1e-30
 # With more distinct values, fractions are labels only if each occurs often.
 _MOST_FRACTIONS = 20

@@ -60,8 +60,6 @@ from dsn_sktime.training import (
 if TYPE_CHECKING:
     from dsn_sktime.estimators.ridge_head import RidgeHeadFit
 
-__all__ = ["NetworkEstimator", "prediction_batches"]
-
 # Batches of a prediction: as many series as suit the sparse kernels best, several times of them
 # where series are short, but of long ones few enough time steps to keep memory small.
 _SERIES_PER_BATCH = 16

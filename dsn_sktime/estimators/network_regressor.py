@@ -15,8 +15,6 @@ from dsn_sktime.panel import RawPanel, read_numbers, read_panel, read_sample_wei
 from dsn_sktime.runtime import default_switches
 from dsn_sktime.training import SquaredError
 
-__all__ = ["NetworkRegressor"]
-
 
 class NetworkRegressor(NetworkEstimator, BaseRegressor):
     """Regressor whose fitted state is one or more torch networks.

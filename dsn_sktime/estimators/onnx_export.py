@@ -23,8 +23,6 @@ from dsn_sktime.training.checkpoint import write_atomically
 if TYPE_CHECKING:
     from dsn_sktime.estimators.network_classifier import NetworkClassifier
 
-__all__ = ["export_onnx"]
-
 _PACKAGES = ("onnx", "onnxscript")
 # They report what a user of to_onnx cannot change.
 _LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")

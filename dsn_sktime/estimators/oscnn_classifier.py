@@ -15,8 +15,6 @@ from dsn_sktime.estimators.parameters import brief_repr, check_integer
 from dsn_sktime.oscnn import OSCNNNetwork, os_layer_shapes
 from dsn_sktime.training import Callback, Recipe
 
-__all__ = ["OSCNNClassifier"]
-
 
 @shares_docs(DSNClassifier, without=("heads_", "n_activated_"))
 class OSCNNClassifier(NetworkClassifier):

@@ -10,19 +10,7 @@ import torch
 from sklearn.utils import check_random_state
 
 from dsn_sktime.training import Callback, Checkpoint
-from dsn_sktime.training.checks import brief_repr, check_choice, check_integer, check_number
-
-__all__ = [
-    "brief_repr",
-    "check_callbacks",
-    "check_choice",
-    "check_class_weight",
-    "check_integer",
-    "check_n_jobs",
-    "check_number",
-    "check_seed",
-    "resolve_device",
-]
+from dsn_sktime.training.checks import brief_repr, check_number
 
 
 def check_class_weight(class_weight: object) -> None:

@@ -17,8 +17,6 @@ from dsn_sktime.layers import FeatureNetwork
 from dsn_sktime.panel import Panel
 from dsn_sktime.training import Batch, update_bn
 
-__all__ = ["STATISTICS", "Ridge", "RidgeHead", "RidgeHeadFit", "fit_ridge", "fit_temperature"]
-
 # Of "stats", the pooling of its features, in their order.
 STATISTICS = ("mean", "max", "positive")
 

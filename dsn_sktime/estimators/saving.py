@@ -21,8 +21,6 @@ from dsn_sktime.training.checkpoint import write_atomically
 if TYPE_CHECKING:
     from dsn_sktime.estimators.network_estimator import NetworkEstimator
 
-__all__ = ["load_estimator", "save_estimator"]
-
 # Increased when files change so that an earlier version of the package misreads them.
 _FORMAT = 1
 _MODULES = ("network_", "networks_", "heads_")

@@ -8,8 +8,6 @@ from sklearn import exceptions as sklearn_exceptions
 from sklearn.utils._metadata_requests import _MetadataRequester
 from sktime import exceptions as sktime_exceptions
 
-__all__ = ["KeepOnResetMixin", "NotFittedError", "SklearnCompatMixin"]
-
 # What scikit-learn stores on an estimator: requested metadata, the container of transformed
 # series, and since 1.9 the callbacks of the estimator that it is part of.
 _SKLEARN_ATTRIBUTES = ("_metadata_request", "_sklearn_output_config", "_parent_callback_ctx")

@@ -21,8 +21,6 @@ except ImportError:  # Without numba, of which dispatch warns, the compiled upda
         return function
 
 
-__all__ = ["AdamSettings", "adam_step"]
-
 # Weights whose bias corrections are looked up in a row.
 _N_LOOKED_UP = 256
 

@@ -13,8 +13,6 @@ from dsn_sktime.kernels.pointers import float_matrix, floats, ints, longs
 from dsn_sktime.kernels.simd import LANES, TILE_ROWS
 from dsn_sktime.kernels.work_sharing import claim_chunks
 
-__all__ = ["backward"]
-
 
 @compiled()
 def _through_relu(layer, batch, row, strip, column, n, dy):

@@ -16,8 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["empty_matrix"]
-
 # Unused memory that is kept, in float32.
 _LIMIT = 2**26
 

@@ -10,8 +10,6 @@ from dsn_sktime.kernels.loops import ROWS, n_chunks
 from dsn_sktime.kernels.simd import LANES
 from dsn_sktime.kernels.work_sharing import claim_chunks
 
-__all__ = ["convolve", "values_gradient"]
-
 
 @compiled_entry
 def convolve(table, x, offsets, values, counts, n_groups, n_steps, kernel_size, out, counters):

@@ -11,8 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["dense_kernels", "sparse_conv1d"]
-
 
 def dense_kernels(values: Tensor, index: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """Write activated weights into dense kernels that are zero elsewhere.

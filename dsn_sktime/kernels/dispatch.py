@@ -16,8 +16,6 @@ except ImportError:  # numba is not available for every platform and Python
     sparse = None  # type: ignore[assignment]
     KernelIndex = None  # type: ignore[assignment,misc]
 
-__all__ = ["BACKENDS", "KernelIndex", "check_backend", "sparse_conv1d", "uses_sparse_kernels"]
-
 BACKENDS = ("auto", "sparse", "dense")
 
 

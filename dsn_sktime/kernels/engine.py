@@ -29,8 +29,6 @@ from dsn_sktime.kernels.simd import LANES
 from dsn_sktime.kernels.threads import run_on_threads, threads_worth
 from dsn_sktime.kernels.work_sharing import new_counters
 
-__all__ = ["Block", "Engine", "Output", "compile_passes", "dense_gradient"]
-
 _N_PLANS = 8
 # Calls of predictions that a plan keeps, and the float32 that each may hold: a new one costs a
 # tenth of a small prediction.

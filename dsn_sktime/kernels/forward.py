@@ -20,8 +20,6 @@ from dsn_sktime.kernels.pointers import float_matrix, floats, ints
 from dsn_sktime.kernels.simd import LANES
 from dsn_sktime.kernels.work_sharing import claim_chunks
 
-__all__ = ["N_PHASES", "forward", "gather", "order_values", "padded_column", "predict"]
-
 # Of a layer, at most; the network has two more.
 N_PHASES = 6
 

@@ -17,9 +17,6 @@ from numba.core.types import unliteral
 
 from dsn_sktime.kernels.messages import logger
 
-__all__ = ["code_address", "compiled", "compiled_entry"]
-
-
 if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
     # The inner loops are LLVM code: there is no plain Python to fall back on.
     raise ImportError("NUMBA_DISABLE_JIT is set")

@@ -22,8 +22,6 @@ import numpy as np
 
 from dsn_sktime.kernels.simd import LANES, MAX_GAP
 
-__all__ = ["KernelIndex", "TimeBatch", "Weights", "check_countable", "pitch"]
-
 # float32 in a cache line, and lines in 4096 bytes: a way of the first-level cache.
 _LINE = 16
 _WAY = 64

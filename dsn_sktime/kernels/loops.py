@@ -30,45 +30,6 @@ from dsn_sktime.kernels.simd import (
     reduce_vectors,
 )
 
-__all__ = [
-    "DOT_COLUMNS",
-    "N_ORDERED",
-    "PACKED_PITCH",
-    "PRODUCT_COLUMNS",
-    "PRODUCT_PITCH",
-    "ROWS",
-    "STRIP_COLUMNS",
-    "activate",
-    "activate_in_place",
-    "batch_norm_gradient",
-    "chunk_of_group",
-    "convolutions",
-    "convolve_tile",
-    "copy_rows",
-    "fill",
-    "gather",
-    "merge_moments",
-    "merge_statistics",
-    "multiply_strip",
-    "n_chunks",
-    "n_strips",
-    "n_tiles",
-    "pool_lanes",
-    "pool_lanes_gradient",
-    "pool_series",
-    "pool_series_gradient",
-    "prefetch_row",
-    "relu_gradient",
-    "row_products",
-    "scratch_columns",
-    "stretch",
-    "suffix_sums",
-    "tile_moments",
-    "tile_sizes",
-    "tile_statistics",
-    "weight_gradient",
-]
-
 # Reordered sums and fused multiply-adds, but NaN and infinity as they are.
 MATHS = {"reassoc", "nsz", "contract"}
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 
-__all__ = ["logger"]
-
 
 class _UnlessConfigured(logging.StreamHandler):
     """Writes to the standard error, unless the root logger has handlers that get the message."""

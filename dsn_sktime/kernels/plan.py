@@ -20,18 +20,6 @@ from dsn_sktime.kernels.layout import KernelIndex, TimeBatch, Weights, check_cou
 from dsn_sktime.kernels.loops import scratch_columns
 from dsn_sktime.kernels.simd import LANES
 
-__all__ = [
-    "BATCH",
-    "LAYER",
-    "N_LAYER_FIELDS",
-    "BatchTables",
-    "Block",
-    "Output",
-    "Plan",
-    "address",
-    "fields",
-]
-
 # Not compiled: Python calls them here.
 _n_tiles, _n_strips = loops.n_tiles.py_func, loops.n_strips.py_func
 

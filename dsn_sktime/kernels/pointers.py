@@ -15,8 +15,6 @@ from numba.extending import intrinsic
 
 from dsn_sktime.kernels.jit import compiled
 
-__all__ = ["float_matrix", "floats", "ints", "longs"]
-
 
 def _pointer_to(element: types.Type) -> Any:
     @intrinsic

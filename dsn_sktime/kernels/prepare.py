@@ -5,8 +5,6 @@ from __future__ import annotations
 from dsn_sktime.kernels import adam
 from dsn_sktime.kernels.dispatch import sparse
 
-__all__ = ["compile_kernels"]
-
 
 def compile_kernels(every_length: bool = False) -> None:
     """Compile the kernels of training and prediction, or load them where they are kept on disk.

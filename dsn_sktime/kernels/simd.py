@@ -17,22 +17,6 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = [
-    "LANES",
-    "MAX_DOTS",
-    "MAX_GAP",
-    "MAX_VECTORS",
-    "TILE_ROWS",
-    "TILE_VECTORS",
-    "accumulate_tile",
-    "call_convolution",
-    "dot_products",
-    "multiply_rows",
-    "multiply_tile",
-    "prefetch",
-    "reduce_vectors",
-]
-
 _FEATURES = binding.get_host_cpu_features()
 
 # float32 per register, and accumulators that fit beside the other registers in use.

@@ -16,8 +16,6 @@ from threading import Barrier
 
 import torch
 
-__all__ = ["kernel_threads", "run_on_threads", "threads_worth"]
-
 # Multiply-adds of a call per thread: about 0.2 ms, as long as it takes to wake one.
 _WORTH_A_THREAD = 10_000_000
 

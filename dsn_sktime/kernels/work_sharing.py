@@ -17,8 +17,6 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["claim_chunks", "new_counters"]
-
 # Chunks claimed and chunks done, 128 bytes apart, so that processors do not contend for lines.
 _DONE, _PER_PHASE = 16, 32
 

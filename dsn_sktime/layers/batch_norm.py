@@ -7,8 +7,6 @@ from torch import Tensor, nn
 
 from dsn_sktime.layers.lengths import observed_steps
 
-__all__ = ["MaskedBatchNorm1d", "check_statistics"]
-
 
 def check_statistics(x: Tensor, lengths: Tensor | None) -> int:
     """Return how many time steps a batch has; raise ValueError for one, without a variance."""

@@ -13,8 +13,6 @@ from dsn_sktime.layers.batch_norm import check_statistics
 from dsn_sktime.layers.lengths import check_batch, observed_steps
 from dsn_sktime.layers.pooling import check_pool, pool_features
 
-__all__ = ["FeatureLayer", "FeatureNetwork"]
-
 
 class FeatureLayer(nn.Module):
     """Layer of an optional 1x1 convolution, a sparse convolution, BatchNorm and ReLU.

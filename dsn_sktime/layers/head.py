@@ -8,8 +8,6 @@ from torch import Tensor, nn
 from dsn_sktime.layers.batch_norm import MaskedBatchNorm1d
 from dsn_sktime.layers.pointwise_conv1d import PointwiseConv1d
 
-__all__ = ["HEADS", "ClassHead", "LinearHead"]
-
 HEADS = ("bins", "linear")
 
 

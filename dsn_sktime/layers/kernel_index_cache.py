@@ -6,8 +6,6 @@ from torch import Tensor
 
 from dsn_sktime.kernels import KernelIndex
 
-__all__ = ["KernelIndexCache"]
-
 
 class KernelIndexCache:
     """Decode an index tensor when it was replaced or changed in place, and only then."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["check_batch", "observed_steps"]
-
 
 def check_batch(x: Tensor, lengths: Tensor | None, n_channels: int, dtype: torch.dtype) -> None:
     """Raise unless a batch fits to a module with these input channels and weights.

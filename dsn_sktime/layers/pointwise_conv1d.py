@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["PointwiseConv1d"]
-
 
 class PointwiseConv1d(nn.Module):
     """1x1 convolution without bias.

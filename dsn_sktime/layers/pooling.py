@@ -7,8 +7,6 @@ from torch import Tensor
 
 from dsn_sktime.layers.lengths import observed_steps
 
-__all__ = ["check_pool", "pool_features"]
-
 
 def check_pool(pool: object) -> None:
     """Raise ValueError unless ``pool`` is an int of at least 1, "stats" or None."""

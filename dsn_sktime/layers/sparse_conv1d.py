@@ -15,8 +15,6 @@ from dsn_sktime.layers.kernel_index_cache import KernelIndexCache
 from dsn_sktime.layers.lengths import check_batch, observed_steps
 from dsn_sktime.topology import KernelGroups, initial_topology
 
-__all__ = ["PADDINGS", "SparseConv1d"]
-
 PADDINGS = ("replicate", "zeros")
 
 

@@ -10,8 +10,6 @@ from dsn_sktime.layers.feature_network import FeatureLayer
 from dsn_sktime.layers.pointwise_conv1d import PointwiseConv1d
 from dsn_sktime.layers.sparse_conv1d import SparseConv1d
 
-__all__ = ["SparseModule"]
-
 
 class SparseModule(FeatureLayer):
     """Dynamic sparse layer of the paper (figure 2).

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["OSLayerShape", "os_layer_shapes", "prime_sizes"]
-
 # With both, the sums of sizes that the first two layers make become all integers.
 _LAST_LAYER_SIZES = (1, 2)
 

@@ -14,8 +14,6 @@ from dsn_sktime.layers.kernel_index_cache import KernelIndexCache
 from dsn_sktime.layers.lengths import check_batch, observed_steps
 from dsn_sktime.oscnn.kernel_sizes import OSLayerShape
 
-__all__ = ["MultiSizeConv1d"]
-
 
 class MultiSizeConv1d(nn.Module):
     """Concatenated outputs of one convolution per kernel size, with bias, stride 1.

@@ -10,8 +10,6 @@ from dsn_sktime.layers.feature_network import FeatureLayer
 from dsn_sktime.oscnn.kernel_sizes import OSLayerShape, os_layer_shapes
 from dsn_sktime.oscnn.multi_size_conv1d import MultiSizeConv1d
 
-__all__ = ["OSCNNNetwork"]
-
 
 class OSLayer(FeatureLayer):
     """Convolutions of several kernel sizes, BatchNorm, ReLU.

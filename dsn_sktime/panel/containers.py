@@ -15,8 +15,6 @@ from dsn_sktime.panel.raw_panel import RawPanel, listed
 from dsn_sktime.panel.values import as_numbers, holds_values
 from dsn_sktime.panel.variates import matching_order
 
-__all__ = ["read_panel"]
-
 _ARRAY = "Arrays have the axes (series, variates, time steps); a single series is X[None]."
 _LIST = (
     "A list has one item per series: an array (variates, time steps), or a frame with one row "

@@ -13,8 +13,6 @@ from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 from dsn_sktime.panel.raw_panel import RawPanel
 from dsn_sktime.panel.values import as_numbers, holds_values
 
-__all__ = ["in_time_order", "read_frame", "unique_names"]
-
 _CELLS = "A nested frame has one row per series and one column per variate."
 _WIDE = (
     "A frame with one index level has one row per series and one column per time step; one with a "

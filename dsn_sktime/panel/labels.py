@@ -12,8 +12,6 @@ import torch
 from dsn_sktime.panel.raw_panel import RawPanel
 from dsn_sktime.panel.values import from_torch
 
-__all__ = ["read_labels", "read_numbers", "read_sample_weight"]
-
 
 def read_labels(y: Any, raw: RawPanel, noun: str = "class label") -> Any:
     """Return class labels that can be sorted, one per series.

@@ -12,8 +12,6 @@ from torch import Tensor
 from dsn_sktime.panel.raw_panel import RawPanel
 from dsn_sktime.panel.standardization import Standardization
 
-__all__ = ["Panel"]
-
 # Largest magnitude that a network is given. BatchNorm sums squares over a batch: with a
 # factor of 1e2 from the convolutions before it and 1e7 values of a channel, float32 (3.4e38)
 # still holds the sum.

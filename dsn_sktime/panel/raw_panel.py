@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-__all__ = ["RawPanel", "listed"]
-
 # Values per chunk: 2 MiB in float64.
 _CHUNK_SIZE = 2**18
 # Larger values are fill values (1e20, 9.97e36) or time stamps in nanoseconds, and their

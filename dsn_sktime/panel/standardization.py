@@ -9,8 +9,6 @@ import numpy as np
 
 from dsn_sktime.panel.raw_panel import RawPanel
 
-__all__ = ["Standardization"]
-
 # Values that quartiles are estimated from, of all variates together.
 _SAMPLE_SIZE = 2**20
 # Ratio of the standard deviation to the width of the middle half of the values. float32

@@ -9,8 +9,6 @@ import pandas as pd
 import torch
 from pandas.api.types import is_numeric_dtype
 
-__all__ = ["as_numbers", "from_torch", "holds_values"]
-
 
 def holds_values(cell: object) -> bool:
     """Return True if an item of a list or a cell of a frame is a series, not a number."""

@@ -9,8 +9,6 @@ import numpy as np
 
 from dsn_sktime.panel.raw_panel import RawPanel
 
-__all__ = ["match_variates", "matching_order", "warn_about_axes"]
-
 
 def match_variates(
     raw: RawPanel, n_variates: int, names: tuple[Hashable, ...] | None, whose: str

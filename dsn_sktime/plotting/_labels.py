@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.transforms import Bbox
 
-__all__ = ["label_points"]
-
 # Distances from the point to the text, in points of 1/72 inch, and the sides tried first.
 _DISTANCES = (6, 13, 22, 34)
 _SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))

@@ -16,8 +16,6 @@ from dsn_sktime.statistics import average_ranks, wilcoxon_holm, wins_ties_losses
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_accuracy_cost", "plot_critical_difference", "plot_pairwise", "plot_settings"]
-
 _PUBLISHED_COLOR = "#767676"
 # A range of costs below it has ticks between the powers of ten.
 _FEW_DECADES = 1e3

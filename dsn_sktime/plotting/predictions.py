@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from dsn_sktime.estimators import DSNClassifier
 
-__all__ = ["plot_class_means", "plot_confusion_matrix", "plot_contributions"]
-
 # With more classes the title names the likeliest.
 _MOST_NAMED = 3
 # Letters of all labels that have room beside one another.

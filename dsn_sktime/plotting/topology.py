@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from dsn_sktime.network import DSNNetwork
 
-__all__ = ["plot_activated_weights", "plot_growth", "plot_receptive_fields"]
-
 
 def plot_activated_weights(
     estimator: DSNEstimator, ax: Axes | None = None, layer: int = 1, initial: bool = False

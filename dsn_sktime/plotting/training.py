@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from dsn_sktime.estimators import DSNClassifier, DSNRegressor, OSCNNClassifier
 
-__all__ = ["plot_history"]
-
 
 def plot_history(
     estimator: DSNClassifier | DSNRegressor | OSCNNClassifier, ax: Axes | None = None

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["enrf_sizes", "stack_receptive_fields"]
-
 
 def enrf_sizes(index: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     """Return the effective neighbour receptive field (eNRF) of each kernel.

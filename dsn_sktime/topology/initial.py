@@ -6,8 +6,6 @@ import numpy as np
 
 from dsn_sktime.topology.kernel_groups import KernelGroups
 
-__all__ = ["TOPOLOGY_INITS", "initial_topology"]
-
 TOPOLOGY_INITS = ("first", "random")
 
 

@@ -19,8 +19,6 @@ from numbers import Integral
 
 import numpy as np
 
-__all__ = ["KernelGroups"]
-
 
 @dataclass(frozen=True)
 class KernelGroups:

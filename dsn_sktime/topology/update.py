@@ -14,8 +14,6 @@ from torch import Tensor
 
 from dsn_sktime.topology.kernel_groups import KernelGroups
 
-__all__ = ["TopologyUpdate", "update_topology"]
-
 
 @dataclass(frozen=True)
 class TopologyUpdate:

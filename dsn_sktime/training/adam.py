@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from dsn_sktime.kernels import AdamSettings, adam_step
 from dsn_sktime.training.weight_state import WeightState
 
-__all__ = ["Adam"]
-
 
 class Adam(WeightState):
     """Adam [1]_ with a step count per weight.

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from dsn_sktime.training.batches import Batch
 from dsn_sktime.training.weight_state import WeightState
 
-__all__ = ["WeightAverage", "update_bn"]
-
 
 class WeightAverage(WeightState):
     """Mean of the parameters over optimizer steps (stochastic weight averaging [1]_).

@@ -12,8 +12,6 @@ from torch import Tensor
 
 from dsn_sktime.panel import Panel
 
-__all__ = ["Augmentation", "Batch", "Use", "random_stream", "shuffled_rows", "take"]
-
 
 class Use(IntEnum):
     """What randomness is used for."""

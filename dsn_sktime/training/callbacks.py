@@ -10,9 +10,6 @@ from tqdm.auto import tqdm
 from dsn_sktime.training.checks import check_choice, check_integer, check_number
 from dsn_sktime.training.trainer import Callback, Trainer
 
-__all__ = ["EarlyStopping", "EpochLog", "ProgressBar"]
-
-
 _MONITORS = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 

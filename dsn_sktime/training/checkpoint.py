@@ -22,8 +22,6 @@ try:
 except ImportError:  # On Windows, where a file that is open cannot be deleted anyway.
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Checkpoint", "read_checkpoint", "write_atomically"]
-
 # A file is this line, the SHA-256 digest of the rest, and the rest: what torch.save wrote.
 _FIRST_LINE = b"dsn_sktime checkpoint 3\n"
 _DIGEST_SIZE = hashlib.sha256().digest_size

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["brief_repr", "check_choice", "check_integer", "check_number"]
-
 _LONGEST_REPR = 80
 
 

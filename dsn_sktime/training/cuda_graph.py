@@ -18,8 +18,6 @@ from torch import Tensor
 
 from dsn_sktime.training.batches import Batch
 
-__all__ = ["CapturedStep", "CudaGraphs", "Graphs"]
-
 # torch initializes its libraries when first used, which cannot be captured.
 _N_WARM_UP = 3
 

@@ -10,8 +10,6 @@ from torch.nn import functional as F
 
 from dsn_sktime.training.checks import check_number
 
-__all__ = ["CrossEntropy", "Objective", "SquaredError"]
-
 
 class Objective(Protocol):
     """Interface of objectives, the only way in which a trainer uses outputs and targets."""

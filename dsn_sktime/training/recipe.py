@@ -10,8 +10,6 @@ from typing import Any
 from dsn_sktime.training.checks import check_choice, check_integer, check_number
 from dsn_sktime.training.schedule import half_cosine, one_cycle, plateau
 
-__all__ = ["GROWTHS", "KEEPS", "SCHEDULES", "Recipe", "SparseRecipe"]
-
 GROWTHS = ("random", "gradient", None)
 SCHEDULES = ("cosine", "one_cycle", "plateau")
 KEEPS = ("best", "last", "average")

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from dsn_sktime.training.checks import brief_repr
 from dsn_sktime.training.recipe import Recipe
 
-__all__ = ["check_run_state"]
-
 _NOT_NEGATIVE = ("step", "exp_avg_sq", "running_var", "num_batches_tracked")
 # Of a history; compared, not converted: an integer may be beyond all floats.
 _LARGEST = 1e300

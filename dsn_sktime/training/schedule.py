@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["half_cosine", "one_cycle", "plateau"]
-
 # An epoch's loss is a new lowest one if it is below the lowest by this share of it, and a
 # learning rate moves if it moves by more than this: torch's ReduceLROnPlateau, as published.
 _LEAST_IMPROVEMENT = 1e-4

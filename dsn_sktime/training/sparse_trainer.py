@@ -16,8 +16,6 @@ from dsn_sktime.training.recipe import SparseRecipe
 from dsn_sktime.training.trainer import Trainer
 from dsn_sktime.training.weight_state import WeightState
 
-__all__ = ["SparseTrainer", "update_layer"]
-
 
 class SparseTrainer(Trainer):
     """Dynamic sparse training of one network.

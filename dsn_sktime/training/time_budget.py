@@ -8,8 +8,6 @@ from functools import lru_cache
 
 import torch
 
-__all__ = ["Deadline", "TimeBudget", "seconds_until"]
-
 # Computing outputs takes about a third of the time of an optimizer step.
 _FORWARD_SHARE = 1 / 3
 _LARGEST_FIRST_SHARE = 0.5

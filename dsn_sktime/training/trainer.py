@@ -23,8 +23,6 @@ from dsn_sktime.training.run_state import check_run_state
 from dsn_sktime.training.time_budget import TimeBudget
 from dsn_sktime.training.weight_state import WeightState
 
-__all__ = ["Callback", "Trainer"]
-
 
 class Callback:
     """Base class of callbacks, which may watch, stop or save a training run.

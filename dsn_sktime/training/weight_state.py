@@ -7,8 +7,6 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-__all__ = ["WeightState"]
-
 
 class WeightState:
     """Tensors of the shapes of some parameters, zero at first.
