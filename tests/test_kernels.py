@@ -238,7 +238,6 @@ class GuardedEngine:
         self._places: dict[Plan, list[tuple[int, int]]] = defaultdict(list)
         for module in (engine, sparse):
             patch.setattr(module, "empty_matrix", self.memory.empty)
-        patch.setattr(engine, "_empty", lambda *shape: torch.from_numpy(self.memory.empty(*shape)))
         place, make = Plan._place, engine._Call.__init__
 
         def place_with_gap(plan: Plan, number: int, name: str, *shape: int, **options: str) -> None:

@@ -14,13 +14,13 @@ from dsn_sktime.estimators.ensemble import Trained
 from dsn_sktime.estimators.fitted import check_trained
 from dsn_sktime.estimators.memory import Sizes
 from dsn_sktime.estimators.network_estimator import NetworkEstimator
-from dsn_sktime.estimators.parameters import check_choice, check_integer, check_number
 from dsn_sktime.estimators.ridge_head import STATISTICS, RidgeHead, RidgeHeadFit
 from dsn_sktime.layers import HEADS, PADDINGS
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.runtime import default_switches
 from dsn_sktime.topology import TOPOLOGY_INITS, KernelGroups
 from dsn_sktime.training import Batch, Objective, SparseRecipe, SparseTrainer, Use, random_stream
+from dsn_sktime.training.checks import check_choice, check_integer, check_number
 
 
 class DSNEstimator(NetworkEstimator):

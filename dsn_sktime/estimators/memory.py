@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from dsn_sktime.estimators.parameters import brief_repr, resolve_device
+from dsn_sktime.estimators.parameters import resolve_device
 from dsn_sktime.runtime import memory_size
+from dsn_sktime.training.checks import brief_repr
 
 if TYPE_CHECKING:
     from dsn_sktime.estimators.network_estimator import NetworkEstimator

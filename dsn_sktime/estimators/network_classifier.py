@@ -15,10 +15,11 @@ from sktime.classification.base import BaseClassifier
 
 from dsn_sktime.estimators.network_estimator import NetworkEstimator
 from dsn_sktime.estimators.onnx_export import export_onnx
-from dsn_sktime.estimators.parameters import brief_repr, check_class_weight
+from dsn_sktime.estimators.parameters import check_class_weight
 from dsn_sktime.panel import RawPanel, read_labels, read_panel, read_sample_weight
 from dsn_sktime.runtime import default_switches
 from dsn_sktime.training import CrossEntropy
+from dsn_sktime.training.checks import brief_repr
 
 _LEAST_WEIGHT = 1e-30
 # With more distinct values, fractions are labels only if each occurs often.

@@ -23,12 +23,8 @@ from dsn_sktime._version import __version__
 from dsn_sktime.estimators.ensemble import PROGRESS, EnsembleFit, Trained, draw_seeds
 from dsn_sktime.estimators.memory import Sizes, check_memory
 from dsn_sktime.estimators.parameters import (
-    brief_repr,
     check_callbacks,
-    check_choice,
-    check_integer,
     check_n_jobs,
-    check_number,
     check_seed,
     resolve_device,
 )
@@ -56,6 +52,7 @@ from dsn_sktime.training import (
     Use,
     random_stream,
 )
+from dsn_sktime.training.checks import brief_repr, check_choice, check_integer, check_number
 
 if TYPE_CHECKING:
     from dsn_sktime.estimators.ridge_head import RidgeHeadFit

@@ -11,9 +11,9 @@ from dsn_sktime.estimators.docstrings import shares_docs
 from dsn_sktime.estimators.dsn_classifier import DSNClassifier
 from dsn_sktime.estimators.memory import Sizes
 from dsn_sktime.estimators.network_classifier import NetworkClassifier
-from dsn_sktime.estimators.parameters import brief_repr, check_integer
 from dsn_sktime.oscnn import OSCNNNetwork, os_layer_shapes
 from dsn_sktime.training import Callback, Recipe
+from dsn_sktime.training.checks import brief_repr, check_integer
 
 
 @shares_docs(DSNClassifier, without=("heads_", "n_activated_"))

@@ -14,7 +14,7 @@ from dsn_sktime.kernels.dispatch import uses_sparse_kernels
 try:
     from dsn_sktime.kernels.jit import compiled_entry
     from dsn_sktime.kernels.pointers import floats, ints
-except ImportError:  # Without numba, of which dispatch warns, the compiled update is never called.
+except ImportError:  # Without numba, the compiled update is never called.
 
     def compiled_entry(function: Callable) -> Any:
         """Leave a function as it is."""
@@ -26,17 +26,7 @@ _N_LOOKED_UP = 256
 
 
 class AdamSettings(NamedTuple):
-    """Settings of Adam beside its learning rate, as in ``torch.optim.AdamW``.
-
-    Attributes
-    ----------
-    beta1, beta2 : float
-        Decay rates of the first and the second moment.
-    eps : float
-        Added to the square root of the second moment.
-    weight_decay : float
-        Decoupled: each step first multiplies each weight with ``1 - lr * weight_decay``.
-    """
+    """Settings of Adam beside its learning rate, as in ``torch.optim.AdamW``."""
 
     beta1: float = 0.9
     beta2: float = 0.999
@@ -54,17 +44,9 @@ def adam_step(
 ) -> None:
     """Take one optimizer step of Adam in place, with a step count per weight.
 
-    Parameters
-    ----------
-    weights, gradients : lists of float tensors
-        Of one dtype and on one device.
-    states : list of dict of tensors
-        For each tensor of weights, of its shape: "exp_avg" and "exp_avg_sq", the moments,
-        and "step", the optimizer steps done (int32).
-    corrections : float tensor of shape (2, m)
-        Bias corrections ``1 / (1 - beta**t)`` of both moments at column t, 1 in the last.
-    lr : float or tensor of shape ()
-    settings : AdamSettings
+    The state of each tensor of weights holds tensors of its shape: "exp_avg" and "exp_avg_sq",
+    the moments, and "step", the optimizer steps done (int32). ``corrections``, of shape (2, m),
+    are ``1 / (1 - beta**t)`` of both moments at column t, 1 in the last.
     """
     steps, means, squares = (
         [state[name] for state in states] for name in ("step", "exp_avg", "exp_avg_sq")
@@ -103,16 +85,10 @@ def _flat(tensors: Sequence[Tensor]) -> Tensor:
 
 @compiled_entry
 def _update(addresses, sizes, corrections, lr, beta1, beta2, eps, decayed):
-    """Update several parameters in place.
+    """Update several parameters in place; ``decayed`` is ``1 - lr * weight_decay``.
 
-    Parameters
-    ----------
-    addresses : int64 array of shape (n_parameters, 5)
-        Of weights, gradients, first and second moments (float32) and step counts (int32).
-    sizes : int64 array of shape (n_parameters,)
-    corrections : float32 array of shape (2, m)
-    lr, beta1, beta2, eps, decayed : float32
-        The last is ``1 - lr * weight_decay``.
+    ``addresses``, of shape (n_parameters, 5), are those of weights, gradients, first and second
+    moments (float32) and step counts (int32).
     """
     one, last = np.float32(1), np.int32(corrections.shape[1] - 1)
     of_first, of_second = np.empty(_N_LOOKED_UP, np.float32), np.empty(_N_LOOKED_UP, np.float32)

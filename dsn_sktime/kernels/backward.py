@@ -281,10 +281,7 @@ def _input_gradient(layer, batch, counters, phase):
 def backward(layers, batches, counters, thread):
     """Compute the gradients w.r.t. all parameters from those w.r.t. the last layer's bins.
 
-    Parameters
-    ----------
-    layers, batches, counters, thread
-        As in :func:`forward`, which must have been called before.
+    The forward pass must have been called with these records before.
     """
     batch = batches[0]
     scratch = batch.scratch + 4 * thread * batch.scratch_size

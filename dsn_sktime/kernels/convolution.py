@@ -13,20 +13,11 @@ from dsn_sktime.kernels.work_sharing import claim_chunks
 
 @compiled_entry
 def convolve(table, x, offsets, values, counts, n_groups, n_steps, kernel_size, out, counters):
-    """Convolve a padded matrix.
+    """Convolve a padded matrix, with all of its halo after the time steps.
 
-    Parameters
-    ----------
-    table : int64
-        Address from :func:`~dsn_sktime.kernels.loops.convolutions`.
-    x : array of shape (C_in, x_pitch)
-        Padded matrix, with all of its halo after the time steps.
-    offsets, values, counts : arrays
-        As in :class:`~dsn_sktime.kernels.layout.Weights`.
-    n_groups, n_steps, kernel_size : int
-    out : array of shape (C_out, pitch)
-    counters : int64
-        Address of the counters of one phase.
+    ``table`` is from :func:`~dsn_sktime.kernels.loops.convolutions`, ``offsets``, ``values`` and
+    ``counts`` are as in :class:`~dsn_sktime.kernels.layout.Weights`; ``counters`` is the address
+    of those of one phase.
     """
     per_group = loops.n_tiles(n_steps)
     for chunk in claim_chunks(counters, 0, n_groups * per_group):
@@ -48,18 +39,10 @@ def convolve(table, x, offsets, values, counts, n_groups, n_steps, kernel_size, 
 
 @compiled_entry
 def values_gradient(x, offsets, starts, dy, n_groups, n_steps, kernel_size, out, counters):
-    """Compute the gradient w.r.t. the values of a convolution.
+    """Add the gradient w.r.t. the values of a convolution to ``out``.
 
-    Parameters
-    ----------
-    x, offsets, n_groups, n_steps, kernel_size, counters
-        As in :func:`convolve`.
-    starts : int64 array of shape (C_out + 1,)
-        First weight of each output channel, and the end.
-    dy : array of shape (C_out, pitch)
-        Gradient w.r.t. the output, 0 in columns that no series has.
-    out : array of shape (n,)
-        Accumulated into; must be zero-initialized.
+    ``starts`` are the first weight of each output channel, and the end; ``dy`` is the gradient
+    w.r.t. the output, 0 in columns that no series has; the others are as in :func:`convolve`.
     """
     n_rows, columns, stride = len(starts) - 1, n_steps * LANES, (n_steps + kernel_size - 1) * LANES
     n, n_at_once = loops.stretch(columns)

@@ -12,24 +12,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def dense_kernels(values: Tensor, index: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Write activated weights into dense kernels that are zero elsewhere.
-
-    Parameters
-    ----------
-    values : float tensor of shape (n_activated,)
-    index : int tensor of shape (n_activated,)
-        Distinct positions in the flattened kernels.
-    shape : (C_out, C_in, k)
-
-    Returns
-    -------
-    float tensor of shape (C_out, C_in, k)
-    """
-    flat = values.new_zeros(shape[0] * shape[1] * shape[2])
-    return flat.index_put((index.long(),), values).view(shape)
-
-
 def sparse_conv1d(
     x: Tensor,
     values: Tensor,
@@ -39,7 +21,8 @@ def sparse_conv1d(
     on_dense_gradient: Callable[[Tensor], None] | None = None,
 ) -> Tensor:
     """Convolve a padded batch; see :func:`dsn_sktime.kernels.sparse_conv1d`."""
-    kernels = dense_kernels(values, index, shape)
+    zeros = values.new_zeros(shape[0] * shape[1] * shape[2])
+    kernels = zeros.index_put((index.long(),), values).view(shape)
     if on_dense_gradient is not None and kernels.requires_grad:
         kernels.register_hook(on_dense_gradient)
     if group_taps is None:

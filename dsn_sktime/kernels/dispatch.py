@@ -29,17 +29,7 @@ def uses_sparse_kernels(x: Tensor, backend: str = "auto") -> bool:
     """Return True if the sparse kernels compute ``x``.
 
     They need float32 on the CPU, and numba. "auto" leaves what ``torch.export`` and
-    ``torch.compile`` trace to the dense kernels.
-
-    Parameters
-    ----------
-    x : tensor
-    backend : {"auto", "sparse", "dense"}, default="auto"
-
-    Raises
-    ------
-    RuntimeError
-        If the backend is "sparse" and the sparse kernels cannot compute ``x``.
+    ``torch.compile`` trace to the dense kernels, "sparse" raises RuntimeError where they cannot.
     """
     if backend == "dense":
         return False
@@ -64,18 +54,13 @@ def sparse_conv1d(
     on_dense_gradient: Callable[[Tensor], None] | None = None,
     backend: str = "auto",
 ) -> Tensor:
-    """Convolve a padded batch with sparse kernels, stride 1, no bias.
+    """Convolve a padded batch (B, C_in, L + k - 1) with sparse kernels, stride 1, no bias.
 
     Parameters
     ----------
-    x : float tensor of shape (B, C_in, L + k - 1)
-        The batch, already padded.
-    values : float tensor of shape (n_activated,)
-        The activated weights; the gradient that flows back has this shape too.
-    index : int tensor of shape (n_activated,)
-        Positions of the values in the flattened kernels, sorted.
-    shape : (C_out, C_in, k)
-        Shape of the kernels.
+    x, values, index, shape
+        The batch, the activated weights and their sorted positions in the flattened kernels of
+        ``shape`` (C_out, C_in, k).
     kernel_index : callable
         Returns the same positions, decoded on the CPU. Only the sparse kernels ask for
         them: from a GPU the index would have to be waited for.
@@ -87,16 +72,6 @@ def sparse_conv1d(
         taps, a tensor of shape (C_out, C_in, k); what it holds beyond them means nothing.
         Without it that gradient need not be computed.
     backend : {"auto", "sparse", "dense"}, default="auto"
-        As in :func:`uses_sparse_kernels`.
-
-    Returns
-    -------
-    float tensor of shape (B, C_out, L)
-
-    Raises
-    ------
-    ValueError
-        If ``values`` have not the shape of ``index``.
     """
     if values.shape != index.shape:
         raise ValueError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
@@ -22,7 +21,6 @@ from dsn_sktime.kernels.plan import (
     Block,
     Output,
     Plan,
-    address,
     fields,
 )
 from dsn_sktime.kernels.simd import LANES
@@ -65,29 +63,11 @@ class Engine:
     ) -> Tensor:
         """Compute the features of a batch.
 
-        Gradients w.r.t. the blocks' parameters flow back from the bins of the last layer in
-        training, and from nothing else.
-
-        Parameters
-        ----------
-        blocks : sequence of Block
-        kernel_size : int
-            Of the largest convolution.
-        replicate : bool
-            True if convolutions continue a series by its last time step, else by zeros.
-        x : float32 tensor of shape (B, m, L)
-        lengths : int64 tensor of shape (B,) or None
-        output : Output
-
-        Returns
-        -------
-        tensor of shape (B, C, n_bins), (B, C, 3) or (B, C, L)
-            C counts the channels of all layers that are asked for.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If a tensor of the blocks has another type or shape.
+        Arguments and result are those of ``FeatureNetwork.features``; ``kernel_size`` is that of
+        the largest convolution, ``replicate`` True if convolutions continue a series by its last
+        time step, else by zeros. Gradients w.r.t. the blocks' parameters flow back from the bins
+        of the last layer in training, and from nothing else. Tensors of another type or shape
+        raise TypeError or ValueError.
         """
         training = blocks[0].training
         n_bins = output.pool if isinstance(output.pool, int) else 0
@@ -103,7 +83,7 @@ class Engine:
         if plan is None or any(
             index is not block.topology for index, block in zip(plan.indices, blocks, strict=True)
         ):
-            if len(self._plans) >= _N_PLANS:
+            if plan is None and len(self._plans) >= _N_PLANS:
                 # With a default: another thread may drop the same one.
                 self._plans.pop(next(iter(list(self._plans)), key), None)
             plan = self._plans[key] = Plan(tables, blocks, output, training)
@@ -116,13 +96,6 @@ class Engine:
         if not training and len(plan.idle) < _N_IDLE and call.size <= _IDLE_SIZE:
             plan.idle.append(call)
         return found
-
-
-def compile_passes() -> None:
-    """Compile the passes of training and prediction, unless kept on disk."""
-    records = numba.typeof(np.empty(1, LAYER)), numba.typeof(np.empty(1, BATCH))
-    for function in (forward, backward, predict):
-        function.compile((*records, numba.int64, numba.int64))
 
 
 def _idle_call(plan: Plan, tables: BatchTables) -> _Call | None:
@@ -190,7 +163,7 @@ class _Call:
         self.size = plan.memory_size + self.n_threads * plan.scratch_size
         self.memory: np.ndarray | None = empty_matrix(self.size)
         self._pointers: list[int] = []
-        self._base = address(self.memory)
+        self._base = self.memory.ctypes.data
         numbers = plan.numbers + self._base * plan.relative
         n = len(plan.layers) * N_LAYER_FIELDS
         numbers[n:] += tables.row
@@ -218,7 +191,7 @@ class _Call:
     ) -> list[Tensor | None]:
         """Return the gradients w.r.t. the parameters of all blocks, as vectors."""
         sizes = self._plan.gradient_sizes
-        flat = _empty(sum(sizes))
+        flat = torch.from_numpy(empty_matrix(sum(sizes)))
         self._numbers[:, _GRADIENTS] = flat.data_ptr() + self._plan.gradient_offsets
         upstream = self._plan.engine_gradient(features_gradient)
         self._batch["feature_gradient"] = upstream.data_ptr()
@@ -237,9 +210,9 @@ class _Call:
 
     def _run(self, function: Callable) -> None:
         layers, batch = self._layers, self._batch
-        counters = new_counters(N_PHASES * len(layers) + 2)
+        counters = new_counters(N_PHASES * len(layers) + 1)
         run_on_threads(
-            lambda thread: function(layers, batch, address(counters), thread), self.n_threads
+            lambda thread: function(layers, batch, counters.ctypes.data, thread), self.n_threads
         )
 
     def _maps(self, memory: np.ndarray) -> Tensor:
@@ -269,29 +242,16 @@ class _Call:
 
 
 def dense_gradient(x: Tensor, gradient: Tensor) -> Tensor:
-    """Return the gradient w.r.t. every weight of a convolution: one matrix product per tap.
+    """Return the gradient w.r.t. every weight of a convolution, of shape (C_out, C_in, k).
 
-    Parameters
-    ----------
-    x : tensor of shape (C_in, ..., L + k - 1, ...)
-        Padded input, time at axis 2.
-    gradient : tensor of shape (C_out, ..., L, ...)
-        Gradient w.r.t. the output.
-
-    Returns
-    -------
-    tensor of shape (C_out, C_in, k)
+    One matrix product per tap, of the padded input and the gradient w.r.t. the output. Both have
+    channels at axis 0 and time at axis 2.
     """
     n_steps, rows = gradient.shape[2], gradient.flatten(1)
     taps = x.shape[2] - n_steps + 1
     return torch.stack(
         [rows @ x[:, :, tap : tap + n_steps].flatten(1).T for tap in range(taps)], dim=2
     )
-
-
-def _empty(*shape: int) -> Tensor:
-    """Return torch.empty in float32 on the CPU, whatever torch's defaults are."""
-    return torch.empty(shape, dtype=torch.float32, device="cpu")
 
 
 class _Features(torch.autograd.Function):

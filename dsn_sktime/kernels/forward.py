@@ -20,7 +20,7 @@ from dsn_sktime.kernels.pointers import float_matrix, floats, ints
 from dsn_sktime.kernels.simd import LANES
 from dsn_sktime.kernels.work_sharing import claim_chunks
 
-# Of a layer, at most; the network has two more.
+# Of a layer, at most; the network has one more.
 N_PHASES = 6
 
 
@@ -229,14 +229,8 @@ def _pool_rows(layer, batch, scratch, chunk):
 def forward(layers, batches, counters, thread):
     """Compute the features of a batch of series, BatchNorm with the batch's statistics.
 
-    Parameters
-    ----------
-    layers : array of LAYER, shape (n_layers,)
-    batches : array of BATCH, shape (1,)
-    counters : int64
-        Address of the counters of ``N_PHASES * n_layers + 2`` phases.
-    thread : int
-        Number of the calling thread.
+    ``layers`` are records LAYER, ``batches`` is one record BATCH, ``counters`` the address of
+    those of ``N_PHASES * n_layers + 1`` phases, ``thread`` the number of the calling thread.
     """
     batch = batches[0]
     scratch = batch.scratch + 4 * thread * batch.scratch_size
@@ -306,13 +300,7 @@ def _next_input_tile(layers, batch, number, scratch, chunk):
 
 @compiled_entry
 def predict(layers, batches, counters, thread):
-    """Compute the features of a batch of series, BatchNorm with its running statistics.
-
-    Parameters
-    ----------
-    layers, batches, counters, thread
-        As in :func:`forward`.
-    """
+    """Compute the features of a batch of series, BatchNorm with its running statistics."""
     batch = batches[0]
     scratch = batch.scratch + 4 * thread * batch.scratch_size
     n_tiles = batch.n_groups * loops.n_tiles(batch.n_steps)

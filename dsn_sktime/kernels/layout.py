@@ -44,13 +44,8 @@ def pitch(n_columns: int, n_together: int) -> int:
     The first-level cache finds a line by its address modulo 4096 bytes, and holds eight or
     twelve lines of each remainder. Where a few columns of many rows are in use at a time,
     those of one row are to continue those of the row before, modulo 4096. Rows a multiple of
-    4096 bytes apart, or nearly, would throw each other out.
-
-    Parameters
-    ----------
-    n_columns : int
-    n_together : int
-        Columns of each row that are in use at a time.
+    4096 bytes apart, or nearly, would throw each other out. ``n_together`` columns of each row
+    are in use at a time.
     """
     n_lines, ahead = -(-n_columns // _LINE), -(-n_together // _LINE)
     return (n_lines + (ahead - n_lines) % _WAY) * _LINE
@@ -96,21 +91,17 @@ class TimeBatch:
     n_before, n_after : int
         Steps of halo around each segment of the input; around each of the output's gradient it is
         the other way round.
-
-    Raises
-    ------
-    ValueError
-        If a length lies outside 1..n_steps.
+    padded_columns : int
+        Columns of a padded matrix.
+    input_pitch, gradient_pitch, output_pitch : int
+        Columns from one row to the next of the padded input, the output's gradient, the output.
+    sums_column : int
+        First column of the suffix sums in the output's gradient.
     """
 
     def __init__(
         self, lengths: np.ndarray, n_steps: int, kernel_size: int, replicate: bool
     ) -> None:
-        if lengths.min() < 1 or lengths.max() > n_steps:
-            raise ValueError(
-                f"lengths must lie in 1..{n_steps}, the time steps of the batch, found "
-                f"{lengths.min()}..{lengths.max()}."
-            )
         self.lengths = lengths
         self.n_steps = n_steps
         self.n_series = len(lengths)
@@ -124,46 +115,17 @@ class TimeBatch:
         self.n_before = 0 if replicate else (kernel_size - 1) // 2
         self.n_after = kernel_size - 1 - self.n_before
         self.n_series_groups = -(-self.n_series // LANES)
-
-    @property
-    def padded_columns(self) -> int:
-        """Columns of a padded matrix."""
-        return self.n_groups * (self.segment_steps + self.kernel_size - 1) * LANES
-
-    @property
-    def input_pitch(self) -> int:
-        """Columns from one row of the padded input to the next."""
-        return pitch(self.padded_columns, _tile_columns(self.kernel_size))
-
-    @property
-    def sums_column(self) -> int:
-        """First column of the suffix sums in the output's gradient."""
-        return -(-self.padded_columns // _LINE) * _LINE
-
-    @property
-    def gradient_pitch(self) -> int:
-        """Columns from one row of the output's gradient to the next."""
-        n_sums = self.n_series_groups * self.kernel_size * LANES if self.replicate else 0
-        return pitch(self.sums_column + n_sums, _tile_columns(self.kernel_size))
-
-    @property
-    def output_pitch(self) -> int:
-        """Columns from one row of the output to the next."""
-        return pitch(self.n_columns, _TILE_STEPS * LANES)
+        self.padded_columns = self.n_groups * (self.segment_steps + kernel_size - 1) * LANES
+        self.input_pitch = pitch(self.padded_columns, _tile_columns(kernel_size))
+        self.sums_column = -(-self.padded_columns // _LINE) * _LINE
+        n_sums = self.n_series_groups * kernel_size * LANES if replicate else 0
+        self.gradient_pitch = pitch(self.sums_column + n_sums, _tile_columns(kernel_size))
+        self.output_pitch = pitch(self.n_columns, _TILE_STEPS * LANES)
 
     def cells(self, n_before: int = 0, n_after: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Return series and time step that each column of a padded matrix stands for.
+        """Return series and time step that each column of a padded matrix stands for, int64.
 
-        Parameters
-        ----------
-        n_before, n_after : int
-            Steps of halo around each segment.
-
-        Returns
-        -------
-        series, step : int64 arrays of shape (n_groups * (n_before + segment_steps +
-            n_after) * lanes,)
-            The series is -1 where a lane is empty. The step may lie outside the series.
+        The series is -1 where a lane is empty. The step may lie outside the series.
         """
         lane = np.arange(self.n_groups * LANES).reshape(self.n_groups, 1, LANES)
         step = np.arange(-n_before, self.segment_steps + n_after)[:, None]
@@ -186,10 +148,6 @@ class TimeBatch:
         """Return True where a cell belongs to a series."""
         return (series >= 0) & (step >= 0) & (step < self.lengths[series])
 
-    def observed(self) -> np.ndarray:
-        """Return 1 where a column belongs to a series, else 0: float32, shape (n_columns,)."""
-        return self.is_observed(*self.cells()).astype(np.float32)
-
 
 def _best_segments(n_series: int, n_steps: int, halo: int) -> int:
     """Return how many segments per series give the least work."""
@@ -209,22 +167,16 @@ class Weights:
     Two weights of the same channel and row whose steps are not far apart are a *pair*: most
     of what the one is multiplied with, the other is too, and is loaded once. A pair, or a
     weight without partner, is a *read*. Reads are sorted by block of channels, by row of
-    what is computed, and by gap, which is 0 for a single weight.
-
-    Attributes
-    ----------
-    order : int32 array of shape (n,)
-        Place of each weight in the layer's vector of values; a pair's second weight, which
-        is further ahead, follows its first.
-    channel, step : int32 arrays of shape (n_reads,)
-        Row that is read, and how many steps ahead; of a pair its first weight's.
-    counts : int32 array of shape (n_blocks, n_rows, MAX_GAP + 1)
-        Reads of each block, row and gap.
+    what is computed, and by gap, which is 0 for a single weight. All arrays are int32.
     """
 
+    # Place of each weight in the layer's vector of values; a pair's second weight, which is
+    # further ahead, follows its first.
     order: np.ndarray
+    # Of each read: row that is read, and how many steps ahead; of a pair its first weight's.
     channel: np.ndarray
     step: np.ndarray
+    # Reads of each block, row and gap: (n_blocks, n_rows, MAX_GAP + 1).
     counts: np.ndarray
 
     @property
@@ -233,29 +185,14 @@ class Weights:
         return len(self.counts)
 
     def offsets(self, row_pitch: int) -> np.ndarray:
-        """Return what stands between the start of a tile and what each read loads, int32.
-
-        Raises
-        ------
-        ValueError
-            If a matrix has more columns than an int32 can count.
-        """
+        """Return what stands between the start of a tile and what each read loads, int32."""
         return _offsets(self.channel, self.step, row_pitch)
 
 
 class KernelIndex:
     """A layer's activated positions, and how the kernels read them.
 
-    Parameters
-    ----------
-    index : int array of shape (n,)
-        Sorted positions in the flattened kernels.
-    shape : (C_out, C_in, k)
-
-    Raises
-    ------
-    ValueError
-        If there are more positions than an int32 can count.
+    ``index`` holds the sorted positions in the flattened kernels of ``shape`` (C_out, C_in, k).
     """
 
     def __init__(self, index: np.ndarray, shape: tuple[int, int, int]) -> None:
@@ -366,14 +303,9 @@ def _n_blocks(n_read: int, kernel_size: int) -> int:
 
 
 def _reads(row: np.ndarray, channel: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pair weights with their neighbors, from the first one on.
+    """Return the first weight of each read, and the steps to its partner, 0 if it has none.
 
-    Those of the same row and channel must be neighbors, their steps ascending.
-
-    Returns
-    -------
-    first, gap : int64 arrays of shape (n_reads,)
-        First weight of each read, and the steps to its partner, 0 if it has none.
+    Weights of the same row and channel must be neighbors, their steps ascending.
     """
     gap = step[1:] - step[:-1]
     is_near = (gap <= MAX_GAP) & (row[1:] == row[:-1]) & (channel[1:] == channel[:-1])

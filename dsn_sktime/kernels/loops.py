@@ -102,13 +102,7 @@ _CONVOLUTIONS = np.zeros(MAX_VECTORS + 1, np.int64)
 
 
 def convolutions(sizes: Iterable[int]) -> int:
-    """Compile the convolution of tiles of these numbers of vectors, for convolve_tile.
-
-    Returns
-    -------
-    address
-        Of a table.
-    """
+    """Compile the convolution of tiles of so many vectors; return the address of the table."""
     for n_vectors in sizes:
         if _CONVOLUTIONS[n_vectors] == 0:
             _CONVOLUTIONS[n_vectors] = code_address(_convolution(n_vectors), 8)
@@ -146,19 +140,9 @@ def tile_sizes(n_steps: int) -> set[int]:
 def convolve_tile(table, x, offsets, values, counts, n_blocks, n_vectors, out, out_pitch, n_rows):
     """``out[row, p] = sum of value * x[offset + p]`` over the weights of each row.
 
-    Parameters
-    ----------
-    table : address
-        From :func:`convolutions`, which was given ``n_vectors``.
-    x : address
-        Where the tile starts in the first row of what is read.
-    offsets, values, counts : addresses of int32, of float32 and of int32
-        As in :class:`~dsn_sktime.kernels.layout.Weights`.
-    n_blocks : int
-    n_vectors : int
-        Vectors of the tile, at most MAX_VECTORS.
-    out : address
-        Where the tile starts in the first row of the output.
+    ``table`` is from :func:`convolutions`, which was given ``n_vectors``. ``x`` and ``out`` are
+    where the tile starts in the first row; ``offsets``, ``values`` and ``counts`` are as in
+    :class:`~dsn_sktime.kernels.layout.Weights`.
     """
     function = longs(table, MAX_VECTORS + 1)[n_vectors]
     call_convolution(function, x, offsets, values, counts, n_blocks, out, out_pitch, n_rows)
@@ -166,15 +150,9 @@ def convolve_tile(table, x, offsets, values, counts, n_blocks, n_vectors, out, o
 
 @compiled(MATHS)
 def tile_moments(y, y_pitch, observed, n_rows, moments):
-    """Write mean and sum of squared deviations of each row of a tile.
+    """Write mean and sum of squared deviations of each row of a tile, (n_rows, 2).
 
-    Parameters
-    ----------
-    y : address
-        Where the tile starts in the first row.
-    observed : array of shape (n,)
-        1 where a column of the tile counts.
-    moments : array of shape (n_rows, 2)
+    ``y`` is where the tile starts in the first row; ``observed`` is 1 where a column counts.
     """
     n = observed.size
     count = np.float32(0)
@@ -200,12 +178,7 @@ def merge_moments(moments, counts, row):
     """Return mean and (biased) variance of a row from those of its tiles.
 
     The tiles' deviations are from their own means, so nothing is lost to cancellation.
-
-    Parameters
-    ----------
-    moments : array of shape (n_tiles, n_rows, 2)
-    counts : array of shape (n_tiles,)
-        Columns of each tile that count.
+    ``counts`` are the columns of each tile that count.
     """
     n = 0.0
     mean = 0.0
@@ -233,14 +206,7 @@ def _activated(value, mean, scale, bias, observed):
 def activate(y, y_pitch, observed, mean, scale, bias, first, last, out, out_pitch):
     """``out = relu((y - mean) * scale + bias) * observed`` for the rows ``first..last-1``.
 
-    Parameters
-    ----------
-    y : address
-        Where the strip starts in row 0.
-    observed : array of shape (n,)
-    mean, scale, bias : arrays of shape (n_rows,)
-    out : address
-        Of the strip's first row, which is row ``first``.
+    ``y`` is where the strip starts in row 0, ``out`` where it starts in row ``first``.
     """
     n = observed.size
     for row in range(first, last):
@@ -302,16 +268,7 @@ def row_products(left, left_pitch, n_left, right, right_pitch, n_right, n, out, 
 def relu_gradient(gradient, y, observed, mean, scale, bias):
     """Backward of ReLU for a row of a strip, in place.
 
-    Parameters
-    ----------
-    gradient, y, observed : arrays of shape (n,)
-    mean, scale, bias : float32
-        Of the row.
-
-    Returns
-    -------
-    plain, scaled : float32
-        Sum of the gradients, and of the gradients times ``y - mean``.
+    Return the sum of the gradients, and that of the gradients times ``y - mean``.
     """
     zero = np.float32(0)
     plain = zero
@@ -356,20 +313,9 @@ def copy_rows(source, source_pitch, n, out, out_pitch, n_rows):
 def pool_lanes(row, stride, starts, stops, shares, out, pitch):
     """Average the time steps of each bin of all lanes, where bins have the same borders in all.
 
-    Parameters
-    ----------
-    row : address
-        Activations of one channel.
-    stride : int
-        Columns from one group to the next.
-    starts, stops : int32 arrays of shape (n_bins,)
-        First time step and end of each bin.
-    shares : address
-        Of a float32 ``1 / (stop - start)`` for each bin.
-    out : address
-        Of n_bins rows of lanes.
-    pitch : int
-        Lanes of all groups.
+    ``row`` is the address of one channel's activations, ``stride`` the columns from one group to
+    the next, ``shares`` the address of ``1 / (stop - start)`` of each bin, ``out`` that of n_bins
+    rows of the lanes of all groups, ``pitch``.
     """
     for group in range(pitch // LANES):
         for i in range(starts.size):
@@ -404,17 +350,10 @@ def pool_lanes_gradient(gradient, pitch, starts, stops, shares, out, stride):
 
 @compiled()
 def pool_series(row, columns, starts, stops, out):
-    """Average the time steps of each bin of each series, wherever they stand.
+    """Average one channel's time steps of each bin of each series, wherever they stand.
 
-    Parameters
-    ----------
-    row : array of shape (n_columns,)
-        Activations of one channel.
-    columns : int32 array of shape (B * L,)
-        Column of each time step of each series.
-    starts, stops : int32 arrays of shape (n_bins * B,)
-        First time step and end of each bin, as indices of ``columns``.
-    out : array of shape (n_bins * B,)
+    ``columns`` are those of each time step of each series, ``starts`` and ``stops`` indices of
+    them; ``out`` has the length n_bins * B.
     """
     for i in range(out.size):
         total = np.float32(0)
@@ -436,12 +375,7 @@ def pool_series_gradient(gradient, columns, starts, stops, out):
 def tile_statistics(x, n_vectors, out, out_pitch, n_rows):
     """Write sum, maximum and number of positive values of each lane, for the rows of a tile.
 
-    Parameters
-    ----------
-    x : address
-        Of the tile, in a matrix of pitch PACKED_PITCH.
-    out : address
-        Of the three vectors of the first row.
+    The pitch of the tile is PACKED_PITCH.
     """
     for row in range(n_rows):
         to = out + 4 * row * out_pitch
@@ -450,18 +384,10 @@ def tile_statistics(x, n_vectors, out, out_pitch, n_rows):
 
 @compiled()
 def merge_statistics(tiles, n_tiles, one, scratch, out, pitch):
-    """Merge sums, maxima and numbers of positive values of tiles.
+    """Merge sums, maxima and numbers of positive values of tiles, three vectors of each.
 
-    Parameters
-    ----------
-    tiles : address
-        Of three vectors for each tile, from :func:`tile_statistics`.
-    one : address
-        Of a float32 1.
-    scratch : address
-        Of room for three vectors.
-    out : address
-        Of the first of three vectors, ``pitch`` columns from one to the next.
+    ``one`` is the address of a 1, ``scratch`` that of room for three vectors; those of ``out``
+    are ``pitch`` columns apart.
     """
     for i in range(3):
         start = tiles + 4 * i * LANES
@@ -486,14 +412,8 @@ def suffix_sums(row, sums_column, source):
 
     For tap d = 0..k-1 writes into column ``sums_column + ((k - 1 - d) + k * g) * LANES + b``
     the sum of the gradients of series b of vector g from step ``max(0, length - 1 - d)`` on.
-
-    Parameters
-    ----------
-    row : array
-        Gradient of the output of one channel.
-    sums_column : int
-    source : int32 array of shape (n_vectors, k, LANES)
-        Column of step ``length - 1 - d`` of each series, -1 where there is none.
+    ``source``, of shape (n_vectors, k, LANES), is the column of step ``length - 1 - d`` of each
+    series, -1 where there is none.
     """
     kernel_size = source.shape[1]
     for group in range(source.shape[0]):
@@ -511,10 +431,7 @@ def suffix_sums(row, sums_column, source):
 def stretch(group_columns):
     """Return how much is summed before other weights and rows get their turn.
 
-    Returns
-    -------
-    n, n_groups : int
-        Columns of each group, and groups: several only where each is done whole.
+    Columns of each group, and groups: several only where each is done whole.
     """
     return min(group_columns, DOT_COLUMNS), max(1, DOT_COLUMNS // group_columns)
 
@@ -523,18 +440,8 @@ def stretch(group_columns):
 def weight_gradient(x, offsets, begin, end, y, n, n_groups, x_stride, y_stride, out):
     """``out[w] += sum over columns of y[column] * x[offsets[w] + column]``, begin <= w < end.
 
-    Parameters
-    ----------
-    x : address
-        Of the first row's first column.
-    offsets : address of int32
-    y : address
-        Of the first column, in the row of these weights.
-    n, n_groups : int
-        Columns of each group, and groups.
-    x_stride, y_stride : int
-        Columns from one group to the next.
-    out : address of float32
+    ``x`` and ``y`` are the addresses of the first column, of the first row and of the row of
+    these weights; there are ``n`` columns of each group, and so many columns to the next.
     """
     for weight in range(begin, end, MAX_DOTS):
         dot_products(

@@ -28,109 +28,49 @@ _LAYER_FIELDS = (
     # In the call's memory. Matrices: padded input (n_in, z_pitch), the convolution's output
     # (n_out, pitch), its gradient (n_out, dy_pitch), gradient w.r.t. the input before padding
     # (n_in, pitch), activations where they are pooled or returned (n_out, pitch).
-    "z",
-    "y",
-    "dy",
-    "dz",
-    "map",
+    *["z", "y", "dy", "dz", "map"],
     # Vectors of n_out: BatchNorm as (y - mean) * scale + bias; its gradient's coefficients.
-    "mean",
-    "variance",
-    "scale",
-    "slope",
-    "offset",
+    *["mean", "variance", "scale", "slope", "offset"],
     # Per tile (n_tiles, n_out, 2), per strip (n_strips, n_out, 2); values in the convolution's
     # order; gradient w.r.t. the last time step of each series (n_in, vectors of series);
     # statistics of tiles (n_out, n_tiles, 3, LANES).
-    "moments",
-    "strip_sums",
-    "ordered",
-    "last_step",
-    "tile_statistics",
+    *["moments", "strip_sums", "ordered", "last_step", "tile_statistics"],
     # Parameters, running statistics, gradients w.r.t. the parameters. 0 for no 1x1 convolution
     # and no bias.
-    "bottleneck",
-    "values",
-    "weight",
-    "bias",
-    "conv_bias",
-    "running_mean",
-    "running_variance",
-    "bottleneck_gradient",
-    "values_gradient",
-    "weight_gradient",
-    "bias_gradient",
+    *["bottleneck", "values", "weight", "bias", "conv_bias", "running_mean", "running_variance"],
+    *["bottleneck_gradient", "values_gradient", "weight_gradient", "bias_gradient"],
     # Topology: for the convolutions forward and backward, and by weight.
-    "order",
-    "offsets",
-    "counts",
-    "back_order",
-    "back_offsets",
-    "back_counts",
-    "weight_offsets",
-    "weight_starts",
+    *["order", "offsets", "counts", "back_order", "back_offsets", "back_counts"],
+    *["weight_offsets", "weight_starts"],
     # Numbers. 1 + the first channel of the layer's features, 0 if they are not wanted.
-    "n_blocks",
-    "back_blocks",
-    "n_values",
-    "n_in",
-    "n_out",
-    "z_pitch",
-    "dy_pitch",
-    "feature_channel",
+    *["n_blocks", "back_blocks", "n_values", "n_in", "n_out"],
+    *["z_pitch", "dy_pitch", "feature_channel"],
 )
 
 _BATCH_FIELDS = (
     # Memory of each thread, in the call's memory. Series (n_series, n_variates, length);
     # features (n_features, n_pooled, feature_pitch) and their gradient.
-    "scratch",
-    "x",
-    "features",
-    "feature_gradient",
+    *["scratch", "x", "features", "feature_gradient"],
     # Per column: 1 if observed else 0; element of the first variate. Per tile: columns observed.
-    "observed",
-    "source",
-    "counts",
+    *["observed", "source", "counts"],
     # Per time step of each series: its column, and its column in the output's gradient.
-    "columns",
-    "gradient_columns",
+    *["columns", "gradient_columns"],
     # Halos of the padded input and of the output's gradient, int32 columns.
-    "fill_to",
-    "fill_from",
-    "back_to",
-    "back_from",
+    *["fill_to", "fill_from", "back_to", "back_from"],
     # Columns of the time steps before a series' end, and of its last one.
-    "sums_from",
-    "last_columns",
+    *["sums_from", "last_columns"],
     # From loops.convolutions.
-    "convolutions",
+    *["convolutions"],
     # First time step and end of each bin, of all lanes or of each series, and what it takes of
     # each time step, float32.
-    "bin_starts",
-    "bin_stops",
-    "bin_shares",
+    *["bin_starts", "bin_stops", "bin_shares"],
     # A float32 1.
-    "one",
+    *["one"],
     # Numbers.
-    "output",
-    "n_pooled",
-    "feature_pitch",
-    "scratch_size",
-    "n_variates",
-    "n_fill",
-    "n_back",
-    "n_groups",
-    "n_steps",
-    "length",
-    "pitch",
-    "n_columns",
-    "n_observed",
-    "kernel_size",
-    "n_before",
-    "n_series",
-    "n_series_groups",
-    "sums_column",
-    "replicate",
+    *["output", "n_pooled", "feature_pitch", "scratch_size", "n_variates"],
+    *["n_fill", "n_back", "n_groups", "n_steps", "length", "pitch", "n_columns"],
+    *["n_observed", "kernel_size", "n_before", "n_series", "n_series_groups"],
+    *["sums_column", "replicate"],
 )
 
 LAYER = np.dtype([(name, np.int64) for name in _LAYER_FIELDS] + [("eps", "f8"), ("momentum", "f8")])
@@ -144,38 +84,16 @@ def fields(dtype: np.dtype, first: str, last: str) -> slice:
     return slice(names.index(first), names.index(last) + 1)
 
 
-def address(array: np.ndarray) -> int:
-    """Return where an array's memory starts."""
-    return array.ctypes.data
-
-
 class Block(NamedTuple):
-    """One layer: [1x1 convolution,] sparse convolution, BatchNorm, ReLU.
-
-    Attributes
-    ----------
-    topology : KernelIndex
-        Of the sparse convolution.
-    on_dense_gradient : callable or None
-        Called in the backward pass with the gradient w.r.t. every weight of the dense kernels.
-    bottleneck : tensor of shape (n_in, C) or None
-        Matrix of the 1x1 convolution.
-    values : tensor of shape (n_activated,)
-    weight, bias : tensors of shape (n_out,)
-        BatchNorm's.
-    conv_bias : tensor of shape (n_out,) or None
-        The sparse convolution's.
-    running_mean, running_var : tensors of shape (n_out,)
-    eps, momentum : float
-        BatchNorm's.
-    training : bool
-        True if BatchNorm takes the batch's statistics, the same in all blocks.
-    """
+    """One layer: [1x1 convolution,] sparse convolution, BatchNorm, ReLU."""
 
     topology: KernelIndex
+    # Called in the backward pass with the gradient w.r.t. every weight of the dense kernels.
     on_dense_gradient: Callable[[Tensor], None] | None
+    # Matrix of the 1x1 convolution, (n_in, C).
     bottleneck: Tensor | None
     values: Tensor
+    # Of BatchNorm, but for the convolution's bias: (n_out,).
     weight: Tensor
     bias: Tensor
     conv_bias: Tensor | None
@@ -183,6 +101,7 @@ class Block(NamedTuple):
     running_var: Tensor
     eps: float
     momentum: float
+    # True if BatchNorm takes the batch's statistics, the same in all blocks.
     training: bool
 
     @property
@@ -195,15 +114,7 @@ _TENSORS = fields(LAYER, "bottleneck", "running_variance")
 
 
 class Output(NamedTuple):
-    """Features to compute.
-
-    Attributes
-    ----------
-    every_layer : bool
-        Those of all layers rather than of the last one.
-    pool : int, "stats" or None
-        Number of bins; mean, maximum and share of positive values; not pooled.
-    """
+    """Features to compute: of the last layer or of all, pooled as by ``pool_features``."""
 
     every_layer: bool
     pool: int | str | None
@@ -215,19 +126,10 @@ BINS_OF_LANES, BINS_OF_SERIES, STATISTICS, MAPS = range(4)
 
 
 class BatchTables:
-    """Tables of a batch: observed columns, and what the halos hold.
+    """Tables of a batch: observed columns, what the halos hold, bins of the pooling over time.
 
-    Parameters
-    ----------
-    lengths : int64 array of shape (B,) or None
-        Time steps of each series, which must not change; None if none is padded.
-    shape : (B, m, L)
-        Of the padded batch.
-    kernel_size : int
-    replicate : bool
-        True if convolutions continue a series by its last time step, else by zeros.
-    n_bins : int
-        Bins of the pooling over time, 0 if there are none.
+    ``lengths``, which must not change, are None if no series is padded; ``shape`` is (B, m, L),
+    ``n_bins`` 0 where nothing is pooled to bins.
 
     Attributes
     ----------
@@ -238,11 +140,6 @@ class BatchTables:
         True if bins have the same borders in all lanes.
     row : int64 array
         These fields of a BATCH record; the others are 0.
-
-    Raises
-    ------
-    ValueError
-        If a length lies outside 1..n_steps, or columns are more than an int32 can count.
     """
 
     def __init__(
@@ -261,7 +158,9 @@ class BatchTables:
         check_countable(batch.gradient_pitch)
         series, step = batch.cells()
         first = series * n_variates * n_steps + step
-        self.source = np.where(batch.is_observed(series, step), first, -1).astype(np.int32)
+        is_observed = batch.is_observed(series, step)
+        self.observed = is_observed.astype(np.float32)
+        self.source = np.where(is_observed, first, -1).astype(np.int32)
         every, steps = np.arange(batch.n_series)[:, None], np.arange(n_steps)
         self.columns = batch.columns(every, steps).astype(np.int32)
         halo = batch.n_after, batch.n_before
@@ -276,7 +175,6 @@ class BatchTables:
             self.sums_from.reshape(-1, LANES, kernel_size).transpose(0, 2, 1)
         )
         self.last_columns = batch.columns(every[:, 0], lengths - 1).astype(np.int32)
-        self.observed = batch.observed()
         self.counts = self._tile_counts()
         is_whole = n_steps % batch.n_segments == 0 and n_bins % batch.n_segments == 0
         self.lanes_share_bins = self.is_full and is_whole
@@ -307,10 +205,10 @@ class BatchTables:
         columns = "columns", "gradient_columns", "sums_from", "last_columns"
         bins = "bin_starts", "bin_stops", "bin_shares"
         for name in ("observed", "source", "counts", *columns, *bins):
-            record[name] = address(getattr(self, name))
-        record["fill_to"], record["fill_from"] = map(address, self.fill)
-        record["back_to"], record["back_from"] = map(address, self.back)
-        record["n_fill"], record["n_back"] = len(self.fill[0]), len(self.back[0])
+            record[name] = getattr(self, name).ctypes.data
+        for kind, halo in (("fill", self.fill), ("back", self.back)):
+            record[f"{kind}_to"], record[f"{kind}_from"] = (one.ctypes.data for one in halo)
+            record[f"n_{kind}"] = len(halo[0])
         sizes = "n_groups", "n_columns", "n_observed", "n_series", "n_series_groups"
         for name in (*sizes, "kernel_size", "n_before", "sums_column", "replicate"):
             record[name] = getattr(batch, name)
@@ -340,15 +238,6 @@ def _halo(
 
 class Plan:
     """Memory layout and records of a network for batches of one shape.
-
-    Parameters
-    ----------
-    tables : BatchTables
-        Of one of these batches.
-    blocks : sequence of Block
-    output : Output
-    training : bool
-        True if BatchNorm takes the batch's statistics, and a backward pass may follow.
 
     Attributes
     ----------
@@ -437,7 +326,7 @@ class Plan:
 
     def _keep(self, array: np.ndarray) -> int:
         self._arrays.append(array)
-        return address(array)
+        return array.ctypes.data
 
     def _add_topology(self, number: int) -> None:
         record, batch, kernels = self.layers[number], self.time_batch, self._widened[number]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from dsn_sktime.kernels import adam
 from dsn_sktime.kernels.dispatch import sparse
 
@@ -19,13 +21,16 @@ def compile_kernels(every_length: bool = False) -> None:
     if sparse is None:
         return
     # Needs numba.
-    from numba import float32, int64
+    from numba import float32, int64, typeof
 
-    from dsn_sktime.kernels import loops
-    from dsn_sktime.kernels.engine import compile_passes
+    from dsn_sktime.kernels import engine, loops
+    from dsn_sktime.kernels.plan import BATCH, LAYER
     from dsn_sktime.kernels.simd import MAX_VECTORS
 
-    compile_passes()
+    records = (typeof(np.empty(1, kind)) for kind in (LAYER, BATCH))
+    signature = *records, int64, int64
+    for function in (engine.forward, engine.backward, engine.predict):
+        function.compile(signature)
     if every_length:
         loops.convolutions(range(1, MAX_VECTORS + 1))
     adam._update.compile((int64[:, ::1], int64[::1], float32[:, ::1], *[float32] * 5))

@@ -9,7 +9,7 @@ Addresses are byte addresses as integers; an offset counts float32 elements.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 from llvmlite import binding, ir
@@ -41,7 +41,23 @@ TILE_ROWS, TILE_VECTORS = 4, 3
 _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _VECTOR = ir.VectorType(_FLOAT, LANES)
 _ZERO = ir.Constant(_VECTOR, [0.0] * LANES)
-_ADDRESS = types.int64
+
+
+def int64_intrinsic(result: types.Type = types.void) -> Callable[[Callable], Any]:
+    """Return a decorator that makes ``emit(builder, *numbers)`` an intrinsic of so many int64."""
+
+    def decorate(emit: Callable) -> Any:
+        @wraps(emit)  # numba takes the arguments from the signature that it is given by this.
+        def typed(typing_context: Any, *arguments: Any) -> tuple:
+            def emit_code(context: Any, builder: ir.IRBuilder, _: Any, numbers: Any) -> Any:
+                found = emit(builder, *numbers)
+                return context.get_dummy_value() if found is None else found
+
+            return result(*[types.int64] * len(arguments)), emit_code
+
+        return intrinsic(typed)
+
+    return decorate
 
 
 def _int(value: int) -> ir.Constant:
@@ -185,16 +201,7 @@ def _switch_tile(
 
 
 @intrinsic(prefer_literal=True)
-def accumulate_tile(
-    typing_context: Any,
-    n_vectors: Any,
-    x: Any,
-    offsets: Any,
-    values: Any,
-    counts: Any,
-    out: Any,
-    fresh: Any,
-) -> Any:
+def accumulate_tile(typing_context, n_vectors, x, offsets, values, counts, out, fresh):
     """``out[p] (+)= sum of value * x[offset + p]``, p < n_vectors * LANES, over many reads.
 
     ``counts[0]`` reads of one weight come first, then for each gap up to MAX_GAP
@@ -205,8 +212,7 @@ def accumulate_tile(
     Returns the addresses after the last offset and the last value.
     """
     result = types.UniTuple(types.int64, 2)
-    addresses = [_ADDRESS] * 5
-    signature = result(n_vectors, *addresses, types.boolean)
+    signature = result(n_vectors, *[types.int64] * 5, types.boolean)
     size = n_vectors.literal_value
 
     def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
@@ -257,241 +263,157 @@ def accumulate_tile(
     return signature, emit_code
 
 
-@intrinsic
-def call_convolution(
-    typing_context: Any,
-    function: Any,
-    x: Any,
-    offsets: Any,
-    values: Any,
-    counts: Any,
-    n_blocks: Any,
-    out: Any,
-    out_pitch: Any,
-    n_rows: Any,
-) -> Any:
+@int64_intrinsic()
+def call_convolution(builder, function, x, offsets, values, counts, n_blocks, out, pitch, n_rows):
     """Call the function at an address with these numbers."""
-
-    def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        kind = ir.FunctionType(ir.VoidType(), [_INT64] * 8)
-        builder.call(_pointer(builder, arguments[0], kind), arguments[1:])
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 9), emit_code
+    kind = ir.FunctionType(ir.VoidType(), [_INT64] * 8)
+    numbers = [x, offsets, values, counts, n_blocks, out, pitch, n_rows]
+    builder.call(_pointer(builder, function, kind), numbers)
 
 
-@intrinsic
-def prefetch(typing_context: Any, address: Any) -> Any:
+@int64_intrinsic()
+def prefetch(builder, address):
     """Ask for the cache line of an address that will soon be read, or written."""
-
-    def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        byte = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [byte, _INT32, _INT32, _INT32])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        # To be read, kept in all caches, data.
-        how = [ir.Constant(_INT32, number) for number in (0, 3, 1)]
-        builder.call(function, [builder.inttoptr(arguments[0], byte), *how])
-        return context.get_dummy_value()
-
-    return types.void(types.int64), emit_code
+    byte = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, _INT32, _INT32, _INT32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    # To be read, kept in all caches, data.
+    how = [ir.Constant(_INT32, number) for number in (0, 3, 1)]
+    builder.call(function, [builder.inttoptr(address, byte), *how])
 
 
-@intrinsic
-def dot_products(
-    typing_context: Any,
-    n_dots: Any,
-    x: Any,
-    offsets: Any,
-    y: Any,
-    n: Any,
-    n_groups: Any,
-    x_stride: Any,
-    y_stride: Any,
-    out: Any,
-) -> Any:
+@int64_intrinsic()
+def dot_products(builder, n_dots, x, offsets, y, n, n_groups, x_stride, y_stride, out):
     """``out[w] += sum over g, p of y[g * y_stride + p] * x[g * x_stride + offsets[w] + p]``.
 
     ``w < n_dots``, which lies in 1..MAX_DOTS; ``g < n_groups``; ``p < n``, a multiple of
     LANES.
     """
-    signature = types.void(*[types.int64] * 9)
+    x, y, out = (_pointer(builder, address, _FLOAT) for address in (x, y, out))
+    offsets = _pointer(builder, offsets, _INT32)
+    multiply_add = _multiply_add(builder)
 
-    def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        n_dots, x, offsets, y, n, n_groups, x_stride, y_stride, out = arguments
-        x, y, out = (_pointer(builder, address, _FLOAT) for address in (x, y, out))
-        offsets = _pointer(builder, offsets, _INT32)
-        multiply_add = _multiply_add(builder)
+    def emit(size: int) -> None:
+        starts = [
+            builder.gep(x, [builder.sext(builder.load(builder.gep(offsets, [_int(w)])), _INT64)])
+            for w in range(size)
+        ]
 
-        def emit(size: int) -> None:
-            starts = [
-                builder.gep(
-                    x, [builder.sext(builder.load(builder.gep(offsets, [_int(w)])), _INT64)]
-                )
-                for w in range(size)
-            ]
+        def one_group(group: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+            row = builder.gep(y, [builder.mul(group, y_stride)])
+            ahead = builder.mul(group, x_stride)
+            places = [builder.gep(start, [ahead]) for start in starts]
 
-            def one_group(group: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
-                row = builder.gep(y, [builder.mul(group, y_stride)])
-                ahead = builder.mul(group, x_stride)
-                places = [builder.gep(start, [ahead]) for start in starts]
+            def one_vector(p: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+                shared = _load_vector(builder, row, p)
+                return [
+                    builder.call(multiply_add, [shared, _load_vector(builder, place, p), total])
+                    for place, total in zip(places, sums, strict=True)
+                ]
 
-                def one_vector(p: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
-                    shared = _load_vector(builder, row, p)
-                    return [
-                        builder.call(multiply_add, [shared, _load_vector(builder, place, p), total])
-                        for place, total in zip(places, sums, strict=True)
-                    ]
+            return _loop(builder, n, LANES, sums, one_vector)
 
-                return _loop(builder, n, LANES, sums, one_vector)
+        sums = _loop(builder, n_groups, 1, [_ZERO] * size, one_group)
+        _add_sums(builder, sums, out)
 
-            sums = _loop(builder, n_groups, 1, [_ZERO] * size, one_group)
-            _add_sums(builder, sums, out)
-
-        _switch(builder, n_dots, MAX_DOTS, emit)
-        return context.get_dummy_value()
-
-    return signature, emit_code
+    _switch(builder, n_dots, MAX_DOTS, emit)
 
 
-@intrinsic
+@int64_intrinsic()
 def multiply_tile(
-    typing_context: Any,
-    n_rows: Any,
-    n_vectors: Any,
-    left: Any,
-    row_stride: Any,
-    stride: Any,
-    right: Any,
-    right_stride: Any,
-    n: Any,
-    out: Any,
-    out_stride: Any,
-) -> Any:
+    builder, n_rows, n_vectors, left, row_stride, stride, right, right_stride, n, out, out_stride
+):
     """Multiply a few rows of a matrix by a few vectors of columns of another.
 
     ``out[r * out_stride + p] = sum over i < n of left[r * row_stride + i * stride]
     * right[i * right_stride + p]`` for ``r < n_rows``, which lies in 1..TILE_ROWS, and
     ``p < n_vectors * LANES``, with ``n_vectors`` in 1..TILE_VECTORS.
     """
-    signature = types.void(*[types.int64] * 10)
+    left, right, out = (_pointer(builder, address, _FLOAT) for address in (left, right, out))
+    multiply_add = _multiply_add(builder)
 
-    def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        n_rows, n_vectors, left, row_stride, stride, right, right_stride, n, out, out_stride = (
-            arguments
-        )
-        left, right, out = (_pointer(builder, address, _FLOAT) for address in (left, right, out))
-        multiply_add = _multiply_add(builder)
+    def emit(case: int) -> None:
+        rows, vectors = _tile_shape(case)
+        places = [_int(LANES * j) for j in range(vectors)]
 
-        def emit(case: int) -> None:
-            rows, vectors = _tile_shape(case)
-            places = [_int(LANES * j) for j in range(vectors)]
-
-            def one_factor(_: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
-                *sums, line, factors = state
-                loaded = [_load_vector(builder, line, place) for place in places]
-                new = []
-                for r in range(rows):
-                    place = builder.gep(factors, [builder.mul(_int(r), row_stride)])
-                    factor = _broadcast(builder, builder.load(place))
-                    row = zip(loaded, sums[vectors * r :], strict=False)
-                    new += [builder.call(multiply_add, [factor, one, total]) for one, total in row]
-                # Pointers that move on: to compute them from i would take more registers.
-                return [*new, builder.gep(line, [right_stride]), builder.gep(factors, [stride])]
-
-            initial = [*[_ZERO] * (rows * vectors), right, left]
-            sums = iter(_loop(builder, n, 1, initial, one_factor))
+        def one_factor(_: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
+            *sums, line, factors = state
+            loaded = [_load_vector(builder, line, place) for place in places]
+            new = []
             for r in range(rows):
-                line = builder.gep(out, [builder.mul(_int(r), out_stride)])
-                for place in places:
-                    _store_vector(builder, next(sums), line, place)
+                place = builder.gep(factors, [builder.mul(_int(r), row_stride)])
+                factor = _broadcast(builder, builder.load(place))
+                row = zip(loaded, sums[vectors * r :], strict=False)
+                new += [builder.call(multiply_add, [factor, one, total]) for one, total in row]
+            # Pointers that move on: to compute them from i would take more registers.
+            return [*new, builder.gep(line, [right_stride]), builder.gep(factors, [stride])]
 
-        _switch_tile(builder, n_rows, n_vectors, emit)
-        return context.get_dummy_value()
+        initial = [*[_ZERO] * (rows * vectors), right, left]
+        sums = iter(_loop(builder, n, 1, initial, one_factor))
+        for r in range(rows):
+            line = builder.gep(out, [builder.mul(_int(r), out_stride)])
+            for place in places:
+                _store_vector(builder, next(sums), line, place)
 
-    return signature, emit_code
+    _switch_tile(builder, n_rows, n_vectors, emit)
 
 
-@intrinsic
+@int64_intrinsic()
 def multiply_rows(
-    typing_context: Any,
-    n_left: Any,
-    n_right: Any,
-    left: Any,
-    left_stride: Any,
-    right: Any,
-    right_stride: Any,
-    n: Any,
-    out: Any,
-    out_stride: Any,
-) -> Any:
+    builder, n_left, n_right, left, left_stride, right, right_stride, n, out, out_stride
+):
     """Multiply a few rows by a few rows.
 
     ``out[i * out_stride + j] += sum over p < n of left[i * left_stride + p]
     * right[j * right_stride + p]`` for ``i < n_left``, which lies in 1..TILE_ROWS, and
     ``j < n_right``, in 1..TILE_VECTORS; ``n`` is a multiple of LANES.
     """
-    signature = types.void(*[types.int64] * 9)
+    left, right, out = (_pointer(builder, address, _FLOAT) for address in (left, right, out))
+    multiply_add = _multiply_add(builder)
 
-    def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        n_left, n_right, left, left_stride, right, right_stride, n, out, out_stride = arguments
-        left, right, out = (_pointer(builder, address, _FLOAT) for address in (left, right, out))
-        multiply_add = _multiply_add(builder)
+    def emit(case: int) -> None:
+        rows, columns = _tile_shape(case)
+        lefts = [builder.gep(left, [builder.mul(_int(i), left_stride)]) for i in range(rows)]
+        rights = [builder.gep(right, [builder.mul(_int(j), right_stride)]) for j in range(columns)]
 
-        def emit(case: int) -> None:
-            rows, columns = _tile_shape(case)
-            lefts = [builder.gep(left, [builder.mul(_int(i), left_stride)]) for i in range(rows)]
-            rights = [
-                builder.gep(right, [builder.mul(_int(j), right_stride)]) for j in range(columns)
-            ]
+        def one_vector(p: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+            loaded = [_load_vector(builder, line, p) for line in rights]
+            new = []
+            for i, line in enumerate(lefts):
+                shared = _load_vector(builder, line, p)
+                row = zip(loaded, sums[columns * i :], strict=False)
+                new += [builder.call(multiply_add, [shared, one, total]) for one, total in row]
+            return new
 
-            def one_vector(p: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
-                loaded = [_load_vector(builder, line, p) for line in rights]
-                new = []
-                for i, line in enumerate(lefts):
-                    shared = _load_vector(builder, line, p)
-                    row = zip(loaded, sums[columns * i :], strict=False)
-                    new += [builder.call(multiply_add, [shared, one, total]) for one, total in row]
-                return new
+        sums = _loop(builder, n, LANES, [_ZERO] * (rows * columns), one_vector)
+        for i in range(rows):
+            line = builder.gep(out, [builder.mul(_int(i), out_stride)])
+            _add_sums(builder, sums[columns * i : columns * (i + 1)], line)
 
-            sums = _loop(builder, n, LANES, [_ZERO] * (rows * columns), one_vector)
-            for i in range(rows):
-                line = builder.gep(out, [builder.mul(_int(i), out_stride)])
-                _add_sums(builder, sums[columns * i : columns * (i + 1)], line)
-
-        _switch_tile(builder, n_left, n_right, emit)
-        return context.get_dummy_value()
-
-    return signature, emit_code
+    _switch_tile(builder, n_left, n_right, emit)
 
 
-@intrinsic
-def reduce_vectors(typing_context: Any, n: Any, x: Any, stride: Any, out: Any) -> Any:
+@int64_intrinsic()
+def reduce_vectors(builder, n, x, stride, out):
     """Write three vectors: sum, maximum, or 0, and number of positive values of each lane.
 
     Over ``n`` vectors, ``stride`` float32 from one to the next. NaN is larger than any number.
     """
-    signature = types.void(*[types.int64] * 4)
+    x, out = (_pointer(builder, address, _FLOAT) for address in (x, out))
+    one = ir.Constant(_VECTOR, [1.0] * LANES)
 
-    def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        n, x, stride, out = arguments
-        x, out = (_pointer(builder, address, _FLOAT) for address in (x, out))
-        one = ir.Constant(_VECTOR, [1.0] * LANES)
+    def one_vector(_: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
+        total, largest, n_positive, place = state
+        value = _load_vector(builder, place, _int(0))
+        is_larger = builder.fcmp_unordered(">", value, largest)
+        is_positive = builder.fcmp_ordered(">", value, _ZERO)
+        return [
+            builder.fadd(total, value),
+            builder.select(is_larger, value, largest),
+            builder.fadd(n_positive, builder.select(is_positive, one, _ZERO)),
+            builder.gep(place, [stride]),
+        ]
 
-        def one_vector(_: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
-            total, largest, n_positive, place = state
-            value = _load_vector(builder, place, _int(0))
-            is_larger = builder.fcmp_unordered(">", value, largest)
-            is_positive = builder.fcmp_ordered(">", value, _ZERO)
-            return [
-                builder.fadd(total, value),
-                builder.select(is_larger, value, largest),
-                builder.fadd(n_positive, builder.select(is_positive, one, _ZERO)),
-                builder.gep(place, [stride]),
-            ]
-
-        *found, _ = _loop(builder, n, 1, [_ZERO, _ZERO, _ZERO, x], one_vector)
-        for number, vector in enumerate(found):
-            _store_vector(builder, vector, out, _int(number * LANES))
-        return context.get_dummy_value()
-
-    return signature, emit_code
+    *found, _ = _loop(builder, n, 1, [_ZERO, _ZERO, _ZERO, x], one_vector)
+    for number, vector in enumerate(found):
+        _store_vector(builder, vector, out, _int(number * LANES))

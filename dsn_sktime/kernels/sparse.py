@@ -45,7 +45,9 @@ class SparseConvolution(torch.autograd.Function):
         """Return the gradients w.r.t. the padded batch and w.r.t. the values."""
         x, values = ctx.saved_tensors
         kernels: KernelIndex = ctx.kernels
-        of_values = _values_gradient(x, gradient, kernels)
+        of_values = None
+        if ctx.needs_input_grad[1]:
+            of_values = _values_gradient(x, gradient, kernels)
         if ctx.on_dense_gradient is not None:
             ctx.on_dense_gradient(dense_gradient(x.transpose(0, 1), gradient.transpose(0, 1)))
         of_x = None

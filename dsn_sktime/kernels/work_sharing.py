@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import platform
 import sys
-from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+
+from dsn_sktime.kernels.simd import int64_intrinsic
 
 # Chunks claimed and chunks done, 128 bytes apart, so that processors do not contend for lines.
 _DONE, _PER_PHASE = 16, 32
@@ -36,52 +36,34 @@ def _address(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
     return builder.inttoptr(address, _INT64.as_pointer())
 
 
-@intrinsic
-def _fetch_and_increment(typing_context: Any, address: Any) -> Any:
+@int64_intrinsic(types.int64)
+def _fetch_and_increment(builder, address):
     """Increment the number at an address atomically; return what it was before."""
-
-    def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        place = _address(builder, arguments[0])
-        return builder.atomic_rmw("add", place, ir.Constant(_INT64, 1), "acq_rel")
-
-    return types.int64(types.int64), emit_code
+    return builder.atomic_rmw("add", _address(builder, address), ir.Constant(_INT64, 1), "acq_rel")
 
 
-@intrinsic
-def _load_acquire(typing_context: Any, address: Any) -> Any:
+@int64_intrinsic(types.int64)
+def _load_acquire(builder, address):
     """Load the number at an address with acquire ordering."""
-
-    def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        return builder.load_atomic(_address(builder, arguments[0]), "acquire", 8)
-
-    return types.int64(types.int64), emit_code
+    return builder.load_atomic(_address(builder, address), "acquire", 8)
 
 
-@intrinsic
-def _pause(typing_context: Any) -> Any:
+@int64_intrinsic()
+def _pause(builder):
     """Hint to the processor that this is a spin-wait loop."""
-
-    def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        if _HAS_PAUSE:
-            nothing = ir.FunctionType(ir.VoidType(), [])
-            name = "llvm.x86.sse2.pause"
-            builder.call(cgutils.get_or_insert_function(builder.module, nothing, name), [])
-        return context.get_dummy_value()
-
-    return types.void(), emit_code
+    if _HAS_PAUSE:
+        _call(builder, "llvm.x86.sse2.pause", ir.VoidType())
 
 
-@intrinsic
-def _yield_core(typing_context: Any) -> Any:
+@int64_intrinsic()
+def _yield_core(builder):
     """Yield the core to other threads."""
+    _call(builder, "SwitchToThread" if sys.platform == "win32" else "sched_yield", ir.IntType(32))
 
-    def emit_code(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
-        signature = ir.FunctionType(ir.IntType(32), [])
-        builder.call(cgutils.get_or_insert_function(builder.module, signature, name), [])
-        return context.get_dummy_value()
 
-    return types.void(), emit_code
+def _call(builder: ir.IRBuilder, name: str, result: ir.Type) -> None:
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, []), name)
+    builder.call(function, [])
 
 
 # Not kept on disk: numba cannot compile a caller of a generator that it has read from there.
@@ -89,13 +71,8 @@ def _yield_core(typing_context: Any) -> Any:
 def claim_chunks(counters, phase, n_chunks):
     """Yield the chunks of a phase that this thread claims; return when all are done.
 
-    Parameters
-    ----------
-    counters : int64
-        Address of the array from :func:`new_counters`, the same for all threads. No array:
-        numba's generators never release their array arguments.
-    phase : int
-    n_chunks : int
+    ``counters`` is the address of the array from :func:`new_counters`, the same for all threads:
+    numba's generators never release arguments that are arrays.
     """
     claimed = counters + 8 * phase * _PER_PHASE
     done = claimed + 8 * _DONE
