@@ -56,7 +56,8 @@ class DSNNetwork(FeatureNetwork):
     Raises
     ------
     ValueError
-        As :class:`dsn_sktime.layers.SparseConv1d`, or if ``head`` is no choice.
+        As :class:`dsn_sktime.layers.SparseConv1d`, if a count is below 1, or if ``head`` is no
+        choice.
 
     Examples
     --------

@@ -29,24 +29,15 @@ def n_threads(n_jobs: int | None) -> int:
 def compute_threads(n: int) -> Iterator[None]:
     """Run the sparse kernels on ``n`` threads inside, and torch on one.
 
-    Results of the sparse kernels do not depend on the number of threads. torch's do, and its
-    thread pool would spin while the kernels run.
-    """
-    with _single_torch_thread(), kernel_threads(n):
-        yield
-
-
-@contextmanager
-def _single_torch_thread() -> Iterator[None]:
-    """Run torch on one thread inside, and on as many as before afterwards.
-
-    torch sums the weight gradient of a convolution in an order that depends on its
-    threads, so two thread counts give two models. May be entered by several threads at
-    once, and again by one that is inside.
+    Results of the sparse kernels do not depend on the number of threads. torch's do: it sums the
+    weight gradient of a convolution in an order that depends on them. And its thread pool would
+    spin while the kernels run. May be entered by several threads at once, and again by one that
+    is inside.
     """
     global _n_inside, _n_threads_outside
     if getattr(_here, "inside", False):
-        yield
+        with kernel_threads(n):
+            yield
         return
     with _lock:
         # torch has a count per thread; a new thread starts with the one set last. Where
@@ -59,7 +50,8 @@ def _single_torch_thread() -> Iterator[None]:
         torch.set_num_threads(1)
     _here.inside = True
     try:
-        yield
+        with kernel_threads(n):
+            yield
     finally:
         _here.inside = False
         with _lock:

@@ -14,7 +14,7 @@ import torch
 from tiny import StopAfter, panel, tiny_classifier, untraced
 
 from dsn_sktime import DSNClassifier
-from dsn_sktime.runtime import _single_torch_thread as single_torch_thread
+from dsn_sktime.runtime import compute_threads
 from dsn_sktime.training import Callback
 
 
@@ -237,14 +237,14 @@ def test_threads_inside_at_once_all_get_their_count_back(main_leaves: str) -> No
     counts = []
 
     def other() -> None:
-        with single_torch_thread():
+        with compute_threads(1):
             entered.set()
             if main_leaves == "first":
                 left.wait(timeout=60)
         counts.append(torch.get_num_threads())
 
     thread = threading.Thread(target=other)
-    with single_torch_thread():
+    with compute_threads(1):
         thread.start()
         assert entered.wait(timeout=60)
         if main_leaves == "last":

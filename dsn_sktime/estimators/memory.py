@@ -11,11 +11,11 @@ from dsn_sktime.training.checks import brief_repr
 if TYPE_CHECKING:
     from dsn_sktime.estimators.network_estimator import NetworkEstimator
 
-# Minimum bytes: an activated weight has a value and an int64 position, and in training the
+# Minimum bytes: an activated weight has a value and an int32 position, and in training the
 # best epoch's copy, a gradient, two moments and a step count; dense weights have no position.
 # A layer's modules, tensors and their optimizer states are Python objects.
-_KEPT_BYTES = {"sparse_weights": 12, "dense_weights": 4, "layers": 2**13}
-_TRAINED_BYTES = {"sparse_weights": 40, "dense_weights": 24, "layers": 2**15}
+_KEPT_BYTES = {"sparse_weights": 8, "dense_weights": 4, "layers": 2**13}
+_TRAINED_BYTES = {"sparse_weights": 32, "dense_weights": 24, "layers": 2**15}
 
 
 class Sizes(NamedTuple):

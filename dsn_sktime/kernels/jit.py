@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -15,11 +16,24 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.types import unliteral
 
-from dsn_sktime.kernels.messages import logger
-
 if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
     # The inner loops are LLVM code: there is no plain Python to fall back on.
     raise ImportError("NUMBA_DISABLE_JIT is set")
+
+
+class _UnlessConfigured(logging.StreamHandler):
+    """Writes to the standard error, unless the root logger has handlers that get the message."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not logging.getLogger().handlers:
+            super().emit(record)
+
+
+logger = logging.getLogger("dsn_sktime")
+if logger.level == logging.NOTSET:
+    logger.setLevel(logging.INFO)
+if not logger.handlers:
+    logger.addHandler(_UnlessConfigured())
 
 
 def _digest_of_sources() -> str:

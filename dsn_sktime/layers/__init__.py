@@ -1,7 +1,8 @@
 """Torch modules that a Dynamic Sparse Network is built from.
 
-Each takes a batch of shape (B, C, L) and, if series differ in length, their lengths of shape (B,):
-time steps at or after a series' length are padding. Their values do not change the steps before.
+Layers and networks take a batch of shape (B, C, L) and, if series differ in length, their lengths
+of shape (B,): time steps at or after a series' length are padding. Their values do not change the
+steps before.
 """
 
 from dsn_sktime.kernels import BACKENDS

@@ -61,9 +61,8 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
         """
         if not self.training and self.running_mean is not None:
             # Not the parent's, which takes as long as a small prediction may.
-            own = (*self._buffers.values(), *self._parameters.values())
-            mean, variance, _, weight, bias = own
-            return torch.batch_norm(x, weight, bias, mean, variance, False, 0.0, self.eps, False)
+            own = self.weight, self.bias, self.running_mean, self.running_var
+            return torch.batch_norm(x, *own, False, 0.0, self.eps, False)
         count = check_statistics(x, lengths)
         if lengths is None:
             return super().forward(x)
@@ -72,29 +71,17 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
         mean = x.where(observed, 0).sum((0, 2)) / count
         centered = (x - mean[:, None]).where(observed, 0)
         variance = centered.square().sum((0, 2)) / count
-        self.update_running(mean, variance, count)
+        with torch.no_grad():
+            unbiased = variance * (count / max(count - 1, 1))
+            self.num_batches_tracked.add_(1)
+            # As torch: a cumulative average without momentum.
+            momentum = self.momentum
+            if momentum is None:
+                momentum = 1 / float(self.num_batches_tracked)
+            self.running_mean.lerp_(mean, momentum)
+            self.running_var.lerp_(unbiased, momentum)
         scale = torch.rsqrt(variance + self.eps)
         if self.weight is not None:
             scale = scale * self.weight
         normalized = centered * scale[:, None]
         return normalized if self.bias is None else normalized + self.bias[:, None]
-
-    @torch.no_grad()
-    def update_running(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Move the running statistics towards a batch's.
-
-        Parameters
-        ----------
-        mean, variance : tensors of shape (C,)
-            The variance is the biased one.
-        count : int
-            Values per channel that they are taken over.
-        """
-        unbiased = variance * (count / max(count - 1, 1))
-        self.num_batches_tracked.add_(1)
-        # As torch: a cumulative average without momentum.
-        momentum = self.momentum
-        if momentum is None:
-            momentum = 1 / float(self.num_batches_tracked)
-        self.running_mean.lerp_(mean, momentum)
-        self.running_var.lerp_(unbiased, momentum)

@@ -9,16 +9,27 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
 from dsn_sktime.kernels import check_backend, sparse, uses_sparse_kernels
-from dsn_sktime.layers.batch_norm import check_statistics
+from dsn_sktime.layers.batch_norm import MaskedBatchNorm1d, check_statistics
 from dsn_sktime.layers.lengths import check_batch, observed_steps
+from dsn_sktime.layers.pointwise_conv1d import PointwiseConv1d
 from dsn_sktime.layers.pooling import check_pool, pool_features
 
 
 class FeatureLayer(nn.Module):
     """Layer of an optional 1x1 convolution, a sparse convolution, BatchNorm and ReLU.
 
-    Subclasses set the modules ``conv`` and ``norm``, and ``bottleneck`` if there is one.
+    Subclasses set the modules.
     """
+
+    bottleneck: PointwiseConv1d | None
+    conv: Any
+    norm: MaskedBatchNorm1d
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Map (B, in_channels, L) to (B, out_channels, L)."""
+        if self.bottleneck is not None:
+            x = self.bottleneck(x)
+        return self.norm(self.conv(x, lengths), lengths).relu()
 
     def block(self) -> sparse.Block | None:
         """Return the layer as the engine takes it, None if its modules must run one by one.

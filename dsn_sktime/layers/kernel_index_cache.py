@@ -14,14 +14,7 @@ class KernelIndexCache:
         self._decoded: tuple[Tensor, int, KernelIndex] | None = None
 
     def __call__(self, index: Tensor | None, shape: tuple[int, int, int]) -> KernelIndex:
-        """Return the topology as the sparse kernels read it.
-
-        Parameters
-        ----------
-        index : int tensor of shape (n_activated,)
-            Sorted positions in the flattened kernels.
-        shape : (C_out, C_in, k)
-        """
+        """Return the topology as the sparse kernels read it."""
         assert index is not None, "a buffer of the layer"
         # _version counts the changes in place of a tensor; inference tensors have none.
         version = 0 if index.is_inference() else index._version

@@ -7,23 +7,10 @@ from torch import Tensor
 
 
 def check_batch(x: Tensor, lengths: Tensor | None, n_channels: int, dtype: torch.dtype) -> None:
-    """Raise unless a batch fits to a module with these input channels and weights.
+    """Raise unless a batch fits to a module with so many input channels and weights of a dtype.
 
-    Parameters
-    ----------
-    x : tensor
-    lengths : tensor or None
-    n_channels : int
-        Channels that ``x`` must have.
-    dtype : torch.dtype
-        Type of the weights, which is to be that of ``x``.
-
-    Raises
-    ------
-    TypeError
-        If ``x`` has another type, or ``lengths`` are no int64 tensor.
-    ValueError
-        If ``x`` or ``lengths`` have another shape, or a length lies outside 1..L.
+    TypeError for another type of ``x`` or of ``lengths``, ValueError for another shape, or a length
+    outside 1..L.
     """
     if not isinstance(x, Tensor):
         raise TypeError(
@@ -55,12 +42,8 @@ def check_batch(x: Tensor, lengths: Tensor | None, n_channels: int, dtype: torch
             f"{tuple(lengths.shape)}."
         )
     # On a GPU that would wait for the device; torch.export and torch.compile have no values.
-    is_traced = torch.compiler.is_compiling()
-    if (
-        not is_traced
-        and lengths.device.type == "cpu"
-        and (lengths.min() < 1 or lengths.max() > x.shape[2])
-    ):
+    has_values = lengths.device.type == "cpu" and not torch.compiler.is_compiling()
+    if has_values and (lengths.min() < 1 or lengths.max() > x.shape[2]):
         raise ValueError(
             f"lengths must lie in 1..{x.shape[2]}, the time steps of the batch, found "
             f"{int(lengths.min())}..{int(lengths.max())}."
@@ -68,17 +51,6 @@ def check_batch(x: Tensor, lengths: Tensor | None, n_channels: int, dtype: torch
 
 
 def observed_steps(lengths: Tensor, n_steps: int) -> Tensor:
-    """Mark the time steps that belong to a series rather than to padding.
-
-    Parameters
-    ----------
-    lengths : int tensor of shape (B,)
-    n_steps : int
-        Length L of the padded batch.
-
-    Returns
-    -------
-    bool tensor of shape (B, 1, L)
-    """
+    """Return True for steps of a series, False for its padding: bool tensor of shape (B, 1, L)."""
     steps = torch.arange(n_steps, device=lengths.device)
     return (steps < lengths[:, None])[:, None, :]

@@ -18,21 +18,10 @@ def check_pool(pool: object) -> None:
 
 
 def pool_features(x: Tensor, pool: int | str | None, lengths: Tensor | None = None) -> Tensor:
-    """Pool each series over its own length.
+    """Pool activations (B, C, L), none of which is negative, each series over its own length.
 
-    Parameters
-    ----------
-    x : float tensor of shape (B, C, L)
-        Activations, none of which is negative.
-    pool : int, "stats" or None
-        Number of bins to average; mean, maximum and share of positive values; not pooled.
-    lengths : int tensor of shape (B,), optional
-        Lengths of the series in a padded batch.
-
-    Returns
-    -------
-    float tensor of shape (B, C, n_bins), (B, C, 3) or (B, C, L)
-        Time steps in the padding are 0.
+    To the averages of bins, (B, C, n_bins); to mean, maximum and share of positive values,
+    (B, C, 3); or not, then time steps in the padding are 0.
     """
     if lengths is not None:
         x = x.where(observed_steps(lengths, x.shape[2]), 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -179,22 +180,13 @@ class SparseConv1d(nn.Module):
     @property
     def on_dense_gradient(self) -> Callable[[Tensor], None] | None:
         """Called by a backward pass with the dense gradient; None to compute none."""
-        return self._store_dense_gradient if self.keep_dense_gradient else None
+        return partial(setattr, self, "dense_gradient") if self.keep_dense_gradient else None
 
     def kernel_index(self) -> KernelIndex:
         """Return the topology as the sparse kernels read it."""
         return self._kernel_index(self._buffers["index"], self.groups.shape)
 
-    def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *others: Any) -> None:
         """Load values and index, or neither: the kernels trust the index."""
         index, values = (state_dict.get(prefix + name) for name in ("index", "values"))
         try:
@@ -206,14 +198,10 @@ class SparseConv1d(nn.Module):
                     f"{tuple(values.shape)}."
                 )
         except ValueError as error:
-            error_msgs.append(f"{prefix}index and {prefix}values do not fit: {error}")
+            *_, error_messages = others
+            error_messages.append(f"{prefix}index and {prefix}values do not fit: {error}")
             return
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
-
-    def _store_dense_gradient(self, gradient: Tensor) -> None:
-        self.dense_gradient = gradient
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     @torch.no_grad()
     def move_weights(self, index: Tensor, source: Tensor) -> None:

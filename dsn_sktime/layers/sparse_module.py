@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from dsn_sktime.layers.batch_norm import MaskedBatchNorm1d
 from dsn_sktime.layers.feature_network import FeatureLayer
@@ -55,10 +54,3 @@ class SparseModule(FeatureLayer):
             backend,
         )
         self.norm = MaskedBatchNorm1d(out_channels)
-
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Map (B, in_channels, L) to (B, n_filters * n_kernel_groups, L)."""
-        if self.bottleneck is not None:
-            x = self.bottleneck(x)
-        x = self.conv(x, lengths)
-        return self.norm(x, lengths).relu()

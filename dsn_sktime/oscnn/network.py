@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dsn_sktime.layers import FeatureNetwork, LinearHead, MaskedBatchNorm1d
 from dsn_sktime.layers.feature_network import FeatureLayer
@@ -12,25 +12,15 @@ from dsn_sktime.oscnn.multi_size_conv1d import MultiSizeConv1d
 
 
 class OSLayer(FeatureLayer):
-    """Convolutions of several kernel sizes, BatchNorm, ReLU.
-
-    Parameters
-    ----------
-    shape : OSLayerShape
-    generator : torch.Generator, optional
-    backend : {"auto", "sparse", "dense"}, default="auto"
-    """
+    """Convolutions of several kernel sizes, BatchNorm, ReLU."""
 
     def __init__(
-        self, shape: OSLayerShape, generator: torch.Generator | None = None, backend: str = "auto"
+        self, shape: OSLayerShape, generator: torch.Generator | None, backend: str
     ) -> None:
         super().__init__()
+        self.bottleneck = None
         self.conv = MultiSizeConv1d(shape, generator, backend)
         self.norm = MaskedBatchNorm1d(shape.out_channels)
-
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Map (B, in_channels, L) to (B, out_channels, L)."""
-        return self.norm(self.conv(x, lengths), lengths).relu()
 
 
 class OSCNNNetwork(FeatureNetwork):

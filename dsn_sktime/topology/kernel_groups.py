@@ -31,9 +31,9 @@ class KernelGroups:
         multiple of ``n_kernel_groups``.
     kernel_size : int
         Taps of a kernel (k), at least ``n_kernel_groups``.
-    n_kernel_groups : int
+    n_kernel_groups : int, default=1
         Number of kernel groups (N), at least 1.
-    sparsity : float in [0, 1)
+    sparsity : float in [0, 1), default=0.0
         Share of each exploration region that is not activated.
 
     Raises

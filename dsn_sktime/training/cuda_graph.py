@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -22,29 +21,14 @@ from dsn_sktime.training.batches import Batch
 _N_WARM_UP = 3
 
 
-class Graphs(Protocol):
-    """Interface for the capture of graphs: CUDA's, or stand-ins in tests."""
-
-    def warm_up(self, function: Callable[[], Tensor]) -> Tensor:
-        """Call a function as it will be captured later, and return its result."""
-
-    def capture(self, function: Callable[[], Tensor]) -> Callable[[], Tensor]:
-        """Capture a function without computing it, and return a function that replays it."""
-
-
 class CapturedStep:
     """An optimizer step that is captured once per batch size, and replayed.
 
-    Each call takes one optimizer step. The first of each size are not captured, to warm up.
-
-    Parameters
-    ----------
-    step : callable
-        Takes an optimizer step: maps a batch of series of equal length to a tensor.
-    graphs : Graphs
+    Each call takes one optimizer step by ``step``, which maps a batch of series of equal length to
+    a tensor. The first of each size are not captured, to warm up.
     """
 
-    def __init__(self, step: Callable[[Batch], Tensor], graphs: Graphs) -> None:
+    def __init__(self, step: Callable[[Batch], Tensor], graphs: CudaGraphs) -> None:
         self._step = step
         self._graphs = graphs
         self._n_warm: dict[int, int] = {}

@@ -34,7 +34,7 @@ class SparseTrainer(Trainer):
     ----------
     history : list of dict
         As in :class:`Trainer`, and "drop_fraction", "n_dropped", "n_grown".
-    best_epoch, best_state, n_resumed, optimizer, should_stop, graphs
+    best_epoch, best_state, n_resumed, optimizer, should_stop, is_interrupted, graphs
         As in :class:`Trainer`.
     """
 

@@ -16,7 +16,7 @@ from dsn_sktime.runtime import default_switches
 from dsn_sktime.training.adam import Adam
 from dsn_sktime.training.averaging import WeightAverage, update_bn
 from dsn_sktime.training.batches import Augmentation, Batch, Use, random_stream, shuffled_rows, take
-from dsn_sktime.training.cuda_graph import CapturedStep, CudaGraphs, Graphs
+from dsn_sktime.training.cuda_graph import CapturedStep, CudaGraphs
 from dsn_sktime.training.objective import Objective
 from dsn_sktime.training.recipe import Recipe
 from dsn_sktime.training.run_state import check_run_state
@@ -63,7 +63,7 @@ class Trainer:
     run_id : str, default=""
         Identifies data and settings: runs with the same ``run_id`` and ``seed`` are equal.
     name : str, default="network"
-        Label of the progress bar.
+        Label of the progress.
     augment : callable, optional
         Maps each training batch and a numpy Generator to a batch of the same shapes.
     validation : Batch, optional
@@ -90,7 +90,7 @@ class Trainer:
         A callback that sets it ends training after the current epoch.
     is_interrupted : bool
         True if Ctrl-C ended training and the network holds the kept state nevertheless.
-    graphs : Graphs or None
+    graphs : CudaGraphs or None
         Capture optimizer steps on series of equal length to replay them: CUDA graphs where
         the network lies on a GPU. Forward hooks then run at the first steps only.
     """
@@ -124,7 +124,7 @@ class Trainer:
         self._budget: TimeBudget | None = None
         self._device = next(network.parameters()).device
         is_cuda = self._device.type == "cuda"
-        self.graphs: Graphs | None = CudaGraphs(self._device) if is_cuda else None
+        self.graphs = CudaGraphs(self._device) if is_cuda else None
         with default_switches():
             self.objective = objective.to(self._device)
             settings = AdamSettings(weight_decay=recipe.weight_decay)
@@ -166,7 +166,11 @@ class Trainer:
             had stopped training after the last complete epoch.
         """
         with default_switches():
-            data = _without_inference(Batch(panel.values, panel.lengths, target, sample_weight))
+            given = panel.values, panel.lengths, target, sample_weight
+            # Autograd cannot save tensors that were made in inference mode.
+            data = Batch._make(
+                one.clone() if one is not None and one.is_inference() else one for one in given
+            )
             step: Callable[[Batch], Tensor] = self._step
             if self.graphs is not None and panel.lengths is None:
                 step = CapturedStep(self._step, self.graphs)
@@ -303,22 +307,17 @@ class Trainer:
     def _figures(self) -> tuple[str, ...]:
         return ("loss", *self.objective.metrics)
 
-    @property
-    def _kept_by(self) -> str:
-        """Loss of the history that ``keep="best"`` follows."""
-        return "loss" if self.validation is None else "val_loss"
-
     def _best(self, record: dict[str, Any]) -> tuple[int, dict[str, Tensor]]:
         """Return epoch and state to keep after an epoch with this record."""
-        epoch, loss = record["epoch"], record[self._kept_by]
+        epoch, followed = record["epoch"], "loss" if self.validation is None else "val_loss"
         for name, of in (("loss", "training"), ("val_loss", "validation")):
             if not math.isfinite(record.get(name, 0)):
                 raise FloatingPointError(
                     f"the {of} loss became {record[name]} in epoch {epoch}. Scale the series (for "
                     "example to mean 0 and variance 1) or lower lr."
                 )
-        is_best = self.best_epoch < 0 or loss <= self.history[self.best_epoch][self._kept_by]
-        if self.recipe.keep == "best" and not is_best:
+        lowest = math.inf if self.best_epoch < 0 else self.history[self.best_epoch][followed]
+        if self.recipe.keep == "best" and record[followed] > lowest:
             return self.best_epoch, self.best_state
         state = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
         return epoch, state if self.average is None else state | self.average.averaged()
@@ -360,11 +359,3 @@ class Trainer:
         self.n_resumed = len(self.history)
         self.best_epoch = state["best_epoch"]
         self.best_state = state["best_state"]
-
-
-def _without_inference(data: Batch) -> Batch:
-    """Copy tensors that were made in inference mode, which autograd cannot save."""
-    return Batch._make(
-        tensor.clone() if tensor is not None and tensor.is_inference() else tensor
-        for tensor in data
-    )

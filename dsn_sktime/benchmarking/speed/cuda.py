@@ -12,7 +12,7 @@ from dsn_sktime.benchmarking.speed.masked_dense import train_step
 from dsn_sktime.benchmarking.speed.timing import median_seconds
 from dsn_sktime.training.adam import Adam
 from dsn_sktime.training.batches import Batch
-from dsn_sktime.training.cuda_graph import CapturedStep, CudaGraphs, Graphs
+from dsn_sktime.training.cuda_graph import CapturedStep, CudaGraphs
 
 CASE: Case = (16, 1, 300)
 SKIPPED = (
@@ -36,7 +36,7 @@ def measure(n_repeats: int) -> list[dict[str, float]]:
 
 def compare(
     device: torch.device,
-    graphs: Graphs,
+    graphs: CudaGraphs,
     synchronize: Callable[[], object],
     case: Case,
     n_repeats: int,
