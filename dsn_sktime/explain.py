@@ -28,19 +28,12 @@ _POWER = 4
 
 
 class LinearForm(NamedTuple):
-    """Logits as a linear form of the statistics of a network's activations.
-
-    Attributes
-    ----------
-    network : DSNNetwork
-    coef : float64 tensor of shape (C, 3, c)
-        Of mean, maximum and share of positive values of the channels of all layers.
-    n_pool : int
-        Bins that the mean is an average of; 1 is the plain mean.
-    """
+    """Logits as a linear form of the statistics of a network's activations."""
 
     network: DSNNetwork
+    # Of mean, maximum and share of positive values of the channels of all layers, (C, 3, c).
     coef: Tensor
+    # Bins that the mean is an average of; 1 is the plain mean.
     n_pool: int
 
 

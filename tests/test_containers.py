@@ -154,6 +154,13 @@ def test_frames_of_a_pipeline(tiny: Callable) -> None:
     assert np.array_equal(pipeline.fit(X, y).predict_proba(X), expected)
 
 
+def test_a_series_of_frames_keeps_their_names_and_its_ids(rng: np.random.Generator) -> None:
+    frames = [pd.DataFrame(rng.normal(size=(9, 2)), columns=["x", "y"]) for _ in range(3)]
+    found = read_panel(pd.Series(frames, index=["a", "b", "c"]))
+    assert found.variate_names == ("x", "y")
+    assert list(found.ids) == ["a", "b", "c"]
+
+
 def test_cross_validation_of_a_wide_frame_and_of_lists() -> None:
     wide = pd.DataFrame(UNIVARIATE[:, 0])
     expected = cross_val_score(one_epoch(), UNIVARIATE, LABELS, cv=FOLDS)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
 from dsn_sktime.layers import PADDINGS
 from dsn_sktime.network import DSNNetwork
@@ -281,6 +282,15 @@ def test_equal_generators_make_equal_networks():
 def test_a_network_of_nothing_is_refused(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, found 0"):
         DSNNetwork(**{"n_variates": 1, "n_classes": 2, name: 0})
+
+
+def test_a_network_whose_batch_norm_is_parametrized_predicts_as_before(rng):
+    network = small_network().eval()
+    _, x, lengths = panel(rng, LENGTHS)
+    with torch.no_grad():
+        expected = network(x, lengths)
+        parametrize.register_parametrization(network.layers[0].norm, "weight", nn.Identity())
+        assert torch.allclose(network(x, lengths), expected)
 
 
 def test_a_batch_that_no_int32_can_count_is_refused():

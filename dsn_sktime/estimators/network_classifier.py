@@ -16,7 +16,7 @@ from sktime.classification.base import BaseClassifier
 from dsn_sktime.estimators.network_estimator import NetworkEstimator
 from dsn_sktime.estimators.onnx_export import export_onnx
 from dsn_sktime.estimators.parameters import check_class_weight
-from dsn_sktime.panel import RawPanel, read_labels, read_panel, read_sample_weight
+from dsn_sktime.panel import RawPanel, read_labels
 from dsn_sktime.runtime import default_switches
 from dsn_sktime.training import CrossEntropy
 from dsn_sktime.training.checks import brief_repr
@@ -151,35 +151,11 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
             return np.repeat(self.classes_, len(X))
         return np.ones((len(X), 1))
 
-    @default_switches()
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy of the predicted labels.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As in :meth:`fit`; the accuracy is the mean weighted by ``sample_weight``.
-
-        Returns
-        -------
-        float
-
-        Raises
-        ------
-        ValueError, TypeError
-            As :meth:`predict`, or if ``y`` has other columns or labels of another type.
-        """
-        self.check_is_fitted()
-        raw = read_panel(X, getattr(self, "variate_names_", None))
-        y = self._read_target(y, raw)
-        if sample_weight is not None:
-            sample_weight = read_sample_weight(sample_weight, raw)
-        found = np.asarray(y).reshape(len(raw), -1)
-        predicted = np.asarray(self.predict(raw)).reshape(len(raw), -1)
+    def _score(self, y: Any, predicted: Any, sample_weight: np.ndarray | None) -> float:
+        found, predicted = (np.asarray(one).reshape(len(y), -1) for one in (y, predicted))
         _check_comparable(found, predicted)
         # Not by scikit-learn, which refuses labels that are bytes, dates, tuples or fractions.
-        is_right = (found == predicted).all(1)
-        return float(np.average(is_right, weights=sample_weight))
+        return float(np.average((found == predicted).all(1), weights=sample_weight))
 
     def _predict_proba(self, X: RawPanel) -> np.ndarray:
         return softmax(self._outputs(X), axis=2).mean(0)

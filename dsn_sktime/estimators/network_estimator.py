@@ -79,8 +79,8 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     Holds what does not depend on the kind of target: reading of series, devices, seeds,
     ensembles, names of checkpoints, predictions in batches, pickling. A subclass derives
     from this class first and from sktime's base class of its task second. One for a *task*
-    writes ``_read_target``, ``_validation_rows``, ``_encoded`` and an ``_fit`` that calls
-    ``_fit_networks``. One for a *network* writes ``_check_shape``, ``_sizes``,
+    writes ``_read_target``, ``_validation_rows``, ``_encoded``, ``_score`` and an ``_fit`` that
+    calls ``_fit_networks``. One for a *network* writes ``_check_shape``, ``_sizes``,
     ``_build_network`` and ``_recipe``, and extends ``_check_parameters``.
     """
 
@@ -344,6 +344,38 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             If the estimator is not fitted.
         """
         return super().predict(X)
+
+    @default_switches()
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy of predicted labels, or the R² of predicted numbers.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in :meth:`fit`; each series counts by its weight.
+
+        Returns
+        -------
+        float
+            At most 1, which is perfect.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As :meth:`predict`, or if ``y`` has other columns or is of another type than in
+            :meth:`fit`.
+        NotFittedError
+            If the estimator is not fitted.
+        """
+        self.check_is_fitted()
+        raw = read_panel(X, getattr(self, "variate_names_", None))
+        y = self._read_target(y, raw)
+        if sample_weight is not None:
+            sample_weight = read_sample_weight(sample_weight, raw)
+        return self._score(y, self.predict(raw), sample_weight)
+
+    def _score(self, y: Any, predicted: Any, sample_weight: np.ndarray | None) -> float:
+        raise NotImplementedError
 
     @staticmethod
     def _read_training_series(X: Any) -> RawPanel:

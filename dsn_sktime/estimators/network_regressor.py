@@ -11,7 +11,7 @@ from sktime.regression.base import BaseRegressor
 
 from dsn_sktime.estimators.fitted import check_trained
 from dsn_sktime.estimators.network_estimator import NetworkEstimator
-from dsn_sktime.panel import RawPanel, read_numbers, read_panel, read_sample_weight
+from dsn_sktime.panel import RawPanel, read_numbers
 from dsn_sktime.runtime import default_switches
 from dsn_sktime.training import SquaredError
 
@@ -86,31 +86,8 @@ class NetworkRegressor(NetworkEstimator, BaseRegressor):
             )
         return self._members(self._check_convert_X_for_predict(X)).std(0, ddof=1)
 
-    @default_switches()
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the coefficient of determination R² of the predictions.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As in :meth:`fit`.
-
-        Returns
-        -------
-        float
-            As ``sklearn.metrics.r2_score``: 1 is perfect, 0 is as good as the mean of ``y``.
-
-        Raises
-        ------
-        ValueError, TypeError
-            As :meth:`predict`, or if ``y`` is invalid.
-        """
-        self.check_is_fitted()
-        raw = read_panel(X, getattr(self, "variate_names_", None))
-        y = self._read_target(y, raw)
-        if sample_weight is not None:
-            sample_weight = read_sample_weight(sample_weight, raw)
-        return float(r2_score(y, self.predict(raw), sample_weight=sample_weight))
+    def _score(self, y: Any, predicted: Any, sample_weight: np.ndarray | None) -> float:
+        return float(r2_score(y, predicted, sample_weight=sample_weight))
 
 
 def _mean_and_deviation(y: np.ndarray, weight: np.ndarray | None) -> tuple[float, float]:

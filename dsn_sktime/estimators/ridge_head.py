@@ -29,41 +29,22 @@ _MOST_SERIES = 10_000
 
 
 class Ridge(NamedTuple):
-    """Linear model of features, fitted by penalized least squares.
+    """Linear model of p features, fitted by penalized least squares."""
 
-    Attributes
-    ----------
-    coef : float64 array of shape (p, c)
-    intercept : float64 array of shape (c,)
-    held_out : float64 array of shape (n, c)
-        Outputs for each training series of the model fitted to all others.
-    """
-
-    coef: np.ndarray
-    intercept: np.ndarray
+    coef: np.ndarray  # (p, c)
+    intercept: np.ndarray  # (c,)
+    # Outputs for each training series of the model fitted to all others, (n, c).
     held_out: np.ndarray
 
 
 # The number of threads changes the last digits of sums.
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def fit_ridge(features: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> Ridge:
-    """Fit a ridge regression on standardized features.
+    """Fit a ridge regression of targets (n, c) on standardized features (n, p).
 
     The penalty is the one of ten from 1e-3 to 1e3 with the least leave-one-out error, as in
-    ``sklearn.linear_model.RidgeCV``, whose leave-one-out predictions are not public.
-
-    Parameters
-    ----------
-    features : float array of shape (n, p)
-    targets : float array of shape (n, c)
-        -1 and 1 for a classifier of c classes, of which one may be absent.
-    weight : float array of shape (n,)
-        Positive weight of each series.
-
-    Returns
-    -------
-    Ridge
-        Of features that are not standardized.
+    ``sklearn.linear_model.RidgeCV``, whose leave-one-out predictions are not public. The model
+    that is returned reads features that are not standardized.
     """
     x = features.astype(np.float64)
     share = weight / weight.sum()
@@ -156,19 +137,7 @@ class RidgeHead(nn.Module):
         self.intercept: Tensor
 
     def forward(self, network: FeatureNetwork, x: Tensor, lengths: Tensor | None) -> Tensor:
-        """Compute the outputs.
-
-        Parameters
-        ----------
-        network : FeatureNetwork
-            The trained network, in eval mode.
-        x : float tensor of shape (B, m, L)
-        lengths : int64 tensor of shape (B,) or None
-
-        Returns
-        -------
-        float64 tensor of shape (B, c)
-        """
+        """Compute the outputs for a batch by the trained network, in eval mode: float64 (B, c)."""
         features = self.features(network, x, lengths)
         # In eval mode the head is linear in the bins. Their average is the mean over time, up to
         # a few steps of more weight where the length is no multiple of the number of bins.
@@ -186,12 +155,7 @@ class RidgeHead(nn.Module):
     def features(self, network: FeatureNetwork, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Compute the features of the trained network and then those of the untrained one.
 
-        Parameters are those of :meth:`forward`.
-
-        Returns
-        -------
-        float tensor of shape (B, C, 3)
-            Mean, maximum and share of positive values of each channel of all layers.
+        Mean, maximum and share of positive values of each channel of all layers, (B, C, 3).
         """
         self.match_backend(network)
         both = [one.features(x, lengths, "all", "stats") for one in (network, self.untrained)]
@@ -201,23 +165,10 @@ class RidgeHead(nn.Module):
 class RidgeHeadFit:
     """Fit of a ridge head in two halves: what reads the untrained network can be done first.
 
-    Parameters
-    ----------
-    untrained : FeatureNetwork
-        A random network; its BatchNorm statistics are set to those of the training series.
-    panel : Panel
-        n training series on the network's device, of which at most 10,000, drawn at random,
-        are used.
-    targets : float64 array of shape (n, c)
-    weight : float array of shape (n,)
-    are_logits : bool
-        Scale the outputs to logits: the targets are 1 for a series' class and -1 for the others.
-    rng : numpy.random.Generator
-
-    Attributes
-    ----------
-    closing_seconds : float
-        Time of the untrained network's ridge, which is about that of :meth:`finish`.
+    The BatchNorm statistics of the untrained network are set to those of the training series, of
+    which at most 10,000, drawn at random, are used. With ``are_logits`` the targets are 1 for a
+    series' class and -1 for the others, and the outputs are scaled to logits.
+    ``closing_seconds`` is the time of the untrained network's ridge, about that of :meth:`finish`.
     """
 
     def __init__(

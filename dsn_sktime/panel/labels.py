@@ -14,29 +14,12 @@ from dsn_sktime.panel.values import from_torch
 
 
 def read_labels(y: Any, raw: RawPanel, noun: str = "class label") -> Any:
-    """Return class labels that can be sorted, one per series.
+    """Return class labels that can be sorted, one per series: an array or a DataFrame.
 
-    Parameters
-    ----------
-    y : array-like of shape (n,) or (n, q)
-        A Series or frame whose index holds the ids of the series is put into their order.
-        One that is numbered from 0 holds no ids and is taken by position, as is any for
-        series without ids.
-    raw : RawPanel
-        Series that the labels belong to.
-    noun : str, default="class label"
-        What errors call a label.
-
-    Returns
-    -------
-    array, Series or DataFrame
-
-    Raises
-    ------
-    TypeError
-        If labels of different types cannot be sorted.
-    ValueError
-        If labels are missing, masked, of other series, or more or fewer than the series.
+    A Series or frame whose index holds the ids of the series is put into their order. One that is
+    numbered from 0 holds no ids and is taken by position, as is any for series without ids. Labels
+    that cannot be sorted raise TypeError, those that are missing, of other series, or more or
+    fewer ValueError. ``noun`` is what errors call a label.
     """
     y = _as_labels(y, noun)
     if isinstance(y, pd.DataFrame) and y.shape[1] > 1:
@@ -55,21 +38,7 @@ def read_labels(y: Any, raw: RawPanel, noun: str = "class label") -> Any:
 
 
 def read_numbers(y: Any, raw: RawPanel) -> Any:
-    """Return finite numbers, one per series.
-
-    Parameters and other errors are those of :func:`read_labels`.
-
-    Returns
-    -------
-    float64 array or DataFrame
-
-    Raises
-    ------
-    TypeError
-        If they are not real numbers.
-    ValueError
-        If they are infinite.
-    """
+    """Return finite numbers, one per series, as :func:`read_labels`: float64 array or DataFrame."""
     y = read_labels(y, raw, noun="number")
     values = np.asarray(y)
     if values.dtype.kind not in "biuf":
@@ -181,26 +150,11 @@ def _refuse_column_of_ids(y: pd.DataFrame, ids: pd.Index | None) -> None:
 
 
 def read_sample_weight(sample_weight: Any, raw: RawPanel) -> np.ndarray | None:
-    """Return the weight of each series, or None if all are the same.
+    """Return the weight of each series, float64, or None if all are the same.
 
-    Parameters
-    ----------
-    sample_weight : array-like of shape (n,)
-        A Series is put into the order of the series as labels are.
-    raw : RawPanel
-        Series that the weights belong to.
-
-    Returns
-    -------
-    float64 array of shape (n,) or None
-        Weights; those above 0 have mean 1.
-
-    Raises
-    ------
-    TypeError
-        If they are not real numbers.
-    ValueError
-        If they are more or fewer than the series, missing, infinite, negative or all 0.
+    Those above 0 have mean 1. A Series is put into the order of the series as labels are. Weights
+    that are no real numbers raise TypeError, those that are more or fewer than the series, missing,
+    infinite, negative or all 0 ValueError.
     """
     expected = "sample_weight must hold one finite number of at least 0 per series"
     if isinstance(sample_weight, pd.Series):

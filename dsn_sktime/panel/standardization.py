@@ -40,18 +40,9 @@ class Standardization(NamedTuple):
         """Compute the statistics over all observed steps of all series.
 
         Sums are computed series by series, so they do not depend on the container or on
-        the padding.
-
-        Returns
-        -------
-        Standardization
-            ``mean`` is 0 for a variate that is missing throughout; ``scale`` is 1 for one
-            that is constant up to rounding.
-
-        Raises
-        ------
-        ValueError
-            If single values are so large that float32 does not resolve the others.
+        the padding. ``mean`` is 0 for a variate that is missing throughout, ``scale`` 1 for one
+        that is constant up to rounding. Single values that are so large that float32 does not
+        resolve the others raise ValueError.
         """
         sums = np.zeros((len(raw), raw.n_variates))
         n_observed = np.zeros_like(sums)
