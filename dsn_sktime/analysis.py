@@ -48,6 +48,7 @@ def count_parameters(network: DSNNetwork | OSCNNNetwork) -> Count:
     >>> count_parameters(OSCNNNetwork(n_variates=1, n_classes=2)).activated
     235741
     """
+    _check_network(network, (DSNNetwork, OSCNNNetwork))
     activated = sum(parameter.numel() for parameter in network.parameters())
     return Count(activated, activated + _n_left_out(network))
 
@@ -71,6 +72,8 @@ def count_flops(network: DSNNetwork | OSCNNNetwork, series_length: int) -> Count
     ------
     ValueError
         If ``series_length`` is below 1.
+    TypeError
+        If ``network`` is none.
 
     Examples
     --------
@@ -79,6 +82,7 @@ def count_flops(network: DSNNetwork | OSCNNNetwork, series_length: int) -> Count
     >>> count_flops(DSNNetwork(n_variates=9, n_classes=6), series_length=128).activated
     20284220
     """
+    _check_network(network, (DSNNetwork, OSCNNNetwork))
     if series_length < 1:
         raise ValueError(f"series_length must be at least 1, found {series_length}.")
     names = "conv.values", "bottleneck.weight"
@@ -86,6 +90,13 @@ def count_flops(network: DSNNetwork | OSCNNNetwork, series_length: int) -> Count
     of_head = sum(one.numel() for one in network.head.parameters() if one.ndim > 1)
     activated = series_length * sum(one.numel() for one in found) + network.n_pool * of_head
     return Count(activated, activated + series_length * _n_left_out(network))
+
+
+def _check_network(network: object, kinds: tuple[type, ...] = (DSNNetwork,)) -> None:
+    if not isinstance(network, kinds):
+        remedy = ". Use its network_, or one of networks_" if hasattr(network, "networks_") else ""
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise TypeError(f"network must be a {names}, found {type(network).__name__}{remedy}.")
 
 
 def _n_left_out(network: DSNNetwork | OSCNNNetwork) -> int:
@@ -108,6 +119,7 @@ def enrf(network: DSNNetwork) -> pd.DataFrame:
         One row per kernel: "layer", "kernel_group" (both from 1), "out_channel",
         "in_channel" (from 0) and "enrf" in time steps, 0 if no tap is activated.
     """
+    _check_network(network)
     tables = []
     for layer, conv in enumerate(network.sparse_convs(), start=1):
         sizes = enrf_sizes(conv.index.cpu().numpy(), conv.groups.shape)
@@ -139,6 +151,7 @@ def receptive_fields(network: DSNNetwork) -> pd.DataFrame:
         "layer" (from 1: paths through the layers up to it), "receptive_field" in time
         steps and "fraction" of these paths; sizes that no path has are left out.
     """
+    _check_network(network)
     fractions = np.array([0.0, 1.0])
     tables = []
     for layer, conv in enumerate(network.sparse_convs(), start=1):

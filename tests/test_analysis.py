@@ -1,10 +1,12 @@
 """Parameters, multiply-adds and receptive fields."""
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from tiny import one_epoch, panel
 
 from dsn_sktime.analysis import count_flops, count_parameters, enrf, receptive_fields
 from dsn_sktime.network import DSNNetwork
@@ -87,3 +89,11 @@ def test_three_full_layers_see_3k_minus_2_steps():
 def test_a_series_has_a_time_step():
     with pytest.raises(ValueError, match="series_length must be at least 1, found 0"):
         count_flops(small_network(), 0)
+
+
+@pytest.mark.parametrize(
+    "function", [count_parameters, partial(count_flops, series_length=9), enrf, receptive_fields]
+)
+def test_an_estimator_is_no_network(function):
+    with pytest.raises(TypeError, match=r"DSNNetwork.*, found DSNClassifier\. Use its network_"):
+        function(one_epoch().fit(*panel()))

@@ -161,6 +161,32 @@ def test_a_series_of_frames_keeps_their_names_and_its_ids(rng: np.random.Generat
     assert list(found.ids) == ["a", "b", "c"]
 
 
+def test_ids_and_times_among_the_variates_are_warned_of(rng: np.random.Generator) -> None:
+    X = [
+        pd.DataFrame({"machine_id": one, "timestamp": np.arange(9), "x": rng.normal(size=9)})
+        for one in range(4)
+    ]
+    with pytest.warns(UserWarning, match="'machine_id', 'timestamp'.*Leave them out"):
+        one_epoch().fit(X, [0, 1, 0, 1])
+    renamed = [frame.rename(columns={"machine_id": "speed", "timestamp": "way"}) for frame in X]
+    assert read_panel(renamed).n_variates == 3
+
+
+@pytest.mark.parametrize("hold", [pd.concat, list], ids=["long", "list"])
+def test_two_variates_of_one_name_are_refused(hold: Callable) -> None:
+    frames = {one: pd.DataFrame(np.ones((5, 2)), columns=["a", "a"]) for one in "bc"}
+    with pytest.raises(ValueError, match="columns of different names, found 'a'"):
+        read_panel(hold(frames) if hold is pd.concat else list(frames.values()))
+
+
+def test_what_a_list_holds_is_named_by_series_and_column() -> None:
+    frames = [pd.DataFrame({"a": [1.0, 2.0], "b": values}) for values in ([3, 4], ["x", "y"])]
+    with pytest.raises(TypeError, match="in column 'b' of series 1 "):
+        read_panel(frames)
+    with pytest.raises(TypeError, match=r"\[frame for _, frame in X\]"):
+        read_panel(frames[0].groupby("a"))
+
+
 def test_cross_validation_of_a_wide_frame_and_of_lists() -> None:
     wide = pd.DataFrame(UNIVARIATE[:, 0])
     expected = cross_val_score(one_epoch(), UNIVARIATE, LABELS, cv=FOLDS)

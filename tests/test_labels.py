@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
@@ -13,7 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sklearn.model_selection import StratifiedKFold, cross_val_score, train_test_split
+from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score, train_test_split
+from sktime.classification.model_evaluation import evaluate
 from sktime.datatypes import convert_to
 from tiny import one_epoch, panel
 
@@ -163,6 +165,32 @@ def test_labels_of_other_series(hold: Callable, ids: Any, y: pd.Series, words: l
             call(X, y)
         assert not [word for word in words if word not in str(caught.value)], caught.value
     assert np.array_equal(classifier.predict_proba(SERIES), expected())
+
+
+def test_labels_numbered_from_0_beside_ids_in_another_order_are_warned_of() -> None:
+    ids = IDS[::-1]
+    with pytest.warns(UserWarning, match="order in which the series first occur") as caught:
+        one_epoch().fit(long_frame(ids), pd.Series(LABELS))
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        one_epoch().fit(long_frame(ids), np.asarray(LABELS))
+
+
+def test_ids_of_another_type_and_ids_that_occur_twice_are_named() -> None:
+    X = long_frame(pd.RangeIndex(1, N + 1))
+    with pytest.raises(ValueError, match=r"It has them as .*str.* and X as int64"):
+        one_epoch().fit(X, pd.Series(LABELS, index=[str(one) for one in range(1, N + 1)]))
+    y = pd.Series([*LABELS, LABELS[0]], index=[*range(1, N + 1), 7])
+    with pytest.raises(ValueError, match="The index of y has 7 several times"):
+        one_epoch().fit(X, y)
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["ids from 0", "ids from 1"])
+def test_sktimes_evaluation_takes_an_array_of_labels(first: int) -> None:
+    X, y = long_frame(pd.RangeIndex(first, N + first)), np.asarray(LABELS)
+    found = evaluate(one_epoch(), KFold(2), X, y, error_score="raise")
+    assert len(found) == 2
 
 
 def test_a_column_of_ids_is_no_target() -> None:

@@ -222,7 +222,7 @@ def test_rows_of_variates_that_do_not_change_or_are_missing(ensemble):
     # In the middle of its row, where its name is.
     heights = np.concatenate(ax.collections[1].get_segments())[:, 1]
     assert heights == pytest.approx(ax.get_yticks()[1])
-    assert ax.get_ylim() == pytest.approx((-5.9, 0.9))
+    assert ax.get_ylim() == pytest.approx((-5.1, 0.9))
 
 
 def test_growth_is_empty_where_the_topology_is_fixed():

@@ -176,7 +176,8 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         variate are padding, other missing values are set to the mean of their variate. Infinite
         values are not refused.
 
-        The metadata of the file have the entry "classes", a JSON list of the labels.
+        The metadata of the file have the entry "classes", a JSON list of the labels, and, where
+        the training series were in frames, "variates", one of the variates' names.
 
         Parameters
         ----------
@@ -204,9 +205,10 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         ----------
         X, y
             As in :meth:`fit`.
-        cv : int, scikit-learn splitter or None, default=None
+        cv : int, scikit-learn splitter, list of pairs of row numbers or None, default=None
             If given, each series is predicted by a classifier fitted without it. An int
-            is the number of stratified folds. The test folds must hold each series once.
+            is the number of stratified folds. The test folds must hold each series once. A
+            splitter gets no groups: pass the list of its splits.
         change_state : bool, default=True
             Leave this instance fitted to all of ``X``.
 

@@ -81,9 +81,22 @@ def export_onnx(classifier: NetworkClassifier, path: str | Path) -> None:
             verbose=False,
         )
     model = exported.model_proto
+    _name_sizes(model.graph)
     metadata = {"classes": json.dumps(_as_json(classifier.classes_)), "dsn_sktime": __version__}
+    if classifier.variate_names_ is not None:
+        metadata["variates"] = json.dumps([str(name) for name in classifier.variate_names_])
     onnx.helper.set_model_props(model, metadata)
     write_atomically(Path(path), model.SerializeToString())
+
+
+def _name_sizes(graph: Any) -> None:
+    """Name the sizes that may vary as in the documentation; torch numbers them."""
+    n, _, n_steps = graph.input[0].type.tensor_type.shape.dim
+    names = {n.dim_param: "n", n_steps.dim_param: "L"}
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_param in names:
+                size.dim_param = names[size.dim_param]
 
 
 def _check_packages() -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from pandas.core.groupby import DataFrameGroupBy
 
-from dsn_sktime.panel.frames import in_time_order, read_frame, unique_names
+from dsn_sktime.panel.frames import check_columns, in_time_order, read_frame
 from dsn_sktime.panel.raw_panel import RawPanel, listed
 from dsn_sktime.panel.values import as_numbers, holds_values
 from dsn_sktime.panel.variates import matching_order
@@ -110,7 +111,8 @@ def _read_list(items: list | tuple) -> RawPanel:
 def _read_item(item: Any, number: int) -> tuple[np.ndarray, tuple[Hashable, ...] | None]:
     """Return a series of shape (m, length) and the names of its variates."""
     if isinstance(item, pd.DataFrame):
-        return as_numbers(in_time_order(item, number)).T, unique_names(item)
+        check_columns(item, where=f" of series {number} (counted from 0)")
+        return as_numbers(in_time_order(item, number)).T, tuple(item.columns)
     if isinstance(item, pd.Series):
         item = in_time_order(item, number)
     try:
@@ -160,6 +162,8 @@ def _read_other(X: Any) -> RawPanel:
         remedy = "Use list(X.values())."
     elif isinstance(X, pd.Series):
         remedy = "A single series is [X]; several, with an index (series, time), X.to_frame()."
+    elif isinstance(X, DataFrameGroupBy):
+        remedy = "Use [frame for _, frame in X], without the columns of ids and times."
     elif hasattr(X, "to_pandas"):
         remedy = "Use X.to_pandas()."
     elif hasattr(X, "__array__"):

@@ -43,7 +43,7 @@ def read_frame(X: pd.DataFrame, variate_names: tuple[Hashable, ...] | None) -> R
 
 def _read_long(X: pd.DataFrame) -> RawPanel:
     """Read rows of time steps with an index (series, time)."""
-    _check_columns(X)
+    check_columns(X)
     codes, ids = pd.factorize(X.index.get_level_values(0))
     time = X.index.get_level_values(1)
     _check_time(time, "in the second level of its index")
@@ -71,11 +71,12 @@ def _read_long(X: pd.DataFrame) -> RawPanel:
     if not (np.diff(order) == 1).all():
         values = values[order]
     series = np.split(values.T, np.flatnonzero(np.diff(codes)) + 1, axis=1) if len(X) else []
-    return RawPanel(series, pd.Index(ids), unique_names(X), _LONG)
+    return RawPanel(series, pd.Index(ids), tuple(X.columns), _LONG)
 
 
 def _read_nested(X: pd.DataFrame) -> RawPanel:
     """Read a frame whose cells are univariate series."""
+    check_names(X)
     series = []
     for number in range(len(X)):
         cells = [X.iat[number, column] for column in range(X.shape[1])]
@@ -96,7 +97,7 @@ def _read_nested(X: pd.DataFrame) -> RawPanel:
             series.append(as_numbers(pd.DataFrame(aligned)).T)
         else:
             series.append(np.stack([as_numbers(cell) for cell in cells]))
-    return RawPanel(series, X.index, unique_names(X), _CELLS)
+    return RawPanel(series, X.index, tuple(X.columns), _CELLS)
 
 
 def _share_index(cells: list) -> bool:
@@ -116,7 +117,7 @@ def _read_wide(X: pd.DataFrame, variate_names: tuple[Hashable, ...] | None) -> R
             "single series with a row per time step, use [X]; if it holds several, use "
             "X.set_index([<series id>, <time>])."
         )
-    _check_columns(X, may_be_table=True)
+    check_columns(X, may_be_table=True)
     return RawPanel(as_numbers(X.iloc[:, _step_order(X.columns)])[:, None], X.index, layout=_WIDE)
 
 
@@ -130,24 +131,26 @@ def _step_order(columns: pd.Index) -> np.ndarray:
     return columns.argsort(kind="stable")
 
 
-def _check_columns(X: pd.DataFrame, may_be_table: bool = False) -> None:
+def check_columns(X: pd.DataFrame, may_be_table: bool = False, where: str = "") -> None:
     """Raise if columns are not numeric or, in what ``may_be_table``, look like ids or labels."""
+    if not may_be_table:
+        check_names(X, where)
     wrong = [name for name, dtype in X.dtypes.items() if not is_numeric_dtype(dtype)]
     if may_be_table:
-        wrong += [name for name in X.columns if name not in wrong and _is_key(name)]
+        wrong += [name for name in X.columns if name not in wrong and looks_like_key(name)]
         wrong = wrong or _keys_by_value(X)
     if not wrong:
         return
     is_text = not is_numeric_dtype(X.dtypes.iloc[0])
-    if is_text and len(wrong) == X.shape[1] and not any(map(_is_key, wrong)):
+    if is_text and len(wrong) == X.shape[1] and not any(map(looks_like_key, wrong)):
         raise TypeError(
-            f"X must hold real numbers, found dtype {X.dtypes.iloc[0]} in column {wrong[0]!r}. "
-            "Convert it, for example with X.astype(float)."
+            f"X must hold real numbers, found dtype {X.dtypes.iloc[0]} in column "
+            f"{wrong[0]!r}{where}. Convert it, for example with X.astype(float)."
         )
     if not may_be_table:
         raise TypeError(
-            f"X must hold real numbers, found dtype {X.dtypes[wrong[0]]} in column {wrong[0]!r}. "
-            f"Convert it, or use X.drop(columns={wrong!r})."
+            f"X must hold real numbers, found dtype {X.dtypes[wrong[0]]} in column "
+            f"{wrong[0]!r}{where}. Convert it, or use X.drop(columns={wrong!r})."
         )
     raise TypeError(_table_message(X, wrong))
 
@@ -172,10 +175,6 @@ def _table_message(X: pd.DataFrame, wrong: list) -> str:
         f"With one row per time step use X.set_index([{', '.join(keys)}]){chosen}; with one row "
         f"per series and one column per time step use X.drop(columns={wrong!r})."
     )
-
-
-def _is_key(name: Hashable) -> bool:
-    return any(_matches(pattern, name) for pattern in (_ID_NAME, _TIME_NAME, _LABEL_NAME))
 
 
 def _matches(pattern: re.Pattern, name: Hashable) -> bool:
@@ -204,9 +203,19 @@ def _quoted(columns: pd.Index) -> str:
     return ", ".join(names) + (f", ... ({len(columns)} in all)" if len(columns) > 6 else "")
 
 
-def unique_names(frame: pd.DataFrame) -> tuple[Hashable, ...] | None:
-    """Return the labels of the columns; None if some occur twice."""
-    return tuple(frame.columns) if frame.columns.is_unique else None
+def check_names(X: pd.DataFrame, where: str = "") -> None:
+    """Raise ValueError if two columns have the same name."""
+    again = X.columns[X.columns.duplicated()]
+    if len(again):
+        raise ValueError(
+            f"X must have columns of different names, found {again[0]!r} several times{where}. "
+            "Rename them."
+        )
+
+
+def looks_like_key(name: Hashable) -> bool:
+    """Return True if a column of this name holds ids, times or labels of series."""
+    return any(_matches(pattern, name) for pattern in (_ID_NAME, _TIME_NAME, _LABEL_NAME))
 
 
 def in_time_order(rows: Any, number: int) -> Any:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from pandas.api.types import is_integer_dtype
 
 from dsn_sktime.panel.raw_panel import RawPanel
 from dsn_sktime.panel.values import from_torch
@@ -123,6 +126,9 @@ def _length_remedy(y: np.ndarray | pd.Series | pd.DataFrame, raw: RawPanel) -> s
     if isinstance(y, pd.Series | pd.DataFrame):
         if y.index.nlevels == 2:
             return "Use y.groupby(level=0, sort=False).first()."
+        if y.index.has_duplicates and isinstance(y, pd.Series):
+            again = y.index[y.index.duplicated()].tolist()[0]
+            return f"The index of y has {again!r} several times."
         if raw.ids is not None and raw.ids.isin(y.index).all():
             return "Select the labels of these series, with y.loc[ids]."
         if raw.ids is not None and y.index.isin(raw.ids).all():
@@ -186,6 +192,13 @@ def read_sample_weight(sample_weight: Any, raw: RawPanel) -> np.ndarray | None:
     return weight / weight[weight > 0].mean()
 
 
+def _is_sorted(ids: pd.Index) -> bool:
+    """Return True for ids in order, also where T2 comes before T10."""
+    parts = [re.split(r"(\d+)", str(one)) for one in ids]
+    keys = [[int(part) if part.isdecimal() else part for part in one] for one in parts]
+    return ids.is_monotonic_increasing or keys == sorted(keys)
+
+
 def _in_order(
     name: str, y: pd.Series | pd.DataFrame, ids: pd.Index | None
 ) -> pd.Series | pd.DataFrame:
@@ -198,16 +211,28 @@ def _in_order(
     is_numbered = numbers.equals(ids) or (
         isinstance(y.index, pd.RangeIndex) and numbers.equals(y.index)
     )
+    # What sktime's evaluation makes of an array: a frame, of which it passes some rows.
+    is_numbered |= isinstance(y, pd.DataFrame) and (
+        y.columns.equals(pd.RangeIndex(y.shape[1])) and is_integer_dtype(y.index)
+    )
     is_unique = ids.is_unique and y.index.is_unique
     if is_unique and ids.isin(y.index).all():
         if not is_numbered:
             return y.iloc[y.index.get_indexer(ids)]
         raise ValueError(
             f"{name} must be in the order of X or have an index with the ids of the series, found "
-            "the numbers from 0 as the index of one and the same in another order as that of "
-            f"the other: these may be ids or not. Align them, or {by_position}."
+            "numbers from 0 in another order than those of X, which may be ids or count the rows. "
+            f"Sort X and {name} by their index if they are ids, or {by_position}."
         )
     if is_numbered:
+        if isinstance(y, pd.Series) and not _is_sorted(ids):
+            warnings.warn(
+                f"{name} is numbered from 0, so it is taken to be in the order in which the series "
+                f"first occur in X, which is not that of their ids. If it is not, use {name} with "
+                f"the ids as its index; if it is, {by_position}.",
+                UserWarning,
+                stacklevel=6,
+            )
         return y
     if not is_unique:
         raise ValueError(
@@ -216,8 +241,10 @@ def _in_order(
             f"Make them unique, or {by_position}."
         )
     missing = ids[~ids.isin(y.index)]
+    remedy = "Select these series"
+    if ids.astype(str).isin(y.index.astype(str)).all():
+        remedy = f"It has them as {y.index.dtype} and X as {ids.dtype}: convert one of them"
     raise ValueError(
         f"{name} must have the labels of the series in X, found none in its index for "
-        f"{len(missing)} of them, such as {missing.tolist()[0]!r}. Select these series, or "
-        f"{by_position}."
+        f"{len(missing)} of them, such as {missing.tolist()[0]!r}. {remedy}, or {by_position}."
     )

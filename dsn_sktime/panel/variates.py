@@ -7,6 +7,7 @@ from collections.abc import Hashable
 
 import numpy as np
 
+from dsn_sktime.panel.frames import looks_like_key
 from dsn_sktime.panel.raw_panel import RawPanel
 
 
@@ -69,13 +70,29 @@ def _is_default(names: tuple[Hashable, ...] | None) -> bool:
     )
 
 
+def _is_key(raw: RawPanel, place: int, name: Hashable) -> bool:
+    """Return True for a variate with the name of an id or a time that is constant or rises."""
+    if not looks_like_key(name) or raw.lengths.max() == 1:
+        return False
+    changes = [np.diff(series[place]) for series in raw.series]
+    return all((one == 0).all() for one in changes) or all((one > 0).all() for one in changes)
+
+
 def warn_about_axes(raw: RawPanel) -> None:
-    """Warn where the axes look swapped, and once for all series that were padded."""
+    """Warn where the axes look swapped or variates are none, and once for all padded series."""
     if raw.n_padded:
         warnings.warn(
             f"{raw.n_padded} of {len(raw)} series end in steps that are missing in every variate. "
             "They are treated as padding, which shortens these series. Fill such steps if they are "
             "part of a series.",
+            UserWarning,
+            stacklevel=5,
+        )
+    keys = [name for place, name in enumerate(raw.variate_names or ()) if _is_key(raw, place, name)]
+    if keys:
+        warnings.warn(
+            f"X has the variates {_brief(keys)}, which hold ids, times or labels by their names "
+            "and values. Leave them out: a model that learns from them is misled on new series.",
             UserWarning,
             stacklevel=5,
         )

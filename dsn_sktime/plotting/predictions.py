@@ -61,7 +61,7 @@ def plot_contributions(
     found, probabilities = contributions(classifier, raw), classifier.predict_proba(raw)[0]
     labels = classifier.classes_.tolist()
     place = int(probabilities.argmax()) if label is None else _place(label, labels)
-    names = [str(name) for name in classifier.variate_names_ or range(raw.n_variates)]
+    names = [str(name) for name in _names(classifier)]
     ax = axes_or_new(ax)
     series = np.asarray(raw.series[0], dtype=np.float64)
     _draw_rows(ax, series, found[0, place], names, "variate")
@@ -80,7 +80,7 @@ def plot_class_means(
 ) -> Axes:
     """Plot the mean series of each class, colored by the mean contributions to that class.
 
-    Each class has a row. A mean is over the series that have the time step.
+    Each class has a row, all of the same scale. A mean is over the series that have the time step.
 
     Parameters
     ----------
@@ -119,8 +119,10 @@ def plot_class_means(
     ax = axes_or_new(ax)
     names = [str(labels[one]) for one in means.index]
     _draw_rows(ax, means.to_numpy(), speaking.to_numpy(), names, "class")
-    whose = "Class means and their" if len(names) > 1 else f"Mean of class {names[0]} and its"
-    ax.set_title(f"{whose} contributions")
+    what = "Class means" if len(names) > 1 else f"Mean of class {names[0]}"
+    if raw.n_variates > 1:
+        what += f" of variate {_names(classifier)[row]}"
+    ax.set_title(f"{what} and {'their' if len(names) > 1 else 'its'} contributions")
     return ax
 
 
@@ -166,8 +168,12 @@ def _place(label: Any, labels: list[Any]) -> int:
     return labels.index(label)
 
 
+def _names(classifier: DSNClassifier) -> list[Any]:
+    return list(classifier.variate_names_ or range(classifier.n_variates_))
+
+
 def _row_of(variate: Any, classifier: DSNClassifier) -> int:
-    names = list(classifier.variate_names_ or range(classifier.n_variates_))
+    names = _names(classifier)
     if variate in names:
         return names.index(variate)
     if isinstance(variate, Integral) and int(variate) in range(len(names)):
@@ -181,7 +187,7 @@ def _row_of(variate: Any, classifier: DSNClassifier) -> int:
 def _draw_rows(ax: Axes, rows: np.ndarray, found: np.ndarray, names: list[str], kind: str) -> None:
     """Draw series (r, L), colored by contributions (r, L or more), below one another.
 
-    ``names`` are those of the rows, of one kind.
+    ``names`` are those of the rows, of one kind: a "variate" has a scale of its own.
     """
     from matplotlib.collections import LineCollection
     from matplotlib.colors import LinearSegmentedColormap, Normalize
@@ -190,26 +196,28 @@ def _draw_rows(ax: Axes, rows: np.ndarray, found: np.ndarray, names: list[str], 
     found = found[:, :n_steps]
     if n_rows > 1:
         # Not nanmin, which warns of a row without values.
-        low = np.fmin.reduce(rows, axis=1, keepdims=True)
-        height = np.fmax.reduce(rows, axis=1, keepdims=True) - low
+        own = 1 if kind == "variate" else None
+        low = np.fmin.reduce(rows, axis=own, keepdims=True)
+        height = np.fmax.reduce(rows, axis=own, keepdims=True) - low
         flat = height == 0
         scaled = np.where(flat, 0.4, (rows - low) / np.where(flat, 1, height) * 0.8)
         rows = np.where(np.isnan(rows), np.nan, scaled) - np.arange(n_rows)[:, None]
         ax.set_yticks(0.4 - np.arange(n_rows), names)
-        ax.set(ylabel=kind, ylim=(0.1 - n_rows, 0.9))
+        ax.set(ylabel=kind, ylim=(0.9 - n_rows, 0.9))
     else:
         ax.set_ylabel("value")
-    # Each time step has the line to the middle of its neighbors.
+    # Each time step has the line to the middle of its neighbors, or a dash where these are missing.
     steps = np.arange(n_steps)
     ends = np.clip(np.arange(-0.5, n_steps), 0, n_steps - 1)
     # The end of a series, which padding repeats, may exceed all else.
     most = np.nanquantile(np.abs(found), 0.99) or 1.0
     colors = LinearSegmentedColormap.from_list("contribution", [COLORS[0], "0.82", COLORS[1]])
     for row, colored in zip(rows, found, strict=True):
-        middles = np.interp(ends, steps, row)
-        lines = np.stack(
-            [np.c_[ends[:-1], middles[:-1]], np.c_[steps, row], np.c_[ends[1:], middles[1:]]], 1
+        before, after = np.append(row[:1], row[:-1]), np.append(row[1:], row[-1:])
+        left, right = (
+            (row + np.where(np.isnan(other), row, other)) / 2 for other in (before, after)
         )
+        lines = np.stack([np.c_[ends[:-1], left], np.c_[steps, row], np.c_[ends[1:], right]], 1)
         drawn = LineCollection(list(lines), cmap=colors, norm=Normalize(-most, most), lw=2.2)
         drawn.set(array=colored, capstyle="round")
         ax.add_collection(drawn)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -55,10 +55,12 @@ def plot_history(
     marked: dict[str, Artist] = {}
     for number, history in records.groupby("network"):
         for of, width in widths.items():
-            ax.plot(history["epoch"], history[f"{of}loss"], color=COLORS[0], lw=width)
+            # A line of one point is not seen.
+            look: dict[str, Any] = {"lw": width, "marker": "s" if len(history) == 1 else None}
+            ax.plot(history["epoch"], history[f"{of}loss"], color=COLORS[0], **look)
             if right is not None:
                 accuracy = history[f"{of}accuracy"]
-                right.plot(history["epoch"], accuracy, color=COLORS[1], lw=width, ls="--")
+                right.plot(history["epoch"], accuracy, color=COLORS[1], ls="--", **look)
         averaged = _averaged_epochs(estimator, history)
         if len(averaged):
             ends = averaged[0] - 0.5, averaged[-1] + 0.5
@@ -68,11 +70,15 @@ def plot_history(
             followed = "val_loss" if is_validated else "loss"
             (dot,) = ax.plot(kept["epoch"], kept[followed], "o", color=COLORS[6])
             marked["kept epoch"] = dot
-    # The upper axes', as their lines would be drawn over it.
-    top = ax if right is None else right
-    top.legend(marked.values(), marked.keys(), loc="center right")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set(xlabel="epoch", title="Training history", ylim=(0, 1.05 * ax.dataLim.ymax))
+    # Above the axes, where it covers no line.
+    beside = 1.0, 1.0
+    ax.legend(
+        marked.values(), marked.keys(), loc="lower right", bbox_to_anchor=beside, frameon=False
+    )
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    ax.set(xlabel="epoch", xlim=(-0.5, records["epoch"].max() + 0.5))
+    ax.set(ylim=(0, 1.05 * ax.dataLim.ymax))
+    ax.set_title("Training history", loc="left")
     of = "" if is_validated else "training "
     thick = "; validation: thick" if is_validated else ""
     ax.set_ylabel(f"{of}loss (solid{thick})", color=COLORS[0])

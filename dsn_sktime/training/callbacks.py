@@ -23,7 +23,7 @@ class EarlyStopping(Callback):
     monitor : {"loss", "accuracy", "val_loss", "val_accuracy"}, default="loss"
         Metric to watch, of the training series or of the validation set; a loss should fall,
         an accuracy rise.
-    patience : int, default=100
+    patience : int, default=10
         Epochs without improvement after which training stops.
     min_delta : float, default=0.0
         Minimum change that counts as an improvement.
@@ -38,7 +38,7 @@ class EarlyStopping(Callback):
         If ``patience`` is not an integer or ``min_delta`` not a number.
     """
 
-    def __init__(self, monitor: str = "loss", patience: int = 100, min_delta: float = 0.0) -> None:
+    def __init__(self, monitor: str = "loss", patience: int = 10, min_delta: float = 0.0) -> None:
         check_choice("monitor", monitor, _MONITORS)
         check_integer("patience", patience, 1)
         check_number("min_delta", min_delta, "[0, inf)", lambda delta: 0 <= delta < inf)
