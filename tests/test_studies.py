@@ -6,26 +6,25 @@ from pages import check_whole, row
 
 from dsn_sktime import DSNClassifier
 from dsn_sktime.benchmarking.__main__ import main
-from dsn_sktime.benchmarking.data.archive import UCR_85
-from dsn_sktime.benchmarking.estimators.costs import costs
-from dsn_sktime.benchmarking.estimators.registry import make
-from dsn_sktime.benchmarking.report.study import STUDIES, page, table
+from dsn_sktime.benchmarking.datasets import UCR_85
+from dsn_sktime.benchmarking.estimators.registry import costs, make
+from dsn_sktime.benchmarking.report.study import STUDIES, compare, page, table
 from dsn_sktime.benchmarking.run import results
 
 
 def runs_of(name, accuracy):
-    """Return two runs of each setting; ``accuracy`` maps data sets to those of settings."""
+    """Return two runs of each estimator; ``accuracy`` maps data sets to those of estimators."""
     rows = [
-        row(dataset, label, seed, value, label=label, n_parameters=100 + place, multiply_adds=1000)
+        row(dataset, label, seed, value, n_parameters=100 + place, multiply_adds=1000)
         for dataset, values in accuracy.items()
-        for place, (label, value) in enumerate(zip(STUDIES[name].settings, values, strict=True))
+        for place, (label, value) in enumerate(zip(STUDIES[name].estimators, values, strict=True))
         for seed in (0, 1)
     ]
     return pd.DataFrame(rows)
 
 
-def activated(study, setting):
-    return costs(make(STUDIES[study].settings[setting], seed=0), 1, 100, 2).n_parameters
+def activated(estimator):
+    return costs(make(estimator, seed=0), 1, 100, 2).n_parameters
 
 
 def test_each_setting_is_the_reference_but_for_what_it_studies():
@@ -42,8 +41,8 @@ def test_each_setting_is_the_reference_but_for_what_it_studies():
     }
     for name, expected in differing.items():
         study, found = STUDIES[name], set()
-        reference = make(study.settings[study.reference], seed=0).get_params()
-        for estimator in study.settings.values():
+        reference = make(study.reference, seed=0).get_params()
+        for estimator in study.estimators:
             own = make(estimator, seed=0).get_params()
             found |= {key for key in reference if own[key] != reference[key]}
         assert found == expected
@@ -53,53 +52,56 @@ def test_each_setting_is_the_reference_but_for_what_it_studies():
 
 
 def test_settings_have_the_published_numbers_of_parameters():
-    assert activated("sparsity", "80 % (paper)") == 125_404
-    assert activated("sparsity", "dense") == 802_153
-    assert activated("sparsity", "90 %") < 125_404 < activated("sparsity", "50 %")
+    assert activated("dsn-paper") == 125_404
+    assert activated("dsn-dense") == 802_153
+    assert activated("dsn-sparsity90") < 125_404 < activated("dsn-sparsity50")
     # Without groups the region is all 39 taps instead of 13, 26 and 39: 3/2 of the weights.
     kernels = 141 * 39 + 3 * 141 * 47 * 39
     the_rest = 802_153 - kernels
-    assert activated("groups", "no groups") - the_rest == pytest.approx(0.2 * kernels, abs=4)
+    assert activated("dsn-nogroups") - the_rest == pytest.approx(0.2 * kernels, abs=4)
     assert 125_404 - the_rest == pytest.approx(0.2 * kernels * 2 / 3, abs=12)
 
 
 def test_table_has_a_row_per_setting_in_order():
     accuracy = {"Beef": (0.5, 0.6, 0.7, 0.8), "Car": (0.9, 0.6, 0.6, 0.5)}
-    found = table("sparsity", runs_of("sparsity", accuracy))
-    assert list(found.index) == ["50 %", "80 % (paper)", "90 %", "dense"]
+    found = table("sparsity", compare("sparsity", runs_of("sparsity", accuracy))[0])
+    assert list(found.index) == ["dsn-sparsity50", "dsn-paper", "dsn-sparsity90", "dsn-dense"]
     assert found["mean_accuracy"].tolist() == pytest.approx([0.7, 0.6, 0.65, 0.65])
     assert found["average_rank"].tolist() == [2.5, 2.75, 2.25, 2.5]
-    assert found.loc["90 %", ["wins", "ties", "losses"]].tolist() == [1, 1, 0]
+    assert found.loc["dsn-sparsity90", ["wins", "ties", "losses"]].tolist() == [1, 1, 0]
     assert found["n_parameters"].tolist() == [100, 101, 102, 103]
     assert (found["n_runs"] == 4).all()
-    assert found.loc["dense", ["Beef", "Car"]].tolist() == [0.8, 0.5]
+    assert found.loc["dsn-dense", ["Beef", "Car"]].tolist() == [0.8, 0.5]
 
 
 @pytest.mark.parametrize("name", ["sparsity", "fix"])
 def test_page_states_epochs_and_seeds(name, tmp_path):
-    n = len(STUDIES[name].settings)
+    n = len(STUDIES[name].estimators)
     runs = runs_of(name, {"Beef": [0.5, 0.6, 0.7, 0.8][:n], "Car": [0.9, 0.8, 0.7, 0.6][:n]})
-    page(name, runs, runs.head(0)).write(tmp_path / name)
+    page(name, *compare(name, runs)).write(tmp_path / name)
     shown = check_whole((tmp_path / f"{name}.html").read_text())
-    assert {cells[0] for cells in shown.table("Estimator", "Mean accuracy (%)")[1:]} == set(
-        STUDIES[name].settings
-    )
+    summary = shown.table("Estimator", "Mean accuracy (%)")
+    assert {cells[0] for cells in summary[1:]} == set(STUDIES[name].estimators)
+    assert summary[0][-1] == "Epochs"
+    assert {cells[-1] for cells in summary[1:]} == {"100"}
     text = (tmp_path / f"{name}.md").read_text()
-    assert "Epochs: 100; seeds: 0, 1; 2 data sets" in text
+    assert "Means over 2 data sets" in text
+    assert "Seeds: 0, 1." in text
     assert (tmp_path / "figures" / f"{name}-accuracy.png").stat().st_size > 1000
 
 
 def test_page_lists_what_is_missing():
     runs = runs_of("fix", {"Beef": (0.5, 0.6), "Car": (0.9, 0.8)})
-    is_lost = (runs["label"] == "DSNfix") & (runs["dataset"] == "Car")
-    failed = runs[is_lost].assign(status="failed", error="RuntimeError: out of memory")
-    titles = [section.title for section in page("fix", runs[~is_lost], failed).sections]
+    is_lost = (runs["estimator"] == "dsn-fix") & (runs["dataset"] == "Car")
+    runs.loc[is_lost, ["status", "error"]] = "failed", "RuntimeError: out of memory"
+    titles = [section.title for section in page("fix", *compare("fix", runs)).sections]
     assert {"Data sets left out", "Failed runs"} <= set(titles)
     # Nothing in common: no averages, and no crash.
-    alone = runs[(runs["label"] == "DSNfix") != (runs["dataset"] == "Car")]
-    of_study = page("fix", alone, runs.head(0))
-    assert not of_study.sections[0].figures
-    assert table("fix", alone)["n_datasets"].tolist() == [0, 0]
+    compared, failed = compare(
+        "fix", runs[(runs["estimator"] == "dsn-fix") != (runs["dataset"] == "Car")]
+    )
+    assert not page("fix", compared, failed).sections[0].figures
+    assert table("fix", compared)["n_datasets"].tolist() == [0, 0]
 
 
 def study(output, *options):
@@ -112,7 +114,7 @@ def test_command_runs_each_job_once_and_writes_its_pages(tmp_path, capsys):
     rows = results.read(tmp_path / "results.csv")
     assert sorted(rows["estimator"]) == ["dsn-fix", "dsn-paper"]
     assert rows["n_epochs"].tolist() == [2, 2]
-    assert "DSNfix" in capsys.readouterr().out
+    assert "dsn-fix" in capsys.readouterr().out
     assert study(tmp_path, *small) == 0
     pd.testing.assert_frame_equal(results.read(tmp_path / "results.csv"), rows)
     # Other epochs are other jobs, and the pages are of those that were asked for.

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from archive import write_dataset
 
+from dsn_sktime.benchmarking import datasets
 from dsn_sktime.benchmarking.__main__ import main
-from dsn_sktime.benchmarking.commands.tables import cost_table, to_markdown
-from dsn_sktime.benchmarking.data import datasets
+from dsn_sktime.benchmarking.commands import cost_table, to_markdown
 
 
 @pytest.fixture

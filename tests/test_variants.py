@@ -6,7 +6,7 @@ from scipy.special import softmax
 
 from dsn_sktime import DSNClassifier
 from dsn_sktime.benchmarking.estimators import variants
-from dsn_sktime.benchmarking.estimators.registry import READINGS
+from dsn_sktime.benchmarking.estimators.registry import ESTIMATORS
 from dsn_sktime.benchmarking.estimators.variants import OtherHead
 
 rng = np.random.default_rng(0)
@@ -26,7 +26,8 @@ def small_networks(monkeypatch):
 
 
 def test_readings_are_of_the_default_networks(small_networks):
-    readings = [entry.settings["reading"] for entry in READINGS.values()]
+    settings = [entry.settings for entry in ESTIMATORS.values()]
+    readings = [one["reading"] for one in settings if "reading" in one]
     found = {one: OtherHead(one, random_state=3).fit(X, Y).predict_proba(X[:9]) for one in readings}
     default = small_networks(random_state=3).fit(X, Y)
     own = small_networks(random_state=3, head="bins").fit(X, Y).predict_proba(X[:9])

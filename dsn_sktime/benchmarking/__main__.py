@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from dsn_sktime.benchmarking.commands import report, run, speed, study, tables
+from dsn_sktime.benchmarking.commands import COMMANDS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -11,12 +11,14 @@ def main(arguments: list[str] | None = None) -> int:
 
     Errors that the user can correct, from a wrong name to a full disk, end in one sentence.
     """
-    parser = argparse.ArgumentParser(
-        prog="dsn-benchmark", description="Benchmarks of DSN and other time series classifiers."
-    )
+    about = "Benchmarks of DSN and other time series classifiers."
+    parser = argparse.ArgumentParser("dsn-benchmark", description=about)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (run, report, study, tables, speed):
-        command.add_parser(commands)
+    for name, (about, add_options, run) in COMMANDS.items():
+        form = argparse.RawDescriptionHelpFormatter
+        command = commands.add_parser(name, help=about, description=about, formatter_class=form)
+        add_options(command)
+        command.set_defaults(run=run)
     args = parser.parse_args(arguments)
     try:
         return args.run(args) or 0

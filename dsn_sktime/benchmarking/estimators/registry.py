@@ -1,4 +1,4 @@
-"""The classifiers of the benchmark by short name, or any other as ``module:factory``."""
+"""The classifiers of the benchmark by short name or ``module:factory``, and what they cost."""
 
 import json
 import re
@@ -9,13 +9,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from sktime.classification.base import BaseClassifier
 
+from dsn_sktime.analysis import count_flops, count_parameters
+
 _ROCKET = "dsn_sktime.benchmarking.estimators.rocket:RocketRidge"
 _AEON = "dsn_sktime.benchmarking.estimators.rocket:AeonClassifier"
 _DSN = "dsn_sktime:DSNClassifier"
 _PAPER = f"{_DSN}.paper"
 _OSCNN = "dsn_sktime:OSCNNClassifier"
-_VARIANTS = "dsn_sktime.benchmarking.estimators.variants"
+_OTHER = "dsn_sktime.benchmarking.estimators.variants:OtherHead"
 _DEEP = "sktime.classification.deep_learning"
+_NEIGHBORS = "sktime.classification.distance_based:KNeighborsTimeSeriesClassifier"
 
 # The paper's "without groups": one group as wide as the three.
 _NO_GROUPS = {"n_kernel_groups": 1, "n_filters": 141, "n_bottleneck": 47}
@@ -23,6 +26,8 @@ _NO_GROUPS = {"n_kernel_groups": 1, "n_filters": 141, "n_bottleneck": 47}
 # As published: 8 features of each kernel, 50,000 in all.
 _MULTIHYDRA = {"name": "MultiRocketHydraClassifier"}
 _MULTIROCKET = {"transform": "multirocket", "num_kernels": 6250}
+_ALIKE = {"n_estimators": 5, "diverse": False}
+_DTW = {"n_neighbors": 1, "distance": "dtw"}
 
 
 class Entry(NamedTuple):
@@ -38,21 +43,6 @@ class Entry(NamedTuple):
     about: str = ""
     argmax: bool = True
 
-
-# Other ways to read the networks of the default recipe.
-_READINGS = {
-    "own": "own head",
-    "ridge": "ridge, on trained",
-    "untrained": "ridge, on untrained",
-    "one_ridge": "one ridge of both",
-    "probabilities": "probabilities averaged",
-    "logistic": "logistic, on trained",
-}
-READINGS = {
-    f"dsn-{name.replace('_', '-')}": Entry(f"{_VARIANTS}:OtherHead", {"reading": name}, about)
-    for name, about in _READINGS.items()
-}
-"""Those of the study of the head, by short name."""
 
 ESTIMATORS = {
     "dsn": Entry(_DSN, {}, "DSNClassifier with its defaults"),
@@ -78,11 +68,14 @@ ESTIMATORS = {
     "dsn-lr1e-2": Entry(_DSN, {"lr": 1e-2}, "the default with a higher learning rate"),
     "dsn-batch": Entry(_DSN, {"batch_size": "paper"}, "the default with the paper's batch size"),
     "dsn-linear": Entry(_DSN, {"head": "linear"}, "the default with a linear head"),
-    **READINGS,
+    "dsn-own": Entry(_OTHER, {"reading": "own"}, "the default, read by the network's own head"),
+    "dsn-ridge": Entry(_OTHER, {"reading": "ridge"}, "the same, by a ridge on trained features"),
+    "dsn-untrained": Entry(_OTHER, {"reading": "untrained"}, "the same, on untrained features"),
+    "dsn-one-ridge": Entry(_OTHER, {"reading": "one_ridge"}, "the same, by one ridge on both"),
+    "dsn-probabilities": Entry(_OTHER, {"reading": "probabilities"}, "probabilities averaged"),
+    "dsn-logistic": Entry(_OTHER, {"reading": "logistic"}, "the same, by logistic regression"),
     "dsn-ens5": Entry(_DSN, {"n_estimators": 5}, "five DSNs that differ in settings, averaged"),
-    "dsn-ens5-alike": Entry(
-        _DSN, {"n_estimators": 5, "diverse": False}, "five DSNs that differ in seeds only, averaged"
-    ),
+    "dsn-ens5-alike": Entry(_DSN, _ALIKE, "five DSNs that differ in seeds only, averaged"),
     "oscnn": Entry(_OSCNN, {}, "Omni-Scale CNN"),
     "oscnn-ens5": Entry(_OSCNN, {"n_estimators": 5}, "five OS-CNNs, averaged"),
     "rocket": Entry(_ROCKET, {"transform": "rocket"}, "ROCKET, 10,000 kernels"),
@@ -90,16 +83,10 @@ ESTIMATORS = {
     "multirocket": Entry(_ROCKET, _MULTIROCKET, "MultiROCKET, 6,250 kernels"),
     "hydra": Entry(_AEON, {"name": "HydraClassifier"}, "Hydra, of aeon"),
     "multirocket-hydra": Entry(_AEON, _MULTIHYDRA, "MultiROCKET-Hydra, of aeon"),
-    "inceptiontime": Entry(
-        f"{_DEEP}:InceptionTimeClassifierTorch", {}, "one InceptionTime network"
-    ),
+    "inceptiontime": Entry(f"{_DEEP}:InceptionTimeClassifierTorch", {}, "one InceptionTime"),
     "resnet": Entry(f"{_DEEP}:ResNetClassifierTorch", {}, "ResNet"),
     "fcn": Entry(f"{_DEEP}:FCNClassifierTorch", {}, "fully convolutional network"),
-    "1nn-dtw": Entry(
-        "sktime.classification.distance_based:KNeighborsTimeSeriesClassifier",
-        {"n_neighbors": 1, "distance": "dtw"},
-        "one nearest neighbor by dynamic time warping, full window",
-    ),
+    "1nn-dtw": Entry(_NEIGHBORS, _DTW, "one nearest neighbor by dynamic time warping, full window"),
 }
 """The registered classifiers by short name."""
 
@@ -111,7 +98,7 @@ def entry(name: str) -> Entry:
     if ":" in name:
         return Entry(name, argmax=False)
     nearest = get_close_matches(name, ESTIMATORS, n=1)
-    meant = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    meant = "".join(f" Did you mean {one!r}?" for one in nearest)
     known = f"Known are {', '.join(ESTIMATORS)}, and any classifier as module:factory."
     raise ValueError(f"unknown estimator {name!r}.{meant} {known}")
 
@@ -134,21 +121,17 @@ def make(name: str, seed: int, n_jobs: int = 1, n_epochs: int | None = None) -> 
         found = f"found {type(classifier).__name__}. Wrap a scikit-learn one in an sktime pipeline"
         raise ValueError(f"estimator {name!r} must make an sktime classifier, {found}.")
     own = classifier.get_params(deep=False)
-    wanted = {"n_jobs": n_jobs, _epochs_name(own): n_epochs}
+    wanted = {"n_jobs": n_jobs, "n_epochs": n_epochs, "num_epochs": n_epochs}
     wanted = {name: value for name, value in wanted.items() if name in own and value is not None}
     # Not sktime's set_random_state, which draws the same for the parts whatever the seed.
     seeded = [name for name in classifier.get_params() if name.split("__")[-1] == "random_state"]
     return classifier.set_params(**wanted, **dict.fromkeys(seeded, seed))
 
 
-def _epochs_name(parameters: dict[str, Any]) -> str:
-    return "n_epochs" if "n_epochs" in parameters else "num_epochs"
-
-
 def n_epochs_of(classifier: BaseClassifier) -> int | None:
     """Return the training epochs that a network is set to, None for other classifiers."""
     own = classifier.get_params(deep=False)
-    return own.get(_epochs_name(own))
+    return own.get("n_epochs", own.get("num_epochs"))
 
 
 def parameters_json(classifier: BaseClassifier) -> str:
@@ -157,20 +140,51 @@ def parameters_json(classifier: BaseClassifier) -> str:
     What JSON has no form for is named by its class and its own parameters, or its ``repr``
     without memory addresses.
     """
-    return json.dumps(_plain(classifier.get_params(deep=False)), sort_keys=True)
+    return json.dumps(classifier.get_params(deep=False), sort_keys=True, default=_plain)
 
 
 def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
     if isinstance(value, np.generic | np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return value.tolist()
     if hasattr(value, "get_params") and not isinstance(value, type):
-        return {"class": _plain(type(value)), **_plain(value.get_params(deep=False))}
+        return {"class": _plain(type(value)), **value.get_params(deep=False)}
     if hasattr(value, "__qualname__"):
         return f"{value.__module__}:{value.__qualname__}"
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
+
+class Costs(NamedTuple):
+    """Parameters, and multiply-adds of the logits of one series."""
+
+    n_parameters: int
+    multiply_adds: int
+
+
+def costs(
+    classifier: BaseClassifier, n_variates: int, series_length: int, n_classes: int
+) -> Costs | None:
+    """Count parameters and multiply-adds of all networks of a classifier, without training.
+
+    Of sparse layers the activated weights count, of an OS-CNN those that its kernel sizes
+    leave. Return None if the classifier has no torch network.
+    """
+    shape = (n_variates, series_length, n_classes)
+    if hasattr(classifier, "make_network"):
+        numbers = range(classifier.n_estimators)
+        networks = [classifier.make_network(*shape, number=number) for number in numbers]
+        multiply_adds = sum(count_flops(one, series_length).activated for one in networks)
+        return Costs(sum(count_parameters(one).activated for one in networks), multiply_adds)
+    return _costs_of_sktimes(classifier, *shape) if hasattr(classifier, "num_epochs") else None
+
+
+def _costs_of_sktimes(classifier: BaseClassifier, m: int, length: int, c: int) -> Costs:
+    """Count by torch's own counter what an sktime network does in one prediction."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    # 0 epochs: fit builds the network and leaves it at that.
+    fitted = classifier.clone().set_params(num_epochs=0)
+    fitted.fit(np.zeros((c, m, length)), np.arange(c))
+    with FlopCounterMode(display=False) as counter:
+        fitted.predict_proba(np.zeros((1, m, length)))
+    n_parameters = sum(parameter.numel() for parameter in fitted.network.parameters())
+    return Costs(n_parameters, counter.get_total_flops() // 2)

@@ -1,9 +1,8 @@
 """Random convolutional kernels: ROCKET and its successors of sktime, Hydra of aeon.
 
-sktime 1.2's ``RocketClassifier`` passes the features through an sktime pipeline that checks
-each of the 10,000 columns on its own, four times: on the 50 training series of GunPoint
-that is 9.7 of the 9.9 seconds of a MiniROCKET fit. Here they go to scikit-learn as one
-array; transforms, ridge classifier and predictions are the same.
+sktime 1.2's ``RocketClassifier`` checks each of the 10,000 features on its own, four times: on the
+50 training series of GunPoint that is 9.7 of the 9.9 seconds of a MiniROCKET fit. Here they go to
+scikit-learn as one array; transforms, ridge classifier and predictions are the same.
 """
 
 from importlib.util import find_spec
@@ -34,9 +33,8 @@ _TAGS = {
 class RocketRidge(BaseClassifier):
     """Random convolutional kernels and a ridge classifier.
 
-    ``transform`` is "rocket", "minirocket" or "multirocket", which makes 4 features of each
-    kernel and of the first differences as well; ``n_jobs`` its threads. A ridge classifier has
-    no probabilities: ``predict_proba`` is 1 for the predicted class.
+    ``transform`` is "rocket", "minirocket" or "multirocket". A ridge classifier has no
+    probabilities: ``predict_proba`` is 1 for the predicted class.
     """
 
     _tags = {**_TAGS, "python_dependencies": "numba"}
@@ -71,10 +69,7 @@ class RocketRidge(BaseClassifier):
 
 
 class AeonClassifier(BaseClassifier):
-    """A convolution-based classifier of aeon, by its class name, with its defaults.
-
-    ``predict_proba`` is 1 for the predicted class, as in :class:`RocketRidge`.
-    """
+    """A convolution-based classifier of aeon, by its class name, with its defaults."""
 
     _tags = _TAGS
 

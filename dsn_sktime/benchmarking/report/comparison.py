@@ -1,21 +1,19 @@
 """Measured and published accuracies: one per data set and estimator."""
 
 import json
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-
-from dsn_sktime.benchmarking.report.published import Published
 
 # Columns that identify a run.
 RUN = ["dataset", "label", "seed", "split"]
 # Parameters that do not make another estimator: the seed has a column of its own, and
 # results do not depend on the others.
 _NEUTRAL = ("random_state", "n_jobs", "verbose", "device", "backend")
-# Published accuracies come with six decimals; finer differences are ties.
-_DECIMALS = 6
 
 
 class Comparison(NamedTuple):
@@ -72,8 +70,46 @@ def split_runs(results: pd.DataFrame, protocol: str) -> tuple[pd.DataFrame, pd.D
     return runs, failed[~pd.MultiIndex.from_frame(failed[RUN]).isin(succeeded)]
 
 
+def read_published(path: Path) -> pd.DataFrame:
+    """Read published accuracies by data set (row) and labeled classifier (column), or means.
+
+    Either the first column of the CSV file is "dataset" and the others are classifiers, with notes
+    such as "(mean 10)", "(5-ens)" or "(fold 0)" in their names; or it has the column "classifier"
+    and others that start with "mean", over data sets it does not list, and is returned as it is.
+    Raise ValueError if the file has other columns, or entries that are not accuracies in 0..1.
+    """
+    try:
+        table = pd.read_csv(path, encoding="utf-8-sig")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a table of published accuracies: {error}.") from error
+    if "classifier" in table and any(name.startswith("mean") for name in table):
+        return table
+    if len(table.columns) < 2 or table.columns[0] != "dataset":
+        raise ValueError(
+            f"{path} must start with the column 'dataset' and have others of accuracies, or have "
+            f"'classifier' and 'mean...', found {', '.join(map(str, table.columns))}."
+        )
+    given = table.set_index("dataset")
+    if (repeated := given.index[given.index.duplicated()]).size:
+        raise ValueError(f"{path} must list each data set once, found {repeated[0]!r} again.")
+    accuracy = given.apply(pd.to_numeric, errors="coerce")
+    is_wrong = given.notna() & ~accuracy.apply(pd.Series.between, args=(0, 1))
+    for dataset, name in is_wrong.stack()[lambda cells: cells].index:
+        found = f"{given.to_dict()[name][dataset]!r} of {name!r} on {dataset!r}"
+        raise ValueError(f"{path} must hold accuracies in 0..1, found {found}.")
+    return accuracy.rename(columns=_label)
+
+
+def _label(column: str) -> str:
+    """Turn "ROCKET (mean 10)" into "ROCKET (published, mean of 10 runs)"."""
+    name, _, note = column.strip().removesuffix(")").partition(" (")
+    note = re.sub(r"\bmean (\d+)", r"mean of \1 runs", note.replace("fold 0", "1 run"))
+    note = re.sub(r"\b(\d+)-ens\b", r"ensemble of \1", note)
+    return f"{name} (published, {note})" if note else f"{name} (published)"
+
+
 def collect(
-    runs: pd.DataFrame, published: Sequence[Published] = (), estimators: Sequence[str] = ()
+    runs: pd.DataFrame, published: Sequence[pd.DataFrame] = (), estimators: Sequence[str] = ()
 ) -> Comparison:
     """Put measured and published accuracies side by side, on the data sets that were measured.
 
@@ -82,9 +118,13 @@ def collect(
     """
     measured = list(dict.fromkeys(runs["label"]))
     mean = runs.groupby(["dataset", "label"])["accuracy"].mean().unstack("label")
-    tables = [mean[measured], *(one.accuracy.reindex(mean.index) for one in published)]
-    accuracy = pd.concat(tables, axis=1).astype(float).round(_DECIMALS)
-    accuracy.columns = unique_names(list(accuracy.columns))
+    tables = [mean[measured], *(one.reindex(mean.index) for one in published)]
+    # Published accuracies have six decimals: finer differences are ties.
+    accuracy = pd.concat(tables, axis=1).astype(float).round(6)
+    # A number tells apart repeated names, such as one classifier in two files.
+    names = list(accuracy)
+    repeats = [names[:place].count(name) for place, name in enumerate(names)]
+    accuracy.columns = [f"{a} [{n + 1}]" if n else a for a, n in zip(names, repeats, strict=True)]
     if estimators:
         accuracy = accuracy[[resolve(name, list(accuracy.columns)) for name in estimators]]
     measured = [name for name in accuracy if name in measured]
@@ -93,12 +133,6 @@ def collect(
     others = [name for name in accuracy if name not in measured]
     runs = runs[runs["label"].isin(measured)]
     return Comparison(runs, accuracy.dropna(how="all"), measured, others)
-
-
-def unique_names(names: list[str]) -> list[str]:
-    """Add a number to a repeated name, such as one classifier in two files."""
-    repeats = [names[:place].count(name) for place, name in enumerate(names)]
-    return [f"{name} [{n + 1}]" if n else name for name, n in zip(names, repeats, strict=True)]
 
 
 def resolve(name: str, labels: Sequence[str], kind: str = "estimator") -> str:

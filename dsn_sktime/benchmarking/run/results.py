@@ -6,9 +6,7 @@ The records of ``results.csv`` lie in the folder ``results.csv.jobs``. Each is w
 
 import csv
 import json
-import math
 import os
-import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,14 +15,16 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
-__all__ = ["COLUMNS", "export", "folder_of", "read", "write"]
-
 _SHARES = ("accuracy", "balanced_accuracy", "f1_macro", "auroc", "calibration_error")
 _REALS = (*_SHARES, "log_loss", "fit_seconds", "predict_seconds", "peak_memory_mb")
 _SHAPES = ("n_train", "n_test", "n_variates", "series_length", "n_classes")
 _INTEGERS = ("seed", "n_epochs", "n_parameters", "multiply_adds", *_SHAPES, "n_jobs")
-_NEEDED = ("dataset", "estimator", "seed", "split", "job")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
+# Patterns of texts: below 10**18 an integer has 64 bits.
+_PATTERNS = dict.fromkeys(_INTEGERS, r"\d{0,18}") | dict.fromkeys(_SHAPES, r"([1-9]\d{0,17})?")
+_PATTERNS |= dict.fromkeys(("dataset", "estimator", "split", "job"), ".+")
+_PATTERNS |= {"seed": r"\d{1,18}", "status": "ok|failed"}
+_PATTERNS |= {"parameters": r'\{(".*)?\}', "versions": r'(\{(".*)?\})?'}
+_PATTERNS["started"] = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)"
 
 COLUMNS = (
     *("dataset", "estimator", "seed", "split", "parameters", "job", "status", "error"),
@@ -43,22 +43,10 @@ def folder_of(path: str | Path) -> Path:
 def write(path: str | Path, record: Mapping[str, Any]) -> None:
     """Write or replace the record of a job; the results file stays as it is until :func:`export`.
 
-    Parameters
-    ----------
-    path : str or Path
-        Results file.
-    record : mapping
-        A value for each of :data:`COLUMNS`, None or NaN where there is none. Line breaks in
-        texts become spaces.
-
-    Raises
-    ------
-    OSError
-        If the record cannot be written, as on a full disk.
-    ValueError
-        If the record has other columns.
+    The record has a value for each of :data:`COLUMNS`, None or NaN where there is none. Line breaks
+    in texts become spaces. Raise OSError if it cannot be written, as on a full disk.
     """
-    _check_columns(record, "a record must have the columns of results")
+    _check_columns(record, "the record")
     folder_of(path).mkdir(exist_ok=True)
     values = {name: _plain(record[name]) for name in COLUMNS}
     _replace(folder_of(path) / f"{record['job']}.json", json.dumps(values, indent=1) + "\n")
@@ -67,31 +55,18 @@ def write(path: str | Path, record: Mapping[str, Any]) -> None:
 def read(path: str | Path) -> pd.DataFrame:
     """Read the results file and the records in its folder, which replace lines of their jobs.
 
-    Parameters
-    ----------
-    path : str or Path
-
-    Returns
-    -------
-    DataFrame
-        One row per job with :data:`COLUMNS`, in the order of the results file, further records
-        by their start. Metrics, seconds and megabytes are float64 with NaN where unknown, counts
-        are pandas' Int64 with NA, all else is text.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is neither.
-    ValueError
-        With file and line, if a column is missing or a value cannot be one of its column.
+    Return a row per job with :data:`COLUMNS`, in the order of the results file, further ones by
+    their start: metrics, seconds and megabytes as float64, counts as Int64, all else as text.
+    Raise FileNotFoundError if there is neither; ValueError, with file and line, if a column is
+    missing or a value cannot be one of its column.
     """
-    path, rows = Path(path), dict[str, dict[str, Any]]()
-    if path.is_file() or not folder_of(path).is_dir():
-        rows |= {row["job"]: row for row in _csv_rows(path)}
-    records = [_record(file) for file in sorted(folder_of(path).glob("*.json"))]
-    rows |= {record["job"]: record for record in sorted(records, key=lambda one: one["started"])}
-    table = pd.DataFrame(list(rows.values()), columns=list(COLUMNS), dtype=object)
-    return table.astype(dict.fromkeys(_REALS, "float64") | dict.fromkeys(_INTEGERS, "Int64"))
+    path, folder = Path(path), folder_of(path)
+    lines = _lines(path) if path.is_file() or not folder.is_dir() else []
+    records = [_record(file) for file in sorted(folder.glob("*.json"))]
+    records.sort(key=lambda one: one["started"])
+    table = _typed(pd.DataFrame([*lines, *records], columns=[*COLUMNS, "where"], dtype=object))
+    last = dict(zip(table["job"], table.index, strict=True))
+    return table.loc[list(last.values())].reset_index(drop=True)
 
 
 def export(path: str | Path) -> None:
@@ -121,73 +96,52 @@ def _plain(value: Any) -> Any:
     return None if value is None or pd.isna(value) else value
 
 
-def _csv_rows(path: Path) -> Iterator[dict[str, Any]]:
+def _lines(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the texts of each line, and under "where" its place."""
     with path.open(encoding="utf-8-sig", newline="") as file:
-        lines, jobs = csv.reader(file, strict=True), set[str]()
+        lines, jobs = csv.DictReader(file, strict=True), set[str]()
         try:
-            header = next(lines, list(COLUMNS))
-            _check_columns(header, "it is not a results file of this version")
-            for fields in filter(None, lines):
-                if len(fields) != len(COLUMNS):
-                    raise ValueError(f"expected {len(COLUMNS)} fields, found {len(fields)}")
-                row = _parsed(dict(zip(header, fields, strict=True)))
+            _check_columns(COLUMNS if lines.fieldnames is None else lines.fieldnames, "the file")
+            for row in lines:
+                if None in row or None in row.values():
+                    raise ValueError(f"it must have {len(COLUMNS)} fields")
                 if row["job"] in jobs:
                     raise ValueError(f"it repeats job {row['job']}, delete one of the lines")
                 jobs.add(row["job"])
-                yield row
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is not UTF-8 text: {error.reason}.") from error
+                yield row | {"where": f"{path}, line {lines.line_num}"}
         except (csv.Error, ValueError) as error:
             raise ValueError(f"{path}, line {lines.line_num}: {error}.") from error
 
 
-def _record(file: Path) -> dict[str, Any]:
+def _record(file: Path) -> dict[str, str]:
+    """Return the texts of a record, and under "where" its file."""
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
-        _check_columns(values, "it is not a record of this version")
-        row = _parsed({name: "" if one is None else str(one) for name, one in values.items()})
-        if row["job"] != file.stem:
-            raise ValueError(f"the file must be named by its job, found job {row['job']!r}")
-        return row
-    except (ValueError, TypeError, AttributeError) as error:
+        _check_columns(values, "the record")
+        if values["job"] != file.stem:
+            raise ValueError(f"the file must be named by its job, found job {values['job']!r}")
+        texts = {name: "" if one is None else str(one) for name, one in values.items()}
+        return texts | {"where": f"{file} (delete it to run the job again)"}
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{file}: {error}. Delete it to run the job again.") from error
 
 
-def _check_columns(found: Collection[str], problem: str) -> None:
-    missing = [name for name in COLUMNS if name not in found]
-    unknown = [name for name in found if name not in COLUMNS]
-    parts = [f"without {', '.join(missing)}"] if missing else []
-    parts += [f"with the unknown {', '.join(map(repr, unknown))[:200]}"] if unknown else []
-    if parts or len(found) > len(COLUMNS):
-        raise ValueError(f"{problem}, {' and '.join(parts) or 'with columns twice'}")
+def _check_columns(found: Collection[str], what: str) -> None:
+    if sorted(found) != sorted(COLUMNS):
+        differing = ", ".join(sorted({*found} ^ {*COLUMNS})) or "some twice"
+        raise ValueError(f"{what} does not have the columns of this version: {differing[:300]}")
 
 
-def _parsed(texts: dict[str, str]) -> dict[str, Any]:
-    """Return typed values; raise ValueError if one cannot be what its column says."""
-    row: dict[str, Any] = {name: _value(name, text) for name, text in texts.items()}
-    needed = (*_NEEDED, "accuracy") if row["status"] == "ok" else _NEEDED
-    if missing := [name for name in needed if row[name] in ("", None)]:
-        raise ValueError(f"{missing[0]} is missing, status is {row['status']!r}")
-    if row["status"] not in ("ok", "failed"):
-        raise ValueError(f"status must be 'ok' or 'failed', found {row['status']!r}")
-    if not _TIME.fullmatch(row["started"]):
-        raise ValueError(f"started must be like 2026-01-02T03:04:05Z, found {row['started']!r}")
-    return row
-
-
-def _value(name: str, text: str) -> Any:
-    value, wanted = math.nan, "an integer" if name in _INTEGERS else "a number"
-    if name in ("parameters", "versions") and (text or name == "parameters"):
-        with suppress(ValueError):
-            if isinstance(json.loads(text), dict):
-                return text
-        raise ValueError(f"{name} must be a JSON object, found {text[:60]!r}")
-    if name not in _REALS + _INTEGERS:
-        return text
-    least, most = int(name in _SHAPES), 1 if name in _SHARES else 2**63 - 1
-    wanted += " in 0..1" if name in _SHARES else f" of at least {least}"
-    with suppress(ValueError):
-        value = int(text) if name in _INTEGERS else float(text)
-    if text and not least <= value <= most:
-        raise ValueError(f"{name} must be {wanted}, found {text[:60]!r}")
-    return value if text else None
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    """Give columns their types; raise ValueError if a text cannot be a value of its column."""
+    valid = {name: table[name].str.fullmatch(_PATTERNS[name]) for name in _PATTERNS}
+    for name in _REALS:
+        number = pd.to_numeric(table[name], errors="coerce")
+        valid[name] = number.between(0, 1 if name in _SHARES else 2.0**63) | (table[name] == "")
+    valid["accuracy"] &= (table["accuracy"] != "") | (table["status"] == "failed")
+    for name, is_valid in valid.items():
+        for _, row in table[~is_valid.astype(bool)].iterrows():
+            raise ValueError(f"{row['where']}: {name} cannot be {row[name][:60]!r}.")
+    types = dict.fromkeys(_REALS, "float64") | dict.fromkeys(_INTEGERS, "Int64")
+    numbers = table[list(types)].map(lambda text: text or None).astype(types)
+    return table.assign(**numbers)[list(COLUMNS)]

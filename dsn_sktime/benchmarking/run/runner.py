@@ -16,8 +16,7 @@ from joblib.externals.loky import get_reusable_executor
 from tqdm import tqdm
 
 from dsn_sktime.benchmarking.run import results
-from dsn_sktime.benchmarking.run.evaluate import failure, run_job
-from dsn_sktime.benchmarking.run.jobs import Job
+from dsn_sktime.benchmarking.run.jobs import Job, failure, run_job
 
 _KILLED = "The process of this job was killed, perhaps for want of memory."
 
@@ -28,8 +27,8 @@ class Runner:
 
     Processes that share the results file ``path`` share out the jobs. With one worker they run
     in this process, else in as many, or on the workers of the dask scheduler at an address.
-    ``counts`` says how many are "done", "failed", "done before", "failed before", or "elsewhere":
-    left to another process.
+    ``counts`` says how many are "done", "failed", "done before", "failed before", or "left to
+    another process".
     """
 
     path: Path
@@ -50,7 +49,10 @@ class Runner:
         Raise OSError if a record cannot be written; ValueError if results are malformed or there
         is no dask scheduler.
         """
-        self._make_folder()
+        if self.path.is_dir():
+            raise ValueError(f"the results file {self.path} is not a file.")
+        self.folder.mkdir(exist_ok=True)
+        (self.folder / "export.lock").touch()
         table = results.read(self.path)
         self._known = dict(zip(table["job"], table["status"], strict=True))
         if self.retry_failed:
@@ -64,19 +66,10 @@ class Runner:
                 executor = self._executor(stack)
                 # Processes that ran the other jobs may have finished, or died, by now.
                 elsewhere = self._run(executor, self._run(executor, jobs))
-                self._count("elsewhere", len(elsewhere))
+                self._count("left to another process", len(elsewhere))
         finally:
             if any(self.folder.glob("*.json")):
                 results.export(self.path)
-
-    def _make_folder(self) -> None:
-        if not self.path.parent.is_dir():
-            missing = f"there is no folder {self.path.parent}"
-            raise ValueError(f"{self.path} cannot be written: {missing}.")
-        if self.path.is_dir():
-            raise ValueError(f"the results file {self.path} is not a file.")
-        self.folder.mkdir(exist_ok=True)
-        (self.folder / "export.lock").touch()
 
     def _executor(self, stack: ExitStack) -> Callable[[], tuple[Executor, int]]:
         """Return a function that returns an executor and its slots.
@@ -94,11 +87,9 @@ class Runner:
 
             client = stack.enter_context(Client(self.scheduler, timeout="20s"))
         except ImportError as error:
-            needed = "a dask scheduler needs dask: pip install dsn-sktime[dask]."
-            raise ValueError(needed) from error
+            raise ValueError("dask is missing: pip install dsn-sktime[dask].") from error
         except (OSError, ValueError) as error:
-            missing = f"there is no dask scheduler at {self.scheduler!r} ({error})."
-            raise ValueError(missing) from error
+            raise ValueError(f"no dask scheduler at {self.scheduler!r} ({error}).") from error
         self._deaths = KilledWorker
         cluster = client.get_executor(pure=False)
         return lambda: (cluster, max(sum(client.nthreads().values()), 1))

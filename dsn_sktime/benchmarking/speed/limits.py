@@ -30,36 +30,28 @@ def seconds(call, clock=time.process_time):
 
 """
 _START_UP = "print(seconds(fit, time.perf_counter) - seconds(fit, time.perf_counter))"
-_COLD_FIT = """
-import dsn_sktime
-print(seconds(lambda: pickle.dump(fit(), open({!r}, "wb"))))
-"""
-_COLD_PREDICTION = """
-import dsn_sktime
-print(seconds(lambda: pickle.load(open({!r}, "rb")).predict(X)))
-"""
-_MEMORY = """
-from dsn_sktime.benchmarking.speed import limits
-print(*limits.memory({}, {}))
-"""
+_COLD = {
+    "fit": 'import dsn_sktime; print(seconds(lambda: pickle.dump(fit(), open({!r}, "wb"))))',
+    "load": 'import dsn_sktime; print(seconds(lambda: pickle.load(open({!r}, "rb")).predict(X)))',
+}
 _N_STARTS = 3
 
 
 def measure(n_series: int = 100_000, n_steps: int = 500) -> list[dict[str, Any]]:
-    """Measure start-up and memory; return rows with "figure" and "value".
+    """Measure start-up and :func:`memory`; return rows with "figure" and "value".
 
     Start-up is the seconds that the first fit of a process takes longer than its second, the
-    least of three. Cold figures are seconds of processor time with an empty folder of compiled
-    code. Memory is that of :func:`memory`.
+    least of three. Cold figures are with an empty folder of compiled code.
     """
     starts = [_run(_SECONDS + _START_UP)[0] for _ in range(_N_STARTS)]
     with TemporaryDirectory() as folder:
         path = str(Path(folder) / "classifier.pickle")
         cold_fit, cold_prediction = (
             _run(_SECONDS + task.format(path), NUMBA_CACHE_DIR=str(Path(folder) / name))[0]
-            for name, task in (("fit", _COLD_FIT), ("prediction", _COLD_PREDICTION))
+            for name, task in _COLD.items()
         )
-    predicted, fitted = _run(_MEMORY.format(n_series, n_steps))
+    program = "from dsn_sktime.benchmarking.speed.limits import memory; print(*memory({}, {}))"
+    predicted, fitted = _run(program.format(n_series, n_steps))
     panel = f"{n_series:,} series of {n_steps} steps"
     values = {
         "start-up of a first fit, s": min(starts),
@@ -88,16 +80,12 @@ def memory(n_series: int, n_steps: int) -> tuple[float, float]:
         classifier.predict(X)
     with PeakMemory() as fitting:
         DSNClassifier(n_epochs=1, random_state=0).fit(X[:few], y[:few])
-    return _copies(predicting, X), _copies(fitting, X[:few])
-
-
-def _copies(peak: PeakMemory, panel: np.ndarray) -> float:
-    return np.nan if peak.risen is None else peak.risen * 2**20 / (4 * panel.size)
+    in_copies = 2**20 / (4 * n_steps)
+    return in_copies * predicting.risen / n_series, in_copies * fitting.risen / few
 
 
 def _run(program: str, **variables: str) -> list[float]:
     """Run a program in a process of its own, and return the numbers that it prints."""
     command = [sys.executable, "-W", "ignore", "-c", program]
-    environment = {**os.environ, **variables}
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
-    return [float(number) for number in output.stdout.split()]
+    printed = subprocess.check_output(command, text=True, env={**os.environ, **variables})
+    return [float(number) for number in printed.split()]
