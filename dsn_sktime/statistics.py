@@ -1,4 +1,4 @@
-"""Comparison of classifiers over data sets: ranks, wins, signed-rank tests, cliques.
+"""Comparison of classifiers over data sets: ranks, wins, signed-rank tests.
 
 Every function takes a table of accuracies, or another measure of which a higher one is better:
 one row per data set and one column per classifier, without missing entries.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-__all__ = ["average_ranks", "cliques", "wilcoxon_holm", "wins_ties_losses"]
+__all__ = ["average_ranks", "wilcoxon_holm", "wins_ties_losses"]
 
 
 def average_ranks(table: pd.DataFrame) -> pd.Series:
@@ -100,27 +100,3 @@ def wilcoxon_holm(table: pd.DataFrame) -> pd.DataFrame:
         zero_method="zsplit",
         p_adjust="holm",
     )
-
-
-def cliques(p_values: pd.DataFrame, alpha: float = 0.05) -> list[list[str]]:
-    """Return the largest sets of classifiers without a significant difference.
-
-    Parameters
-    ----------
-    p_values : DataFrame
-        Symmetric, as of :func:`wilcoxon_holm`.
-    alpha : float, default=0.05
-        Two classifiers differ significantly if their p-value is below.
-
-    Returns
-    -------
-    list of list of str
-        Sets of two or more that lie in no larger one, members and sets in the order of
-        the columns.
-    """
-    import networkx
-
-    place = list(p_values.columns).index
-    largest = networkx.find_cliques(networkx.from_pandas_adjacency(p_values >= alpha))
-    found = [sorted(clique, key=place) for clique in largest if len(clique) > 1]
-    return sorted(found, key=lambda clique: [place(name) for name in clique])

@@ -109,7 +109,7 @@ def test_all_modules_can_be_imported_without_optional_packages_and_where_no_proc
         del os.register_at_fork
         from dsn_sktime.kernels import sparse
         assert sparse is not None
-        for name in ("aeon", "dask", "jinja2", "matplotlib", "networkx", "scikit_posthocs"):
+        for name in ("aeon", "dask", "jinja2", "matplotlib", "scikit_posthocs"):
             sys.modules[name] = None
         from skbase.lookup import all_objects
         names = [name for name, _ in all_objects(package_name="dsn_sktime")]

@@ -1,4 +1,4 @@
-"""Ranks, wins, signed-rank tests and cliques against plain loops and worked examples."""
+"""Ranks, wins and signed-rank tests against plain loops and worked examples."""
 
 from itertools import combinations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
 
-from dsn_sktime.statistics import average_ranks, cliques, wilcoxon_holm, wins_ties_losses
+from dsn_sktime.statistics import average_ranks, wilcoxon_holm, wins_ties_losses
 
 # Few values, so that ties are common.
 tables = arrays.arrays(
@@ -33,18 +33,6 @@ def naive_holm(p_values):
         running = max(running, min(1.0, (len(p_values) - place) * p_values[number]))
         adjusted[number] = running
     return adjusted
-
-
-def naive_cliques(p_values, alpha):
-    """Try every subset."""
-    names = list(p_values)
-    alike = [
-        set(subset)
-        for size in range(2, len(names) + 1)
-        for subset in combinations(names, size)
-        if all(p_values.loc[one, other] >= alpha for one, other in combinations(subset, 2))
-    ]
-    return [one for one in alike if not any(one < other for other in alike)]
 
 
 @given(tables)
@@ -99,21 +87,6 @@ def test_exact_p_value_by_counting_signs():
 def test_equal_columns_are_not_told_apart():
     table = pd.DataFrame({"a": [0.1, 0.5, 0.9], "b": [0.1, 0.5, 0.9]})
     assert wilcoxon_holm(table).loc["a", "b"] == 1
-
-
-@given(st.integers(2, 6), st.randoms(use_true_random=False))
-@settings(max_examples=50, deadline=None)
-def test_cliques_are_the_largest_sets_alike(n, random):
-    names = list("abcdef")[:n]
-    p_values = pd.DataFrame(1.0, index=names, columns=names)
-    for x, y in combinations(names, 2):
-        p_values.loc[x, y] = p_values.loc[y, x] = random.choice([0.01, 0.05, 0.5])
-    found = cliques(p_values)
-    expected = naive_cliques(p_values, 0.05)
-    assert len(found) == len(expected)
-    assert all(set(one) in expected for one in found)
-    assert found == sorted(found)
-    assert all(one == sorted(one) for one in found)
 
 
 @pytest.mark.parametrize(
