@@ -113,19 +113,34 @@ def as_frames(values):
     return [pd.DataFrame({"a": [0.0]}), pd.DataFrame({"a": values})]
 
 
+VALUES = [("m1", 2.0), ("m2", np.inf)]
+
+
 @pytest.mark.parametrize("container", [as_array, as_frames])
 @pytest.mark.parametrize("value", [np.inf, -np.inf])
 def test_infinite_values_are_refused(container, value):
-    with pytest.raises(ValueError, match=rf"finite, found {value} in series \d, variate 0"):
+    with pytest.raises(
+        ValueError, match=rf"finite, found {value} in series \d, variate (0|'a') \(c"
+    ):
         as_panel(container([1.0, value, np.nan]))
 
 
 @pytest.mark.parametrize("container", [as_array, as_frames])
 @pytest.mark.parametrize("value", [1.1e15, 1e20, -1e300, float(np.finfo(np.float32).max)])
 def test_values_that_overflow_soon_are_refused(container, value):
-    message = rf"up to 1e\+15.* found {value:g} in series \d, variate 0".replace("e+", r"e\+")
+    message = rf"up to 1e\+15.* found {value:g} in series \d, variate (0|'a') \(c".replace(
+        "e+", r"e\+"
+    )
     with pytest.raises(ValueError, match=message):
         as_panel(container([1.0, value, np.nan]))
+
+
+def test_values_are_placed_by_the_names_of_series_and_variates():
+    frames = {one: pd.DataFrame({"a": [0.0, 1.0], "b": [1.0, value]}) for one, value in VALUES}
+    with pytest.raises(ValueError, match="inf in series 'm2', variate 'b'"):
+        read_panel(pd.concat(frames))
+    with pytest.warns(UserWarning, match="2 variates of X .* the first is 'a'"):
+        Standardization.fit(read_panel(pd.concat(frames).drop("m2").assign(a=7.0)))
 
 
 def test_what_a_network_is_given_may_be_as_large_as_batchnorm_can_square():

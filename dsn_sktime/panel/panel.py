@@ -80,6 +80,6 @@ def _check_magnitude(chunk: np.ndarray, raw: RawPanel, start: int) -> None:
     after = "" if given == scaled else f", which is {scaled:g} on the scale of the training series"
     raise ValueError(
         f"X must have values that single precision can square and sum, up to {_LARGEST:g}, found "
-        f"{given:g} in series {start + row}, variate {variate} (counted from 0){after}. Mark fill "
-        "values as missing (NaN), or rescale the variate."
+        f"{given:g} in {raw.place(start + row, variate)}{after}. Mark fill values as missing "
+        "(NaN), or rescale the variate."
     )

@@ -96,6 +96,21 @@ class RawPanel:
                     chunk = np.array(self.series[rows], dtype=np.float64, order="C")
                 yield rows, chunk
 
+    def place(self, row: int, variate: int) -> str:
+        """Name a series and a variate as the container does; else number them."""
+        parts, counted = [], ""
+        for noun, number, labels in (
+            ("series", row, [] if self.ids is None else self.ids.tolist()),
+            ("variate", variate, list(self.variate_names or ())),
+        ):
+            # Numbers from 0 are often made up.
+            if labels == list(range(len(labels))):
+                counted = " (counted from 0)"
+                parts.append(f"{noun} {number}")
+            else:
+                parts.append(f"{noun} {labels[number]!r}")
+        return f"{', '.join(parts)}{counted}"
+
     def check_values(self) -> None:
         """Raise ValueError if values are infinite or beyond 1e15."""
         for rows, chunk in self.chunks():
@@ -103,7 +118,7 @@ class RawPanel:
             if wrong.any():
                 row, variate, step = np.argwhere(wrong)[0]
                 value = chunk[row, variate, step]
-                where = f"in series {rows.start + row}, variate {variate} (counted from 0)"
+                where = f"in {self.place(rows.start + row, variate)}"
                 if np.isinf(value):
                     raise ValueError(
                         f"X must be finite, found {value:g} {where}. Replace infinite values; "

@@ -55,7 +55,7 @@ class Standardization(NamedTuple):
             chunk[missing] = 0
             sums[rows] = chunk.sum(2)
         is_absent = n_observed.sum(0) == 0
-        _warn_of(is_absent, "are missing in all series")
+        _warn_of(raw, is_absent, "are missing in all series")
         n = np.maximum(n_observed.sum(0), 1)
         is_constant = ~(low < high)
         mean = np.where(low == high, low, sums.sum(0) / n)
@@ -70,7 +70,7 @@ class Standardization(NamedTuple):
         scale = largest * np.sqrt(sums.sum(0) / n)
         # The deviations of a constant that was computed in different ways are rounding errors.
         is_constant |= scale <= 8 * np.finfo(np.float64).eps * np.abs(mean)
-        _warn_of(is_constant & ~is_absent, "have the same value in all series")
+        _warn_of(raw, is_constant & ~is_absent, "have the same value in all series")
         fitted = cls(mean, np.where(is_constant, 1.0, scale))
         fitted._check_outliers(raw, low, high, np.flatnonzero(~is_constant))
         return fitted
@@ -97,8 +97,8 @@ class Standardization(NamedTuple):
         # The mean is nearer to most values than to the extreme.
         extreme = max(ends, key=lambda end: abs(end - self.mean[variate]))
         found = (
-            f"{extreme:g} in series {_find(raw, variate, extreme)}, variate {variate} (counted "
-            f"from 0), while half of its values lie within {spreads[worst]:.2g} of one another"
+            f"{extreme:g} in {raw.place(_find(raw, variate, extreme), variate)}, while half of its "
+            f"values lie within {spreads[worst]:.2g} of one another"
         )
         remedy = "Mark fill values as missing (NaN), or take the logarithm of such a variate."
         if ratios[worst] > _HIDES:
@@ -115,14 +115,14 @@ class Standardization(NamedTuple):
         )
 
 
-def _warn_of(is_useless: np.ndarray, why: str) -> None:
+def _warn_of(raw: RawPanel, is_useless: np.ndarray, why: str) -> None:
     """Warn of variates that a network cannot learn from."""
-    found = np.flatnonzero(is_useless)
+    found, names = np.flatnonzero(is_useless), raw.variate_names
     if len(found):
+        first = f"number {found[0]} (counted from 0)" if names is None else repr(names[found[0]])
         warnings.warn(
-            f"{len(found)} of {len(is_useless)} variates of X {why}, the first is number "
-            f"{found[0]} (counted from 0). They hold no information, and other values may mislead "
-            "predictions: remove them.",
+            f"{len(found)} of {len(is_useless)} variates of X {why}, the first is {first}. They "
+            "hold no information, and other values may mislead predictions: remove them.",
             UserWarning,
             stacklevel=8,
         )
