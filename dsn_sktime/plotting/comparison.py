@@ -187,8 +187,8 @@ def plot_accuracy_cost(table: pd.DataFrame, cost: str, ax: Axes | None = None) -
     ax.set_xlim(low, high)
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 3) if high / low < _FEW_DECADES else (1,)))
     ax.xaxis.set_minor_locator(NullLocator())
-    # Not "10m" for a hundredth of a second.
-    ax.xaxis.set_major_formatter(EngFormatter(sep="") if low >= 0.1 else "{x:g}")
+    # Not "300m" for parts of a second.
+    ax.xaxis.set_major_formatter(EngFormatter(sep="") if low >= 1 else "{x:g}")
     spread = max(known["accuracy"].max() - known["accuracy"].min(), 0.01)
     ax.set_ylim(known["accuracy"].min() - 0.25 * spread, known["accuracy"].max() + 0.25 * spread)
     ax.grid(color="0.9")
