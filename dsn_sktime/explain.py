@@ -70,7 +70,7 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
     Raises
     ------
     TypeError
-        If the classifier is no DSN, or its networks have a head of an unknown kind.
+        If the classifier is no DSN, or the head of a network was replaced by another kind.
     NotFittedError
         If the classifier has no trained network.
     ValueError

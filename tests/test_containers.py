@@ -168,8 +168,13 @@ def test_ids_and_times_among_the_variates_are_warned_of(rng: np.random.Generator
     ]
     with pytest.warns(UserWarning, match="'machine_id', 'timestamp'.*Leave them out"):
         one_epoch().fit(X, [0, 1, 0, 1])
-    renamed = [frame.rename(columns={"machine_id": "speed", "timestamp": "way"}) for frame in X]
-    assert read_panel(renamed).n_variates == 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for names in (["speed", "way"], ["target", "T"]):
+            renamed = [frame.set_axis([*names, "x"], axis=1) for frame in X]
+            for frame in renamed:
+                frame[names[0]] += 0.5
+            one_epoch().fit(renamed, [0, 1, 0, 1])
 
 
 @pytest.mark.parametrize("hold", [pd.concat, list], ids=["long", "list"])
@@ -181,7 +186,7 @@ def test_two_variates_of_one_name_are_refused(hold: Callable) -> None:
 
 def test_what_a_list_holds_is_named_by_series_and_column() -> None:
     frames = [pd.DataFrame({"a": [1.0, 2.0], "b": values}) for values in ([3, 4], ["x", "y"])]
-    with pytest.raises(TypeError, match="in column 'b' of series 1 "):
+    with pytest.raises(TypeError, match="in column 'b' in series 1 "):
         read_panel(frames)
     with pytest.raises(TypeError, match=r"\[frame for _, frame in X\]"):
         read_panel(frames[0].groupby("a"))

@@ -14,12 +14,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score, train_test_split
+from sklearn.model_selection import (
+    KFold,
+    ShuffleSplit,
+    StratifiedKFold,
+    cross_val_score,
+    train_test_split,
+)
 from sktime.classification.model_evaluation import evaluate
 from sktime.datatypes import convert_to
 from tiny import one_epoch, panel
 
-from dsn_sktime import DSNClassifier, DSNRegressor
+from dsn_sktime import DSNClassifier, DSNRegressor, DSNTransformer
 from dsn_sktime.panel import match_variates, read_panel
 
 N = 80
@@ -167,14 +173,26 @@ def test_labels_of_other_series(hold: Callable, ids: Any, y: pd.Series, words: l
     assert np.array_equal(classifier.predict_proba(SERIES), expected())
 
 
-def test_labels_numbered_from_0_beside_ids_in_another_order_are_warned_of() -> None:
-    ids = IDS[::-1]
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda X, y: one_epoch().fit(X, y),
+        lambda X, y: one_epoch().fit_predict(X, y),
+        lambda X, y: one_epoch().fit(X, LABELS, sample_weight=y + 1.0),
+        lambda X, y: one_epoch().fit(X, LABELS, validation_data=(X, y)),
+        lambda X, y: DSNRegressor(n_epochs=1, n_layers=1, n_filters=2).fit(X, y),
+        lambda X, y: DSNTransformer(one_epoch()).fit(X, y),
+    ],
+    ids=["fit", "fit_predict", "weights", "validation", "regressor", "transformer"],
+)
+def test_labels_numbered_from_0_beside_ids_in_another_order_are_warned_of(call: Callable) -> None:
+    X = long_frame(IDS[::-1])
     with pytest.warns(UserWarning, match="order in which the series first occur") as caught:
-        one_epoch().fit(long_frame(ids), pd.Series(LABELS))
-    assert caught[0].filename == __file__
+        call(X, pd.Series(LABELS))
+    assert [one.filename for one in caught] == [__file__]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        one_epoch().fit(long_frame(ids), np.asarray(LABELS))
+        call(X, pd.Series(LABELS, index=IDS[::-1]))
 
 
 def test_ids_of_another_type_and_ids_that_occur_twice_are_named() -> None:
@@ -186,11 +204,23 @@ def test_ids_of_another_type_and_ids_that_occur_twice_are_named() -> None:
         one_epoch().fit(X, y)
 
 
-@pytest.mark.parametrize("first", [0, 1], ids=["ids from 0", "ids from 1"])
-def test_sktimes_evaluation_takes_an_array_of_labels(first: int) -> None:
-    X, y = long_frame(pd.RangeIndex(first, N + first)), np.asarray(LABELS)
-    found = evaluate(one_epoch(), KFold(2), X, y, error_score="raise")
-    assert len(found) == 2
+@pytest.mark.parametrize("cv", [KFold(2), ShuffleSplit(2, random_state=0)], ids=["folds", "drawn"])
+@pytest.mark.parametrize("ids", [range(N), range(1, N + 1), range(N, 0, -1), IDS])
+@pytest.mark.filterwarnings("ignore:.*sktime's evaluation:UserWarning")
+def test_sktimes_evaluation_takes_labels_without_ids(ids: Any, cv: Any) -> None:
+    X, y = long_frame(pd.Index(ids)), np.asarray(LABELS)
+    expected = evaluate(one_epoch(), cv, SERIES, y, error_score="raise")["test_accuracy_score"]
+    for labels in (y, pd.Series(y, name="state")):
+        found = evaluate(one_epoch(), cv, X, labels, error_score="raise")
+        assert found["test_accuracy_score"].tolist() == expected.tolist()
+
+
+def test_numbers_beside_ids_that_are_a_series_or_have_two_levels_are_refused() -> None:
+    X = long_frame(pd.Index(range(100, 100 + N)))
+    levels = pd.MultiIndex.from_product([["p"], range(N)])
+    for index in (range(1, N + 1), levels):
+        with pytest.raises(ValueError, match="y must have the labels of the series in X"):
+            one_epoch().fit(X, pd.Series(LABELS, index=index))
 
 
 def test_a_column_of_ids_is_no_target() -> None:

@@ -12,6 +12,7 @@ from sklearn.utils._set_output import _get_output_config
 from torch import Tensor
 
 from dsn_sktime.estimators.dsn_estimator import DSNEstimator
+from dsn_sktime.estimators.fitted import check_trained
 from dsn_sktime.estimators.network_classifier import NetworkClassifier
 from dsn_sktime.runtime import default_switches
 from dsn_sktime.training import Callback, CrossEntropy, Objective
@@ -367,6 +368,7 @@ class DSNClassifier(TransformerMixin, DSNEstimator, NetworkClassifier):
         The networks were trained on the targets of their training series, so the features of
         those series separate the targets better than the features of new series do.
         """
+        check_trained(self)
         raw = self._check_convert_X_for_predict(X)
         features = self.pooled_features(raw)
         if _get_output_config("transform", self)["dense"] != "pandas":

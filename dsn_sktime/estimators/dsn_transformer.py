@@ -169,7 +169,8 @@ class DSNTransformer(KeepOnResetMixin, BaseTransformer):
         return estimator.clone()
 
     def _fit(self, X: Any, y: np.ndarray) -> DSNTransformer:
-        self.estimator_ = self._unfitted().fit(X, y)
+        # As series that were read, of which fit has warned.
+        self.estimator_ = self._unfitted().fit(read_panel(X), y)
         return self
 
     def _transform(self, X: Any, y: Any = None) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from sktime.classification.base import BaseClassifier
 from dsn_sktime.estimators.network_estimator import NetworkEstimator
 from dsn_sktime.estimators.onnx_export import export_onnx
 from dsn_sktime.estimators.parameters import check_class_weight
-from dsn_sktime.panel import RawPanel, read_labels
+from dsn_sktime.panel import RawPanel, read_labels, warn_user
 from dsn_sktime.runtime import default_switches
 from dsn_sktime.training import CrossEntropy
 from dsn_sktime.training.checks import brief_repr
@@ -63,11 +62,9 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
 
     def _check_input(self, X: RawPanel, y: Any = None, **kwargs: Any) -> dict[str, Any]:
         if y is not None and len(np.unique(y)) == 1:
-            warnings.warn(
+            warn_user(
                 f"only single label seen in y passed to fit of {type(self).__name__}: nothing is "
-                "trained, and this label is always predicted.",
-                UserWarning,
-                stacklevel=5,
+                "trained, and this label is always predicted."
             )
         return super()._check_input(X, y, **kwargs)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import inspect
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -40,6 +39,7 @@ from dsn_sktime.panel import (
     read_panel,
     read_sample_weight,
     warn_about_axes,
+    warn_user,
 )
 from dsn_sktime.runtime import compute_threads, default_switches, n_threads
 from dsn_sktime.training import (
@@ -271,12 +271,10 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
 
     def _propagate_interrupt(self) -> None:
         try:
-            warnings.warn(
+            warn_user(
                 f"training was interrupted: this {type(self).__name__} is fitted nevertheless, "
                 f"with what was trained so far of {len(self.networks_)} of {self.n_estimators} "
-                "networks. history_ has their epochs.",
-                UserWarning,
-                stacklevel=4,
+                "networks. history_ has their epochs."
             )
         finally:  # Also where warnings are errors.
             raise KeyboardInterrupt

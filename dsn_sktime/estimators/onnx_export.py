@@ -93,7 +93,8 @@ def _name_sizes(graph: Any) -> None:
     """Name the sizes that may vary as in the documentation; torch numbers them."""
     n, _, n_steps = graph.input[0].type.tensor_type.shape.dim
     names = {n.dim_param: "n", n_steps.dim_param: "L"}
-    for value in (*graph.input, *graph.output, *graph.value_info):
+    del graph.value_info[:]  # Intermediate sizes, which a runtime infers.
+    for value in (*graph.input, *graph.output):
         for size in value.type.tensor_type.shape.dim:
             if size.dim_param in names:
                 size.dim_param = names[size.dim_param]

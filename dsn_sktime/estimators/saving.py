@@ -218,5 +218,7 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         found = json.loads(arrays["json"].tobytes())
         head = {"class": str(found["class"]), "version": str(found["version"])}
         return {**found, **head, "format": int(found["format"])}, arrays
+    except MemoryError:
+        raise
     except Exception:  # numpy, zipfile, zlib and json each raise their own.
         raise _refusal(path, "it is truncated, or no file of to_file") from None

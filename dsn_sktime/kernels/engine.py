@@ -63,11 +63,11 @@ class Engine:
     ) -> Tensor:
         """Compute the features of a batch.
 
-        Arguments and result are those of ``FeatureNetwork.features``; ``kernel_size`` is that of
-        the largest convolution, ``replicate`` True if convolutions continue a series by its last
-        time step, else by zeros. Gradients w.r.t. the blocks' parameters flow back from the bins
-        of the last layer in training, and from nothing else. Tensors of another type or shape
-        raise TypeError or ValueError.
+        ``x``, ``lengths`` and the result are those of ``FeatureNetwork.features``, which ``output``
+        describes; ``kernel_size`` is that of the largest convolution, ``replicate`` True if
+        convolutions continue a series by its last time step, else by zeros. Gradients w.r.t. the
+        blocks' parameters flow back from the bins of the last layer in training, and from nothing
+        else. Tensors of another type or shape raise TypeError or ValueError.
         """
         training = blocks[0].training
         n_bins = output.pool if isinstance(output.pool, int) else 0

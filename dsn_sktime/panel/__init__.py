@@ -10,6 +10,7 @@ from dsn_sktime.panel.labels import read_labels, read_numbers, read_sample_weigh
 from dsn_sktime.panel.panel import Panel
 from dsn_sktime.panel.raw_panel import RawPanel
 from dsn_sktime.panel.standardization import Standardization
+from dsn_sktime.panel.user_warning import warn_user
 from dsn_sktime.panel.variates import match_variates, warn_about_axes
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "read_panel",
     "read_sample_weight",
     "warn_about_axes",
+    "warn_user",
 ]

@@ -111,7 +111,7 @@ def _read_list(items: list | tuple) -> RawPanel:
 def _read_item(item: Any, number: int) -> tuple[np.ndarray, tuple[Hashable, ...] | None]:
     """Return a series of shape (m, length) and the names of its variates."""
     if isinstance(item, pd.DataFrame):
-        check_columns(item, where=f" of series {number} (counted from 0)")
+        check_columns(item, where=f" in series {number} (counted from 0)")
         return as_numbers(in_time_order(item, number)).T, tuple(item.columns)
     if isinstance(item, pd.Series):
         item = in_time_order(item, number)

@@ -141,16 +141,16 @@ def check_columns(X: pd.DataFrame, may_be_table: bool = False, where: str = "") 
         wrong = wrong or _keys_by_value(X)
     if not wrong:
         return
-    is_text = not is_numeric_dtype(X.dtypes.iloc[0])
+    is_text, whose = not is_numeric_dtype(X.dtypes.iloc[0]), "" if where else "X."
     if is_text and len(wrong) == X.shape[1] and not any(map(looks_like_key, wrong)):
         raise TypeError(
             f"X must hold real numbers, found dtype {X.dtypes.iloc[0]} in column "
-            f"{wrong[0]!r}{where}. Convert it, for example with X.astype(float)."
+            f"{wrong[0]!r}{where}. Convert it, for example with {whose}astype(float)."
         )
     if not may_be_table:
         raise TypeError(
             f"X must hold real numbers, found dtype {X.dtypes[wrong[0]]} in column "
-            f"{wrong[0]!r}{where}. Convert it, or use X.drop(columns={wrong!r})."
+            f"{wrong[0]!r}{where}. Convert it, or use {whose}drop(columns={wrong!r})."
         )
     raise TypeError(_table_message(X, wrong))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from numbers import Real
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from pandas.api.types import is_integer_dtype
 
 from dsn_sktime.panel.raw_panel import RawPanel
+from dsn_sktime.panel.user_warning import warn_user
 from dsn_sktime.panel.values import from_torch
 
 
@@ -20,7 +20,8 @@ def read_labels(y: Any, raw: RawPanel, noun: str = "class label") -> Any:
     """Return class labels that can be sorted, one per series: an array or a DataFrame.
 
     A Series or frame whose index holds the ids of the series is put into their order. One that is
-    numbered from 0 holds no ids and is taken by position, as is any for series without ids. Labels
+    numbered from 0 holds no ids and is taken by position, as is any for series without ids, and a
+    frame that is numbered otherwise, as by sktime's evaluation, by the order of its numbers. Labels
     that cannot be sorted raise TypeError, those that are missing, of other series, or more or
     fewer ValueError. ``noun`` is what errors call a label.
     """
@@ -126,9 +127,10 @@ def _length_remedy(y: np.ndarray | pd.Series | pd.DataFrame, raw: RawPanel) -> s
     if isinstance(y, pd.Series | pd.DataFrame):
         if y.index.nlevels == 2:
             return "Use y.groupby(level=0, sort=False).first()."
-        if y.index.has_duplicates and isinstance(y, pd.Series):
+        if raw.ids is not None and y.index.has_duplicates:
             again = y.index[y.index.duplicated()].tolist()[0]
-            return f"The index of y has {again!r} several times."
+            first = "Use y.groupby(level=0, sort=False).first() if these labels are equal."
+            return f"The index of y has {again!r} several times. {first}"
         if raw.ids is not None and raw.ids.isin(y.index).all():
             return "Select the labels of these series, with y.loc[ids]."
         if raw.ids is not None and y.index.isin(raw.ids).all():
@@ -211,10 +213,6 @@ def _in_order(
     is_numbered = numbers.equals(ids) or (
         isinstance(y.index, pd.RangeIndex) and numbers.equals(y.index)
     )
-    # What sktime's evaluation makes of an array: a frame, of which it passes some rows.
-    is_numbered |= isinstance(y, pd.DataFrame) and (
-        y.columns.equals(pd.RangeIndex(y.shape[1])) and is_integer_dtype(y.index)
-    )
     is_unique = ids.is_unique and y.index.is_unique
     if is_unique and ids.isin(y.index).all():
         if not is_numbered:
@@ -226,12 +224,10 @@ def _in_order(
         )
     if is_numbered:
         if isinstance(y, pd.Series) and not _is_sorted(ids):
-            warnings.warn(
+            warn_user(
                 f"{name} is numbered from 0, so it is taken to be in the order in which the series "
                 f"first occur in X, which is not that of their ids. If it is not, use {name} with "
-                f"the ids as its index; if it is, {by_position}.",
-                UserWarning,
-                stacklevel=6,
+                f"the ids as its index; if it is, {by_position}."
             )
         return y
     if not is_unique:
@@ -240,10 +236,16 @@ def _in_order(
             f"{(ids if not ids.is_unique else y.index).duplicated().sum()} ids that occur again. "
             f"Make them unique, or {by_position}."
         )
-    missing = ids[~ids.isin(y.index)]
-    remedy = "Select these series"
-    if ids.astype(str).isin(y.index.astype(str)).all():
+    missing, remedy = ids[~ids.isin(y.index)], "Select these series"
+    if {*map(str, ids)} <= {*map(str, y.index)}:
         remedy = f"It has them as {y.index.dtype} and X as {ids.dtype}: convert one of them"
+    elif isinstance(y, pd.DataFrame) and is_integer_dtype(y.index):
+        # What sktime's evaluation makes of labels, and passes some rows of in any order.
+        warn_user(
+            f"{name} has other numbers than the ids of the series in X as its index: it is taken "
+            "in the order of these numbers, as sktime's evaluation gives it."
+        )
+        return y.sort_index()
     raise ValueError(
         f"{name} must have the labels of the series in X, found none in its index for "
         f"{len(missing)} of them, such as {missing.tolist()[0]!r}. {remedy}, or {by_position}."

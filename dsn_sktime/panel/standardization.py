@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import NamedTuple, Self
 
 import numpy as np
 
 from dsn_sktime.panel.raw_panel import RawPanel
+from dsn_sktime.panel.user_warning import warn_user
 
 # Values that quartiles are estimated from, of all variates together.
 _SAMPLE_SIZE = 2**20
@@ -107,11 +107,9 @@ class Standardization(NamedTuple):
                 f"{found}. {remedy}"
             )
         n_dwarfed = int((ratios > _DWARFS).sum())
-        warnings.warn(
+        warn_user(
             f"{n_dwarfed} of {raw.n_variates} variates of X have values that dwarf the others: "
-            f"{found}. {remedy}",
-            UserWarning,
-            stacklevel=8,
+            f"{found}. {remedy}"
         )
 
 
@@ -120,11 +118,9 @@ def _warn_of(raw: RawPanel, is_useless: np.ndarray, why: str) -> None:
     found, names = np.flatnonzero(is_useless), raw.variate_names
     if len(found):
         first = f"number {found[0]} (counted from 0)" if names is None else repr(names[found[0]])
-        warnings.warn(
+        warn_user(
             f"{len(found)} of {len(is_useless)} variates of X {why}, the first is {first}. They "
-            "hold no information, and other values may mislead predictions: remove them.",
-            UserWarning,
-            stacklevel=8,
+            "hold no information, and other values may mislead predictions: remove them."
         )
 
 

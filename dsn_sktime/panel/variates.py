@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable
 
 import numpy as np
 
 from dsn_sktime.panel.frames import looks_like_key
 from dsn_sktime.panel.raw_panel import RawPanel
+from dsn_sktime.panel.user_warning import warn_user
+
+# Fewer rise by chance.
+_LEAST_STEPS = 8
 
 
 def match_variates(
@@ -72,36 +75,32 @@ def _is_default(names: tuple[Hashable, ...] | None) -> bool:
 
 def _is_key(raw: RawPanel, place: int, name: Hashable) -> bool:
     """Return True for a variate with the name of an id or a time that is constant or rises."""
-    if not looks_like_key(name) or raw.lengths.max() == 1:
+    # One letter may be any quantity.
+    if not looks_like_key(name) or len(str(name)) == 1 or raw.lengths.max() < _LEAST_STEPS:
         return False
-    changes = [np.diff(series[place]) for series in raw.series]
-    return all((one == 0).all() for one in changes) or all((one > 0).all() for one in changes)
+    rows = [series[place] for series in raw.series]
+    is_id = all((row == row[0]).all() and row[0] % 1 == 0 for row in rows)
+    return is_id or all((row[1:] > row[:-1]).all() for row in rows)
 
 
 def warn_about_axes(raw: RawPanel) -> None:
     """Warn where the axes look swapped or variates are none, and once for all padded series."""
     if raw.n_padded:
-        warnings.warn(
+        warn_user(
             f"{raw.n_padded} of {len(raw)} series end in steps that are missing in every variate. "
             "They are treated as padding, which shortens these series. Fill such steps if they are "
-            "part of a series.",
-            UserWarning,
-            stacklevel=5,
+            "part of a series."
         )
     keys = [name for place, name in enumerate(raw.variate_names or ()) if _is_key(raw, place, name)]
     if keys:
-        warnings.warn(
+        warn_user(
             f"X has the variates {_brief(keys)}, which hold ids, times or labels by their names "
-            "and values. Leave them out: a model that learns from them is misled on new series.",
-            UserWarning,
-            stacklevel=5,
+            "and values. Leave them out: a model that learns from them is misled on new series."
         )
     longest = raw.lengths.max()
     if raw.n_variates > longest:
-        warnings.warn(
+        warn_user(
             f"X has {raw.n_variates} variates and series of at most {longest} time steps. If its "
             "axes are (series, time steps, variates), use X.transpose(0, 2, 1) for an array and "
-            "[x.T for x in X] for a list.",
-            UserWarning,
-            stacklevel=5,
+            "[x.T for x in X] for a list."
         )

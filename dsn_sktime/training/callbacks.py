@@ -24,7 +24,8 @@ class EarlyStopping(Callback):
         Metric to watch, of the training series or of the validation set; a loss should fall,
         an accuracy rise.
     patience : int, default=10
-        Epochs without improvement after which training stops.
+        Epochs without improvement after which training stops. With the schedule "plateau", more
+        than those that it waits.
     min_delta : float, default=0.0
         Minimum change that counts as an improvement.
 
