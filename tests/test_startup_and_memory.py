@@ -9,7 +9,7 @@ import pytest
 from processes import run_python
 
 from dsn_sktime.benchmarking.speed import limits
-from dsn_sktime.benchmarking.speed.memory import PeakMemory
+from dsn_sktime.benchmarking.speed.limits import PeakMemory
 from dsn_sktime.kernels import compile_kernels
 
 needs_marks = pytest.mark.skipif(
@@ -43,7 +43,7 @@ def test_predict_and_fit_hold_one_copy_of_a_panel():
     program = """
         import numpy as np
         from dsn_sktime import DSNClassifier
-        from dsn_sktime.benchmarking.speed.memory import PeakMemory
+        from dsn_sktime.benchmarking.speed.limits import PeakMemory
 
         n_steps, few, many = 100, 20_000, 80_000
         tiny = {"n_layers": 1, "n_filters": 1, "kernel_size": 5, "n_kernel_groups": 1}

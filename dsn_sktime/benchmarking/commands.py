@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from tqdm import tqdm
 
-from dsn_sktime.benchmarking import arguments
+from dsn_sktime.benchmarking import datasets
 from dsn_sktime.benchmarking.datasets import UCR_85, Dataset
 from dsn_sktime.benchmarking.estimators.registry import ESTIMATORS, costs, entry, make
 from dsn_sktime.benchmarking.report import study
@@ -21,7 +22,8 @@ from dsn_sktime.benchmarking.report.comparison import read_published
 from dsn_sktime.benchmarking.report.page import check_installed
 from dsn_sktime.benchmarking.report.study import DEFAULT, STUDIES
 from dsn_sktime.benchmarking.run import results
-from dsn_sktime.benchmarking.run.jobs import plan
+from dsn_sktime.benchmarking.run.jobs import Job, plan
+from dsn_sktime.benchmarking.run.runner import Runner
 from dsn_sktime.benchmarking.speed import engine, limits, rivals
 
 _ESTIMATORS = "\n".join(f"  {name:<17} {known.about}" for name, known in ESTIMATORS.items())
@@ -57,17 +59,17 @@ _NO_GPU = "skipped: torch sees no CUDA device here, so no training step on a GPU
 
 def _add_run(command: argparse.ArgumentParser) -> None:
     command.epilog = _RUN_EPILOG
-    arguments.add_datasets(command)
+    _add_datasets(command)
     option, path = command.add_argument, Path("results.csv")
-    option("-e", "--estimators", nargs="+", required=True, metavar="NAME", help="names below")
-    option("-r", "--results", type=Path, default=path, metavar="FILE", help=f"to add to ({path})")
-    option, number = command.add_argument_group("protocol").add_argument, arguments.count_from
+    option("-e", "--estimators", nargs="+", required=True, metavar="NAME", help="listed below")
+    option("-r", "--results", type=Path, default=path, metavar="FILE", help=f"added to ({path})")
+    option, number = command.add_argument_group("protocol").add_argument, _count_from
     seeds = "one number: that many seeds, from 0 (1); several: these seeds"
     option("--seeds", nargs="+", type=number(0), default=[1], metavar="N", help=seeds)
     folds = "instead of the archive's split, K stratified folds of all series, shuffled by seed"
     option("--folds", type=number(2), default=0, metavar="K", help=folds)
     option("--epochs", type=number(1), metavar="N", help="training epochs of networks (their own)")
-    arguments.add_machine(command)
+    _add_machine(command)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -76,9 +78,9 @@ def _run(args: argparse.Namespace) -> int:
     seeds = range(args.seeds[0]) if len(args.seeds) == 1 else args.seeds
     if not seeds:
         raise ValueError("--seeds with one number must be at least 1, found 0: it is a count.")
-    found = arguments.find_datasets(args)
+    found = _find_datasets(args)
     jobs = plan(found, args.estimators, seeds, args.folds, args.n_jobs, args.epochs)
-    return 0 if arguments.run_jobs(jobs, args.results, args) else 1
+    return 0 if _run_jobs(jobs, args.results, args) else 1
 
 
 def _add_report(command: argparse.ArgumentParser) -> None:
@@ -87,9 +89,9 @@ def _add_report(command: argparse.ArgumentParser) -> None:
     text = "published accuracies to show beside the measured ones"
     option("--published", type=Path, nargs="+", default=[], metavar="CSV", help=text)
     option("--output", type=Path, required=True, metavar="FOLDER", help="folder of the pages")
-    option("--estimators", nargs="+", default=[], metavar="NAME", help="compare these only (all)")
+    option("--estimators", nargs="+", default=[], metavar="NAME", help="those to compare (all)")
     option("--reference", metavar="NAME", help="compare the others with this one (the first)")
-    option("--split", metavar="PROTOCOL", help="'default', or '5-fold' and the like for resamples")
+    option("--split", metavar="PROTOCOL", help="'default' or such as '5-fold' ('default')")
 
 
 def _report(args: argparse.Namespace) -> None:
@@ -107,16 +109,16 @@ def _report(args: argparse.Namespace) -> None:
 
 def _add_study(command: argparse.ArgumentParser) -> None:
     command.description = _STUDY
-    option, number, folder = command.add_argument, arguments.count_from(1), Path("studies")
+    option, number, folder = command.add_argument, _count_from(1), Path("studies")
     option("name", choices=STUDIES, metavar="STUDY", help=", ".join(STUDIES))
-    option("--output", type=Path, default=folder, metavar="FOLDER", help=f"to write to ({folder})")
+    option("--output", type=Path, default=folder, metavar="FOLDER", help=f"of pages ({folder})")
     full = f"{len(_FULL[0])} data sets of the UCR archive, {_FULL[1]} epochs, {_FULL[2]} seeds"
     option("--full", action="store_true", help=f"{full}: days to weeks")
     own = f"training epochs ({_SMALL[1]}; of {', '.join(_OF_DEFAULT)} each setting's own)"
     option("--epochs", type=number, metavar="N", help=own)
     option("--seeds", type=number, metavar="N", help=f"that many seeds, from 0 ({_SMALL[2]})")
-    arguments.add_datasets(command)
-    arguments.add_machine(command)
+    _add_datasets(command)
+    _add_machine(command)
 
 
 def _study(args: argparse.Namespace) -> int:
@@ -125,11 +127,11 @@ def _study(args: argparse.Namespace) -> int:
     if not (args.datasets or args.list or args.all is not None):
         args.datasets = names
     trained = args.epochs or (None if args.name in _OF_DEFAULT else n_epochs)
-    found, seeds = arguments.find_datasets(args), range(args.seeds or n_seeds)
+    found, seeds = _find_datasets(args), range(args.seeds or n_seeds)
     jobs = plan(found, STUDIES[args.name].estimators, seeds, 0, args.n_jobs, trained)
     args.output.mkdir(parents=True, exist_ok=True)
     path = args.output / "results.csv"
-    arguments.run_jobs(jobs, path, args)
+    _run_jobs(jobs, path, args)
     rows, digests = results.read(path), {job.digest for job in jobs}
     compared, failed = study.compare(args.name, rows[rows["job"].isin(digests)])
     study.page(args.name, compared, failed).write(args.output / args.name)
@@ -141,7 +143,7 @@ def _study(args: argparse.Namespace) -> int:
 
 
 def _add_tables(command: argparse.ArgumentParser) -> None:
-    arguments.add_datasets(command)
+    _add_datasets(command)
     option = command.add_argument
     names = f"networks by short name or module:factory ({' '.join(_COUNTED)})"
     option("-e", "--estimators", nargs="+", default=_COUNTED, metavar="NAME", help=names)
@@ -150,7 +152,7 @@ def _add_tables(command: argparse.ArgumentParser) -> None:
 
 
 def _tables(args: argparse.Namespace) -> None:
-    table = cost_table(arguments.find_datasets(args), args.estimators)
+    table = cost_table(_find_datasets(args), args.estimators)
     markdown = to_markdown(table)
     print(markdown, end="")
     if args.csv:
@@ -191,7 +193,7 @@ def to_markdown(table: pd.DataFrame) -> str:
 
 
 def _add_speed(command: argparse.ArgumentParser) -> None:
-    option, number = command.add_argument, arguments.count_from(1)
+    option, number = command.add_argument, _count_from(1)
     option("--repeats", type=number, default=15, metavar="N", help="timed turns of each (15)")
     option("--rocket", action="store_true", help="also predict 100 series, beside MiniROCKET")
     option("--latency", action="store_true", help="also predict a single series")
@@ -227,6 +229,70 @@ def _speed(args: argparse.Namespace) -> None:
             "repeats": n,
         }
         args.json.write_text(json.dumps({"machine": machine, **tables}, indent=2) + "\n")
+
+
+def _add_datasets(command: argparse.ArgumentParser) -> None:
+    """Add the options that choose data sets."""
+    option = command.add_argument_group("data sets (one or more of these)").add_argument
+    option("-d", "--datasets", nargs="+", default=[], metavar="NAME", help="by name")
+    option("--list", type=Path, metavar="FILE", help="by a text file, one a line, # for comments")
+    option("--all", nargs="?", const="", metavar="FOLDER", help="all of a folder of .ts files")
+    text = "folder of NAME/NAME_TRAIN.ts and NAME/NAME_TEST.ts; others are fetched into it"
+    option("--data-path", type=Path, metavar="FOLDER", help=text)
+
+
+def _add_machine(command: argparse.ArgumentParser) -> None:
+    """Add the options that :func:`_run_jobs` reads, and ``--n-jobs``."""
+    option, number = command.add_argument_group("where and how").add_argument, _count_from(1)
+    option("--workers", type=number, default=1, metavar="N", help="processes, a job in each (1)")
+    option("--scheduler", metavar="ADDRESS", help="run on the workers of this dask scheduler")
+    option("--n-jobs", type=number, default=1, metavar="N", help="cores of each classifier (1)")
+    option("--retry-failed", action="store_true", help="run jobs again that failed before")
+
+
+def _find_datasets(args: argparse.Namespace) -> list[datasets.Dataset]:
+    """Find the data sets that the options of :func:`_add_datasets` name.
+
+    Raise ValueError if they name none, or one that cannot be found or is malformed.
+    """
+    names, folder = list(args.datasets), args.data_path
+    if args.list:
+        names += datasets.names_listed(args.list)
+    if args.all is not None:
+        folder = Path(args.all) if args.all else folder
+        if folder is None:
+            raise ValueError("--all needs a folder: --all FOLDER or --data-path FOLDER.")
+        names += datasets.names_in(folder)
+    if not names:
+        raise ValueError("no data set is named: use --datasets, --list or --all.")
+    with tqdm(dict.fromkeys(names), unit="data set", desc="reading", leave=False) as bar:
+        return [datasets.find(name, args.data_path or folder) for name in bar]
+
+
+def _run_jobs(jobs: list[Job], path: Path, args: argparse.Namespace) -> bool:
+    """Run jobs as the options of :func:`_add_machine` say, print counts, return if none failed."""
+    runner = Runner(path, args.workers, args.scheduler, args.retry_failed)
+    try:
+        runner.run(jobs)
+    finally:
+        if n := runner.counts:
+            n["not run"] = len(jobs) - n.total()
+            text = ", ".join(f"{n[kind]} {kind}" for kind in sorted(n) if n[kind])
+            hint = " --retry-failed runs failed jobs again." if n["failed before"] else ""
+            print(f"{len(jobs)} jobs: {text}. Results: {path}.{hint}")
+    return not n["failed"] + n["failed before"]
+
+
+def _count_from(least: int) -> Callable[[str], int]:
+    """Return the type of an option that is an integer of at least ``least``."""
+
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and least <= int(text) < 2**32):
+            wanted = f"an integer of at least {least} and below 2**32"
+            raise argparse.ArgumentTypeError(f"must be {wanted}, found {text!r}")
+        return int(text)
+
+    return parse
 
 
 # Help, function that adds options, function that takes the arguments and may return a status.

@@ -112,24 +112,28 @@ def read(path: Path) -> tuple[list[np.ndarray], list[str]]:
     Raise ValueError with file and line if it is not a file of labeled series of finite numbers.
     """
     series, labels, declared, in_data = list[np.ndarray](), list[str](), list[str](), False
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                text = line.decode("utf-8-sig").strip()
-                if not text or text.startswith(("#", "%")):
-                    continue
-                if in_data:
-                    *variates, label = map(str.strip, text.split(":"))
-                    if label not in declared:
-                        raise ValueError(f"label {label!r} is not in @classLabel true {declared}")
-                    series.append(_series(variates, series))
-                    labels.append(label)
-                elif text.lower().startswith("@classlabel"):
-                    declared = text.split()[2:]
-                else:
-                    in_data = text.lower().startswith("@data")
-            except ValueError as error:
-                raise ValueError(f"{path}, line {number} is malformed: {error}.") from error
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: {error.reason}.") from error
+    for number, text in enumerate(map(str.strip, lines), start=1):
+        if not text or text.startswith(("#", "%")):
+            continue
+        try:
+            if in_data:
+                *variates, label = map(str.strip, text.split(":"))
+                if label not in declared:
+                    raise ValueError(f"label {label!r} is not in @classLabel true {declared}")
+                series.append(_series(variates, series))
+                labels.append(label)
+                continue
+            tag, *words = text.split()
+            if not tag.startswith("@"):
+                raise ValueError("a line before @data must begin with @")
+            declared = words[1:] if tag.lower() == "@classlabel" else declared
+            in_data = tag.lower() == "@data"
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number} is malformed: {error}.") from error
     if not series:
         raise ValueError(f"{path} is malformed: it has no series below @data, one a line.")
     return series, labels
@@ -137,8 +141,11 @@ def read(path: Path) -> tuple[list[np.ndarray], list[str]]:
 
 def _series(variates: list[str], others: list[np.ndarray]) -> np.ndarray:
     """Read the variates of a series; raise ValueError if it has not as many as the others."""
-    # 1_000 is a number to Python only.
-    texts = [one.replace("?", "nan").replace("_", " ").split(",") for one in variates]
+    texts = [one.replace("?", "nan").split(",") for one in variates]
+    if "_" in "".join(variates):  # 1_000 is a number to Python only.
+        raise ValueError("values must be numbers or '?', found '_'")
+    if len({*map(len, texts)}) != 1:
+        raise ValueError(f"variates must have as many time steps, found {[*map(len, texts)]}")
     values = np.array(texts, dtype=float)
     if np.isinf(values).any():
         raise ValueError("values must be finite, found an infinite one")

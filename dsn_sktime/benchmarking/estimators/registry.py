@@ -68,12 +68,12 @@ ESTIMATORS = {
     "dsn-lr1e-2": Entry(_DSN, {"lr": 1e-2}, "the default with a higher learning rate"),
     "dsn-batch": Entry(_DSN, {"batch_size": "paper"}, "the default with the paper's batch size"),
     "dsn-linear": Entry(_DSN, {"head": "linear"}, "the default with a linear head"),
-    "dsn-own": Entry(_OTHER, {"reading": "own"}, "the default, read by the network's own head"),
-    "dsn-ridge": Entry(_OTHER, {"reading": "ridge"}, "the same, by a ridge on trained features"),
-    "dsn-untrained": Entry(_OTHER, {"reading": "untrained"}, "the same, on untrained features"),
-    "dsn-one-ridge": Entry(_OTHER, {"reading": "one_ridge"}, "the same, by one ridge on both"),
-    "dsn-probabilities": Entry(_OTHER, {"reading": "probabilities"}, "probabilities averaged"),
-    "dsn-logistic": Entry(_OTHER, {"reading": "logistic"}, "the same, by logistic regression"),
+    "dsn-own": Entry(_OTHER, {"reading": "own"}, "the default, by its own head"),
+    "dsn-ridge": Entry(_OTHER, {"reading": "ridge"}, "the default, by trained features"),
+    "dsn-untrained": Entry(_OTHER, {"reading": "untrained"}, "the default, by untrained features"),
+    "dsn-one-ridge": Entry(_OTHER, {"reading": "one_ridge"}, "the default, by one ridge of both"),
+    "dsn-probabilities": Entry(_OTHER, {"reading": "probabilities"}, "by mean probabilities"),
+    "dsn-logistic": Entry(_OTHER, {"reading": "logistic"}, "the default, by logistic regression"),
     "dsn-ens5": Entry(_DSN, {"n_estimators": 5}, "five DSNs that differ in settings, averaged"),
     "dsn-ens5-alike": Entry(_DSN, _ALIKE, "five DSNs that differ in seeds only, averaged"),
     "oscnn": Entry(_OSCNN, {}, "Omni-Scale CNN"),
@@ -140,7 +140,14 @@ def parameters_json(classifier: BaseClassifier) -> str:
     What JSON has no form for is named by its class and its own parameters, or its ``repr``
     without memory addresses.
     """
-    return json.dumps(classifier.get_params(deep=False), sort_keys=True, default=_plain)
+    return json.dumps(_keyed(classifier.get_params(deep=False)), sort_keys=True, default=_plain)
+
+
+def _keyed(value: Any) -> Any:
+    """Return nested dicts with keys of text, which JSON sorts."""
+    if isinstance(value, dict):
+        return {str(key): _keyed(one) for key, one in value.items()}
+    return [_keyed(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _plain(value: Any) -> Any:

@@ -89,7 +89,7 @@ def _averages(compared: Comparison, reference: str) -> Iterator[Section]:
         drawn = [figures.pairwise(compared, reference, *one) for one in enumerate(others, start=1)]
         yield Section("Pairwise accuracies", [text], drawn, [])
     text = "Of published estimators no cost was measured here, so they are left out."
-    drawn = figures.accuracy_costs(tables.mean_costs(compared), len(common))
+    drawn = figures.accuracy_costs(compared)
     lines = [text] if compared.published else []
     yield Section("Costs and other measures", lines, drawn, [tables.costs(compared)])
 
@@ -99,7 +99,7 @@ def _provenance(compared: Comparison) -> Section:
     lines = [
         f"Splits: {', '.join(protocols(runs).unique())}. Seeds: {numbers(runs['seed'])}. "
         f"Runs: {len(runs)}, from {runs['started'].min()} to {runs['started'].max()}.",
-        f"Machines: {'; '.join(sorted(runs['host'].unique()))}.",
-        f"Versions: {'; '.join(sorted(runs['versions'].unique()))}.",
+        f"Machines: {'; '.join(sorted({*runs['host']} - {''})) or 'not known'}.",
+        f"Versions: {tables.versions(runs['versions']) or 'not known'}.",
     ]
     return Section("How it was measured", lines, [], [tables.parameters(compared)])

@@ -108,6 +108,12 @@ def _label(column: str) -> str:
     return f"{name} (published, {note})" if note else f"{name} (published)"
 
 
+def unique_names(names: list[str]) -> list[str]:
+    """Add a number to a repeated name, such as one classifier in two files."""
+    repeats = [names[:place].count(name) for place, name in enumerate(names)]
+    return [f"{name} [{n + 1}]" if n else name for name, n in zip(names, repeats, strict=True)]
+
+
 def collect(
     runs: pd.DataFrame, published: Sequence[pd.DataFrame] = (), estimators: Sequence[str] = ()
 ) -> Comparison:
@@ -121,10 +127,7 @@ def collect(
     tables = [mean[measured], *(one.reindex(mean.index) for one in published)]
     # Published accuracies have six decimals: finer differences are ties.
     accuracy = pd.concat(tables, axis=1).astype(float).round(6)
-    # A number tells apart repeated names, such as one classifier in two files.
-    names = list(accuracy)
-    repeats = [names[:place].count(name) for place, name in enumerate(names)]
-    accuracy.columns = [f"{a} [{n + 1}]" if n else a for a, n in zip(names, repeats, strict=True)]
+    accuracy.columns = unique_names(list(accuracy))
     if estimators:
         accuracy = accuracy[[resolve(name, list(accuracy.columns)) for name in estimators]]
     measured = [name for name in accuracy if name in measured]

@@ -4,9 +4,9 @@ from functools import partial
 
 import pandas as pd
 
-from dsn_sktime.benchmarking.report.comparison import Comparison
+from dsn_sktime.benchmarking.report.comparison import Comparison, unique_names
 from dsn_sktime.benchmarking.report.page import Figure, draw
-from dsn_sktime.benchmarking.report.tables import count
+from dsn_sktime.benchmarking.report.tables import count, mean_costs
 from dsn_sktime.plotting import comparison as plots
 from dsn_sktime.statistics import average_ranks, wins_ties_losses
 
@@ -17,13 +17,22 @@ _COSTS = {
 }
 
 
+def _drawn(common: pd.DataFrame, compared: Comparison) -> tuple[pd.DataFrame, list[str]]:
+    """Shorten names that leave no room for the plot; return those of published ones, too."""
+    cut = [name if len(name) < 47 else f"{name[:45]}…" for name in common]
+    short = dict(zip(common, unique_names(cut), strict=True))
+    published = [short[name] for name in compared.published if name in short]
+    return common.rename(columns=short), published
+
+
 def critical_difference(compared: Comparison) -> Figure:
     """Draw the critical-difference diagram of the common data sets."""
     common = compared.common
     ranks = average_ranks(common).sort_values(kind="stable")
+    drawn, published = _drawn(common[ranks.index], compared)
     return draw(
         "critical-difference",
-        partial(plots.plot_critical_difference, common[ranks.index], published=compared.published),
+        partial(plots.plot_critical_difference, drawn, published=published),
         f"Average rank of {len(ranks)} estimators over {count(len(common), 'data set')}, best on "
         "the left. A bar joins estimators without a significant difference at 5 % by the Wilcoxon "
         "signed-rank test with Holm's correction.",
@@ -35,9 +44,10 @@ def pairwise(compared: Comparison, reference: str, place: int, name: str) -> Fig
     """Draw the accuracies of one estimator against those of the reference."""
     pair = compared.common[[reference, name]]
     counts = wins_ties_losses(pair, reference).loc[name]
+    drawn, published = _drawn(pair, compared)
     return draw(
         f"pair-{place}",
-        lambda ax: plots.plot_pairwise(pair, reference, name, ax, compared.published),
+        lambda ax: plots.plot_pairwise(drawn, drawn.columns[0], drawn.columns[1], ax, published),
         f"{name} against {reference}: {counts['wins']} wins, {counts['ties']} ties, "
         f"{counts['losses']} losses on {count(len(pair), 'data set')}; mean "
         f"{100 * pair[name].mean():.1f} against {100 * pair[reference].mean():.1f} %.",
@@ -45,8 +55,9 @@ def pairwise(compared: Comparison, reference: str, place: int, name: str) -> Fig
     )
 
 
-def accuracy_costs(costs: pd.DataFrame, n_datasets: int) -> list[Figure]:
+def accuracy_costs(compared: Comparison) -> list[Figure]:
     """Draw mean accuracy against each cost that is known of an estimator."""
+    costs, n_datasets = _drawn(mean_costs(compared).T, compared)[0].T, len(compared.common)
     return [
         draw(
             f"accuracy-{column.replace('_', '-')}",

@@ -25,15 +25,16 @@ class Table(NamedTuple):
 
     @property
     def is_text(self) -> list[bool]:
-        """Whether no cell of a column starts with a digit."""
-        return [not self.cells[name].str[:1].str.isdigit().any() for name in self.cells]
+        """Whether a column is the first or has no cell that starts with a digit."""
+        found = [not self.cells[name].str[:1].str.isdigit().any() for name in self.cells]
+        return [True, *found[1:]]
 
     def markdown(self) -> str:
         """Return the table as Markdown."""
         texts = self.cells.map(_escaped)
         if self.best is not None:
             texts = texts.mask(self.best, "**" + texts + "**")
-        rules = ["---", *np.where(self.is_text, "---", "---:")[1:]]
+        rules = np.where(self.is_text, "---", "---:")
         rows = map(_escaped, self.cells), rules, *texts.to_numpy()
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
@@ -84,7 +85,7 @@ class Page(NamedTuple):
             lines += [f"## {_escaped(section.title)}", *map(_escaped, section.paragraphs)]
             for figure in section.figures:
                 caption = _escaped(figure.caption)
-                lines += [f"![{caption}](figures/{figure.name}.png)", caption]
+                lines += [f"![{figure.name}](figures/{figure.name}.png)", caption]
             for table in section.tables:
                 lines += [_escaped(table.caption), table.markdown()]
         return "\n\n".join(lines) + "\n"

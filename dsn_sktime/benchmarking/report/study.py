@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from dsn_sktime.benchmarking.estimators.registry import ESTIMATORS
 from dsn_sktime.benchmarking.report import figures, tables
 from dsn_sktime.benchmarking.report.build import sections
 from dsn_sktime.benchmarking.report.comparison import Comparison, collect, split_runs
@@ -55,8 +56,8 @@ STUDIES = {
         DEFAULT,
     ),
     "head": Study(
-        "How should a trained network be read? All but the linear head read the same networks, so "
-        "only one of their fitting times includes the training.",
+        "How should a trained network be read? All but the linear head read networks of the "
+        "default, and share their training in a process: fitting times may be without it.",
         [
             *(DEFAULT, "dsn-own", "dsn-ridge", "dsn-untrained", "dsn-one-ridge"),
             *("dsn-probabilities", "dsn-logistic", "dsn-linear"),
@@ -93,7 +94,9 @@ def page(name: str, compared: Comparison, failed: pd.DataFrame) -> Page:
         found[0].figures.append(figures.settings(compared.common))
     for section in found:  # Studies share the folder of their figures.
         section.figures[:] = [one._replace(name=f"{name}-{one.name}") for one in section.figures]
-    return Page(f"Study: {name}", [study.question, _CAVEATS[study.reference]], found)
+    meant = "; ".join(f"{one}: {ESTIMATORS[one].about}" for one in study.estimators)
+    paragraphs = [study.question, f"{meant}.", _CAVEATS[study.reference]]
+    return Page(f"Study: {name}", paragraphs, found)
 
 
 def table(name: str, compared: Comparison) -> pd.DataFrame:

@@ -1,5 +1,7 @@
 """The tables of a report: cells of text, with captions that state the data sets."""
 
+import json
+
 import numpy as np
 import pandas as pd
 
@@ -32,6 +34,12 @@ def numbers(values: pd.Series) -> str:
     """List the distinct whole numbers, or their range if there are more than four."""
     texts = [f"{value:,.0f}" for value in sorted(values.dropna().unique())]
     return ", ".join(texts) if len(texts) < 5 else f"{texts[0]} to {texts[-1]}"
+
+
+def versions(texts: pd.Series) -> str:
+    """List the versions of packages, each set of them once."""
+    found = [json.loads(text) for text in sorted({*texts} - {""})]
+    return "; ".join(", ".join(f"{name} {each[name]}" for name in each) for each in found)
 
 
 def summary(compared: Comparison, reference: str) -> Table:
@@ -82,7 +90,8 @@ def costs(compared: Comparison) -> Table:
     caption = (
         f"Means over runs and {count(len(compared.common), 'data set')}, on "
         f"{count(compared.runs['host'].nunique(), 'kind')} of machine, with n_jobs "
-        f"{numbers(compared.runs['n_jobs']) or _MISSING}. {_MISSING} is not known on a data set."
+        f"{numbers(compared.runs['n_jobs']) or _MISSING}. {_MISSING} is not known on "
+        "every data set. Of log loss and calibration error, a lower value is better."
     )
     return _table("Estimator", pd.DataFrame(cells, means.index), caption)
 

@@ -8,7 +8,7 @@ import re
 import time
 import warnings
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -27,7 +27,7 @@ from dsn_sktime._version import __version__
 from dsn_sktime.benchmarking.datasets import Dataset, load
 from dsn_sktime.benchmarking.estimators import registry
 from dsn_sktime.benchmarking.run.results import COLUMNS
-from dsn_sktime.benchmarking.speed.memory import PeakMemory
+from dsn_sktime.benchmarking.speed.limits import PeakMemory
 
 _PACKAGES = ("joblib", "numba", "numpy", "scikit-learn", "sktime", "torch")
 
@@ -172,8 +172,10 @@ def _fill(record: dict[str, Any], job: Job) -> None:
     is_argmax = registry.entry(job.estimator).argmax
     if counted := registry.costs(classifier, m, longest, record["n_classes"]):
         record |= counted._asdict()
+    n_threads = torch.get_num_threads()
     torch.set_num_threads(job.n_jobs)
-    with threadpool_limits(job.n_jobs):
+    with threadpool_limits(job.n_jobs), ExitStack() as stack:
+        stack.callback(torch.set_num_threads, n_threads)
         _warm_up(job.estimator, m)
         with PeakMemory() as memory:
             started = time.perf_counter()

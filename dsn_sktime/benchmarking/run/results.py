@@ -23,7 +23,6 @@ _INTEGERS = ("seed", "n_epochs", "n_parameters", "multiply_adds", *_SHAPES, "n_j
 _PATTERNS = dict.fromkeys(_INTEGERS, r"\d{0,18}") | dict.fromkeys(_SHAPES, r"([1-9]\d{0,17})?")
 _PATTERNS |= dict.fromkeys(("dataset", "estimator", "split", "job"), ".+")
 _PATTERNS |= {"seed": r"\d{1,18}", "status": "ok|failed"}
-_PATTERNS |= {"parameters": r'\{(".*)?\}', "versions": r'(\{(".*)?\})?'}
 _PATTERNS["started"] = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)"
 
 COLUMNS = (
@@ -109,6 +108,8 @@ def _lines(path: Path) -> Iterator[dict[str, str]]:
                     raise ValueError(f"it repeats job {row['job']}, delete one of the lines")
                 jobs.add(row["job"])
                 yield row | {"where": f"{path}, line {lines.line_num}"}
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not UTF-8 text: {error.reason}.") from error
         except (csv.Error, ValueError) as error:
             raise ValueError(f"{path}, line {lines.line_num}: {error}.") from error
 
@@ -132,12 +133,22 @@ def _check_columns(found: Collection[str], what: str) -> None:
         raise ValueError(f"{what} does not have the columns of this version: {differing[:300]}")
 
 
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
     """Give columns their types; raise ValueError if a text cannot be a value of its column."""
     valid = {name: table[name].str.fullmatch(_PATTERNS[name]) for name in _PATTERNS}
     for name in _REALS:
         number = pd.to_numeric(table[name], errors="coerce")
         valid[name] = number.between(0, 1 if name in _SHARES else 2.0**63) | (table[name] == "")
+    for name in ("parameters", "versions"):
+        known = {text: _is_object(text) for text in table[name].unique()}
+        valid[name] = table[name].map(known) | ((table[name] == "") & (name == "versions"))
     valid["accuracy"] &= (table["accuracy"] != "") | (table["status"] == "failed")
     for name, is_valid in valid.items():
         for _, row in table[~is_valid.astype(bool)].iterrows():

@@ -51,6 +51,8 @@ class Runner:
         """
         if self.path.is_dir():
             raise ValueError(f"the results file {self.path} is not a file.")
+        if not self.path.parent.is_dir():
+            raise ValueError(f"there is no folder {self.path.parent}.")
         self.folder.mkdir(exist_ok=True)
         (self.folder / "export.lock").touch()
         table = results.read(self.path)

@@ -1,15 +1,16 @@
 """Start-up time of a first fit, and memory of large panels, each in a separate process."""
 
 import os
+import re
 import subprocess
 import sys
+from contextlib import suppress
+from math import nan
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-
-from dsn_sktime.benchmarking.speed.memory import PeakMemory
 
 # Nothing of the package is imported before what is timed; torch and sktime are.
 _SECONDS = """
@@ -89,3 +90,31 @@ def _run(program: str, **variables: str) -> list[float]:
     command = [sys.executable, "-W", "ignore", "-c", program]
     printed = subprocess.check_output(command, text=True, env={**os.environ, **variables})
     return [float(number) for number in printed.split()]
+
+
+class PeakMemory:
+    """Context whose ``megabytes`` is the process's highest resident memory inside it.
+
+    Earlier libraries and data count as well; other processes, such as those of an ensemble, do
+    not. ``risen`` is how far it lies above the resident memory at the start. Both are NaN where
+    the kernel's high-water mark cannot be reset, as outside Linux.
+    """
+
+    megabytes = risen = _before = nan
+
+    def __enter__(self) -> "PeakMemory":
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+            self._before = _resident("VmRSS")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._before > 0:
+            highest = _resident("VmHWM")
+            self.megabytes, self.risen = round(highest, 1), highest - self._before
+
+
+def _resident(name: str) -> float:
+    """Return resident memory in megabytes, now (VmRSS) or at its highest (VmHWM)."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.findall(rf"{name}:\s+(\d+) kB", status)[0]) / 1024
