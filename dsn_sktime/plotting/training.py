@@ -71,9 +71,15 @@ def plot_history(
             (dot,) = ax.plot(kept["epoch"], kept[followed], "o", color=COLORS[6])
             marked["kept epoch"] = dot
     # Above the axes, where it covers no line.
-    beside = 1.0, 1.0
     ax.legend(
-        marked.values(), marked.keys(), loc="lower right", bbox_to_anchor=beside, frameon=False
+        marked.values(),
+        marked.keys(),
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        frameon=False,
+        fontsize="small",
+        handlelength=1,
+        borderpad=0,
     )
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.set(xlabel="epoch", xlim=(-0.5, records["epoch"].max() + 0.5))
