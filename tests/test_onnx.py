@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sktime.exceptions import NotFittedError
@@ -62,7 +63,8 @@ def test_dates_are_labels_as_text(tmp_path: Path) -> None:
 def check_export(
     m: int, classifier: Any, labels: np.ndarray, metadata: list, tmp_path: Path
 ) -> None:
-    classifier.fit(series(m), labels[CODES])
+    names = [f"v{number}" for number in range(m)]
+    classifier.fit([pd.DataFrame(one.T, columns=names) for one in series(m)], labels[CODES])
     classifier.to_onnx(tmp_path / "model.onnx")
     session = session_of(tmp_path / "model.onnx")
     assert [one.name for one in session.get_inputs()] == ["series"]
@@ -74,6 +76,9 @@ def check_export(
         np.testing.assert_allclose(found, classifier.predict_proba(X), rtol=0, atol=1e-5)
     found = session.get_modelmeta().custom_metadata_map
     assert json.loads(found["classes"]) == list(metadata)
+    assert json.loads(found["variates"]) == names
+    assert session.get_inputs()[0].shape == ["n", m, "L"]
+    assert session.get_outputs()[0].shape == ["n", len(labels)]
 
 
 class Doubled(nn.Linear):

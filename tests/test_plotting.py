@@ -213,6 +213,29 @@ def test_class_means_of_a_variate_by_name():
         plot_class_means(classifier, named, y, variate="x")
 
 
+def test_class_means_have_one_scale(fitted):
+    X, y = load_unit_test("train", return_type="numpy3D")
+    factors = np.where(y == fitted.classes_[0], 1, 3)[:, None, None]
+    ax = plot_class_means(fitted, factors * X, y)
+    rows = [np.concatenate(one.get_segments())[:, 1] for one in ax.collections]
+    means = [(factors * X)[y == label, 0].mean(0) for label in fitted.classes_]
+    assert np.ptp(rows[1]) / np.ptp(rows[0]) == pytest.approx(np.ptp(means[1]) / np.ptp(means[0]))
+
+
+def test_values_beside_missing_ones_are_drawn(fitted):
+    x = load_unit_test("train", return_type="numpy3D")[0][0].copy()
+    x[0, 1::2] = np.nan
+    segments = plot_contributions(fitted, x).collections[0].get_segments()
+    drawn = [one for one in segments if len(one) and np.isfinite(one).all()]
+    assert len(drawn) == np.isfinite(x).sum()
+
+
+def test_a_history_of_one_epoch_is_seen():
+    ax = plot_history(tiny(n_epochs=1).fit(*panel()))
+    assert ax.lines[0].get_marker() == "s"
+    assert ax.get_xlim() == (-0.5, 0.5)
+
+
 @pytest.mark.filterwarnings("error")
 def test_rows_of_variates_that_do_not_change_or_are_missing(ensemble):
     x = panel("multivariate")[0][0].copy()
