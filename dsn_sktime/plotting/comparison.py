@@ -30,9 +30,9 @@ def plot_critical_difference(
 ) -> Axes:
     """Draw the critical-difference diagram of classifiers compared on data sets.
 
-    Classifiers are placed at their average rank, 1 being best. A bar joins classifiers
-    without a significant difference at 5 % in the Wilcoxon signed-rank test with Holm's
-    correction.
+    Classifiers are placed at their average rank, 1 being best. The dots on a bar are
+    classifiers of which no two differ significantly, at 5 % in the Wilcoxon signed-rank test
+    with Holm's correction; a bar may cross others.
 
     Parameters
     ----------
@@ -74,6 +74,8 @@ def plot_critical_difference(
         label_fmt_left="{label} ({rank:.2f})",
         label_fmt_right="({rank:.2f}) {label}",
         text_h_margin=0.02 * (ranks.max() - ranks.min()),
+        # A bar may cross classifiers that are not of its set.
+        crossbar_props={"marker": "o", "ms": 5},
     )
     # The library writes the labels in the order of the ranks, the worse half backwards.
     by_rank = list(ranks.sort_values().index)

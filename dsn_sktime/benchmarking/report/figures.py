@@ -1,6 +1,7 @@
 """The figures of a report, each with its words."""
 
 from functools import partial
+from itertools import combinations
 
 import pandas as pd
 
@@ -8,7 +9,7 @@ from dsn_sktime.benchmarking.report.comparison import Comparison, unique_names
 from dsn_sktime.benchmarking.report.page import Figure, draw
 from dsn_sktime.benchmarking.report.tables import count, mean_costs
 from dsn_sktime.plotting import comparison as plots
-from dsn_sktime.statistics import average_ranks, wins_ties_losses
+from dsn_sktime.statistics import average_ranks, wilcoxon_holm, wins_ties_losses
 
 _COSTS = {
     "multiply_adds": "multiply-adds per series (mean)",
@@ -30,12 +31,15 @@ def critical_difference(compared: Comparison) -> Figure:
     common = compared.common
     ranks = average_ranks(common).sort_values(kind="stable")
     drawn, published = _drawn(common[ranks.index], compared)
+    p_values = wilcoxon_holm(common)
+    pairs = [pair for pair in combinations(ranks.index, 2) if p_values.loc[pair] < 0.05]
+    listed = ", ".join(f"{one} and {other}" for one, other in pairs) or "none"
     return draw(
         "critical-difference",
         partial(plots.plot_critical_difference, drawn, published=published),
         f"Average rank of {len(ranks)} estimators over {count(len(common), 'data set')}, best on "
-        "the left. A bar joins estimators without a significant difference at 5 % by the Wilcoxon "
-        "signed-rank test with Holm's correction.",
+        "the left. The dots on a bar are estimators without a significant difference at 5 % by the "
+        f"Wilcoxon signed-rank test with Holm's correction. Pairs that differ: {listed}.",
         (9, 1.4 + 0.22 * len(ranks)),
     )
 
