@@ -215,6 +215,12 @@ def test_sktimes_evaluation_takes_labels_without_ids(ids: Any, cv: Any) -> None:
         assert found["test_accuracy_score"].tolist() == expected.tolist()
 
 
+def test_cross_fitted_labels_that_numpy_would_merge_stay_apart() -> None:
+    y = [("a", "a\0")[label] for label in LABELS]
+    found = one_epoch().fit_predict(SERIES, y, cv=2)
+    assert set(found) == {"a", "a\0"}
+
+
 def test_numbers_beside_ids_that_are_a_series_or_have_two_levels_are_refused() -> None:
     X = long_frame(pd.Index(range(100, 100 + N)))
     levels = pd.MultiIndex.from_product([["p"], range(N)])
