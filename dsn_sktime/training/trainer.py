@@ -349,7 +349,7 @@ class Trainer:
         figures = list(self._figures)
         figures += [f"val_{name}" for name in figures if self.validation is not None]
         figures += ["progress"] if self.recipe.max_seconds is not None else []
-        check_run_state(state, self.state_dict(), self.network, self.recipe.n_epochs, figures)
+        check_run_state(state, self.state_dict(), self.network, self.recipe, figures)
         self.network.load_state_dict(state["network"])
         for follower, loaded in zip(self.followers, state["followers"], strict=True):
             follower.load_state_dict(loaded)
