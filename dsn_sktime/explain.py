@@ -70,7 +70,7 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
     Raises
     ------
     TypeError
-        If the classifier is no DSN, or the head of a network was replaced by another kind.
+        If the classifier is no DSN, or has layers or a head of an unknown kind.
     NotFittedError
         If the classifier has no trained network.
     ValueError
@@ -153,13 +153,22 @@ def _linear_forms(classifier: DSNClassifier) -> tuple[list[LinearForm], Tensor]:
     return forms, biases
 
 
-def _of_network(network: DSNNetwork, head: RidgeHead | None) -> tuple[list[LinearForm], Tensor]:
+def _of_network(network: DSNNetwork, head: nn.Module | None) -> tuple[list[LinearForm], Tensor]:
+    for layer in network.layers:
+        if not isinstance(layer, SparseModule):
+            raise TypeError(
+                f"only networks of SparseModule layers can be explained, found {layer!r}."
+            )
     n_channels = sum(conv.groups.out_channels for conv in network.sparse_convs())
     weight, bias = _of_own_head(network.head)
     coef = torch.zeros(n_channels, 3, len(bias), dtype=torch.float64)
     coef[-len(weight) :, 0] = weight
     if head is None:
         return [LinearForm(network, coef, network.n_pool)], bias
+    if not isinstance(head, RidgeHead):
+        raise TypeError(
+            f"only heads that are linear in pooled features can be explained, found {head!r}."
+        )
     head.match_backend(network)
     trained, untrained = head.coef.detach().cpu().view(2, n_channels, 3, -1) / 3
     forms = [

@@ -199,3 +199,15 @@ def test_most_of_what_speaks_for_the_predicted_class_lies_on_a_planted_pattern(k
         one[-1, start : start + 20].sum() for one, start in zip(found, starts, strict=True)
     ]
     assert np.count_nonzero(on_pattern > found.sum((1, 2)) / 2) >= 95
+
+
+def test_replaced_layers_and_heads_are_refused():
+    of_layer, of_head = (
+        DSNClassifier(n_epochs=1, n_layers=1, n_filters=2).fit(*panel()) for _ in "ab"
+    )
+    of_layer.network_.layers[0] = nn.Identity()
+    with pytest.raises(TypeError, match="SparseModule layers can be explained, found Identity"):
+        contributions(of_layer, panel()[0])
+    of_head.heads_[0] = nn.Linear(2, 2)
+    with pytest.raises(TypeError, match="linear in pooled features can be explained, found Linear"):
+        contributions(of_head, panel()[0])
