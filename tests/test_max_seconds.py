@@ -166,7 +166,13 @@ def test_a_resumed_run_has_the_rest_of_the_time(epoch: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "forge", [lambda record: record.pop("progress"), lambda record: record.update(progress="half")]
+    "forge",
+    [
+        lambda record: record.pop("progress"),
+        lambda record: record.update(progress=1.5),
+        lambda record: record.update(progress=-0.1),
+        lambda record: record.update(progress="half"),
+    ],
 )
 def test_a_forged_progress_is_refused(forge: Any) -> None:
     save = SaveAt(1)
