@@ -196,9 +196,11 @@ def read_sample_weight(sample_weight: Any, raw: RawPanel) -> np.ndarray | None:
 
 def _is_sorted(ids: pd.Index) -> bool:
     """Return True for ids in order, also where T2 comes before T10."""
+    if ids.is_monotonic_increasing:
+        return True
     parts = [re.split(r"(\d+)", str(one)) for one in ids]
     keys = [[int(part) if part.isdecimal() else part for part in one] for one in parts]
-    return ids.is_monotonic_increasing or keys == sorted(keys)
+    return keys == sorted(keys)
 
 
 def _in_order(

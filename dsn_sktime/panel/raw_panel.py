@@ -98,18 +98,14 @@ class RawPanel:
 
     def place(self, row: int, variate: int) -> str:
         """Name a series and a variate as the container does; else number them."""
-        parts, counted = [], ""
-        for noun, number, labels in (
-            ("series", row, [] if self.ids is None else self.ids.tolist()),
-            ("variate", variate, list(self.variate_names or ())),
-        ):
-            # Numbers from 0 are often made up.
-            if labels == list(range(len(labels))):
-                counted = " (counted from 0)"
-                parts.append(f"{noun} {number}")
-            else:
-                parts.append(f"{noun} {labels[number]!r}")
-        return f"{', '.join(parts)}{counted}"
+        series = _label([] if self.ids is None else self.ids.tolist(), row)
+        name = self.variate_label(variate)
+        counted = "" if series and name else " (counted from 0)"
+        return f"series {series or row}, variate {name or variate}{counted}"
+
+    def variate_label(self, variate: int) -> str | None:
+        """Return the name of a variate in quotes, None if it has no other than its number."""
+        return _label(list(self.variate_names or ()), variate)
 
     def check_values(self) -> None:
         """Raise ValueError if values are infinite or beyond 1e15."""
@@ -161,3 +157,8 @@ def listed(mask: np.ndarray) -> str:
     """Return how many series a mask holds, and the first."""
     rows = np.flatnonzero(mask)
     return f"{len(rows)} (the first is number {rows[0]}, counted from 0)"
+
+
+def _label(labels: list, number: int) -> str | None:
+    # Numbers from 0 are often made up.
+    return None if labels == list(range(len(labels))) else repr(labels[number])

@@ -115,9 +115,9 @@ class Standardization(NamedTuple):
 
 def _warn_of(raw: RawPanel, is_useless: np.ndarray, why: str) -> None:
     """Warn of variates that a network cannot learn from."""
-    found, names = np.flatnonzero(is_useless), raw.variate_names
+    found = np.flatnonzero(is_useless)
     if len(found):
-        first = f"number {found[0]} (counted from 0)" if names is None else repr(names[found[0]])
+        first = raw.variate_label(found[0]) or f"number {found[0]} (counted from 0)"
         warn_user(
             f"{len(found)} of {len(is_useless)} variates of X {why}, the first is {first}. They "
             "hold no information, and other values may mislead predictions: remove them."

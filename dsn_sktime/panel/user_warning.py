@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import sys
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
-import sktime
-
-# Code between the user's call and the warning.
-_INSIDE = (str(Path(__file__).parents[1]), str(Path(sktime.__file__).parent), contextlib.__file__)
+# Code between the user's call and the warning. sktime is not imported here: that takes long.
+_SKTIME = getattr(find_spec("sktime"), "submodule_search_locations", None) or ()
+_INSIDE = (str(Path(__file__).parents[1]), contextlib.__file__, *_SKTIME)
 
 
 def warn_user(message: str) -> None:
