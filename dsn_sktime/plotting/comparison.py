@@ -22,7 +22,7 @@ _FEW_DECADES = 1e3
 # Characters of a line below a tick.
 _TICK_WIDTH = 16
 # More labels than this have no room beside one another.
-_MOST_LEVEL_TICKS = 8
+_MOST_LEVEL_TICKS = 6
 
 
 def plot_critical_difference(

@@ -18,7 +18,7 @@ _COSTS = {
 }
 
 
-def _drawn(common: pd.DataFrame, compared: Comparison) -> tuple[pd.DataFrame, list[str]]:
+def _shortened(common: pd.DataFrame, compared: Comparison) -> tuple[pd.DataFrame, list[str]]:
     """Shorten names that leave no room for the plot; return those of published ones, too."""
     cut = [name if len(name) < 47 else f"{name[:45]}…" for name in common]
     short = dict(zip(common, unique_names(cut), strict=True))
@@ -30,7 +30,7 @@ def critical_difference(compared: Comparison) -> Figure:
     """Draw the critical-difference diagram of the common data sets."""
     common = compared.common
     ranks = average_ranks(common).sort_values(kind="stable")
-    drawn, published = _drawn(common[ranks.index], compared)
+    drawn, published = _shortened(common[ranks.index], compared)
     p_values = wilcoxon_holm(common)
     pairs = [pair for pair in combinations(ranks.index, 2) if p_values.loc[pair] < 0.05]
     listed = ", ".join(f"{one} and {other}" for one, other in pairs) or "none"
@@ -48,7 +48,7 @@ def pairwise(compared: Comparison, reference: str, place: int, name: str) -> Fig
     """Draw the accuracies of one estimator against those of the reference."""
     pair = compared.common[[reference, name]]
     counts = wins_ties_losses(pair, reference).loc[name]
-    drawn, published = _drawn(pair, compared)
+    drawn, published = _shortened(pair, compared)
     return draw(
         f"pair-{place}",
         lambda ax: plots.plot_pairwise(drawn, drawn.columns[0], drawn.columns[1], ax, published),
@@ -61,7 +61,7 @@ def pairwise(compared: Comparison, reference: str, place: int, name: str) -> Fig
 
 def accuracy_costs(compared: Comparison) -> list[Figure]:
     """Draw mean accuracy against each cost that is known of an estimator."""
-    costs, n_datasets = _drawn(mean_costs(compared).T, compared)[0].T, len(compared.common)
+    costs, n_datasets = _shortened(mean_costs(compared).T, compared)[0].T, len(compared.common)
     return [
         draw(
             f"accuracy-{column.replace('_', '-')}",
