@@ -47,7 +47,7 @@ def int64_intrinsic(result: types.Type = types.void) -> Callable[[Callable], Any
     """Return a decorator that makes ``emit(builder, *numbers)`` an intrinsic of so many int64."""
 
     def decorate(emit: Callable) -> Any:
-        @wraps(emit)  # numba takes the arguments from the signature that it is given by this.
+        @wraps(emit)  # numba counts the arguments by the signature that this passes on.
         def typed(typing_context: Any, *arguments: Any) -> tuple:
             def emit_code(context: Any, builder: ir.IRBuilder, _: Any, numbers: Any) -> Any:
                 found = emit(builder, *numbers)

@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def check_batch(x: Tensor, lengths: Tensor | None, n_channels: int, dtype: torch.dtype) -> None:
-    """Raise unless a batch fits to a module with so many input channels and weights of a dtype.
+    """Raise unless a batch fits a module with these input channels and this type of weights.
 
-    TypeError for another type of ``x`` or of ``lengths``, ValueError for another shape, or a length
+    TypeError for another type of ``x`` or of ``lengths``, ValueError for another shape or a length
     outside 1..L.
     """
     if not isinstance(x, Tensor):
