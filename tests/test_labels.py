@@ -276,6 +276,15 @@ def test_labels_in_any_container(y: Any) -> None:
     assert 0 <= classifier.score(SERIES, y) <= 1
 
 
+@pytest.mark.parametrize("hold", [pd.DataFrame, lambda y: y[:, None]], ids=["frame", "array"])
+def test_a_column_of_labels_is_one_label_per_series(hold: Callable) -> None:
+    y = hold(LABELS)
+    classifier = one_epoch().fit(SERIES, y, validation_data=(SERIES, y))
+    assert np.array_equal(classifier.predict_proba(SERIES), expected())
+    by_fold = one_epoch().fit_predict(SERIES, y, cv=2)
+    assert np.array_equal(by_fold, one_epoch().fit_predict(SERIES, LABELS, cv=2))
+
+
 MIXED = [1, "a"] * (N // 2)
 
 

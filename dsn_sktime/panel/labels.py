@@ -19,11 +19,12 @@ from dsn_sktime.panel.values import from_torch
 def read_labels(y: Any, raw: RawPanel, noun: str = "class label") -> Any:
     """Return class labels that can be sorted, one per series: an array or a DataFrame.
 
-    A Series or frame whose index holds the ids of the series is put into their order. One that is
-    numbered from 0 holds no ids and is taken by position, as is any for series without ids, and a
-    frame that is numbered otherwise, as by sktime's evaluation, by the order of its numbers. Labels
-    that cannot be sorted raise TypeError, those that are missing, of other series, or more or
-    fewer ValueError. ``noun`` is what errors call a label.
+    A single column becomes an array (n,). A Series or frame whose index holds the ids of the
+    series is put into their order. One that is numbered from 0 holds no ids and is taken by
+    position, as is any for series without ids, and a frame that is numbered otherwise, as by
+    sktime's evaluation, by the order of its numbers. Labels that cannot be sorted raise
+    TypeError, those that are missing, of other series, or more or fewer ValueError. ``noun`` is
+    what errors call a label.
     """
     y = _as_labels(y, noun)
     if isinstance(y, pd.DataFrame) and y.shape[1] > 1:
@@ -36,8 +37,11 @@ def read_labels(y: Any, raw: RawPanel, noun: str = "class label") -> Any:
         )
     if isinstance(y, pd.Series | pd.DataFrame):
         # sktime refuses frames whose index does not increase.
-        y = _in_order("y", y, raw.ids)
-        return y.to_numpy() if isinstance(y, pd.Series) else y.reset_index(drop=True)
+        y = _in_order("y", y, raw.ids).reset_index(drop=True)
+    if y.ndim == 1 or y.shape[1] == 1:
+        y = np.asarray(y).reshape(-1)
+        if noun == "class label":
+            _check_sortable(y)
     return y
 
 
@@ -91,8 +95,6 @@ def _as_labels(y: Any, noun: str) -> np.ndarray | pd.Series | pd.DataFrame:
             f"{expected}, found {n_missing} {'masked' if is_masked else 'missing'} "
             f"{noun.removeprefix('class ')}s. Remove these series or fill them in."
         )
-    if y.ndim == 1 and noun == "class label":
-        _check_sortable(np.asarray(y))
     return y.data if isinstance(y, np.ma.MaskedArray) else y
 
 
