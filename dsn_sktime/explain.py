@@ -170,10 +170,10 @@ def _of_network(network: DSNNetwork, head: nn.Module | None) -> tuple[list[Linea
             f"only heads that are linear in pooled features can be explained, found {head!r}."
         )
     head.match_backend(network)
-    trained, untrained = head.coef.detach().cpu().view(2, n_channels, 3, -1) / 3
+    coefs = head.coef.detach().cpu().unflatten(0, (-1, 3)) / 3
     forms = [
-        LinearForm(network, coef / 3 + trained, 1),
-        LinearForm(cast(DSNNetwork, head.untrained), untrained, 1),
+        LinearForm(network, coef / 3 + coefs[:n_channels], 1),
+        LinearForm(cast(DSNNetwork, head.untrained), coefs[n_channels:], 1),
     ]
     return forms, (bias + head.intercept.detach().cpu()) / 3
 

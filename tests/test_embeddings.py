@@ -60,7 +60,8 @@ def activations(classifier: Any, member: int, kind: str) -> np.ndarray:
     scaled = (X - classifier.mean_[:, None]) / classifier.scale_[:, None]
     with torch.no_grad():
         found = network.features(torch.from_numpy(scaled.astype(np.float32)), None, "all", None)
-    return found.numpy().reshape(len(X), 2, 9, -1)
+    n_layers, n_channels = (1, 6) if kind == "untrained" else (2, 9)
+    return found.numpy().reshape(len(X), n_layers, n_channels, -1)
 
 
 def statistic(steps: np.ndarray, name: str, n_bins: int) -> np.ndarray:
@@ -75,7 +76,7 @@ def statistic(steps: np.ndarray, name: str, n_bins: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("parameters", "n_features"),
     [
-        ({"head": "ridge", "n_estimators": 2}, 2 * 2 * 2 * 9 * 3),
+        ({"head": "ridge", "n_estimators": 2}, 2 * (2 * 9 + 1 * 6) * 3),
         ({"head": "bins", "n_pool": 5}, 9 * 5),
         ({"head": "linear"}, 9),
     ],

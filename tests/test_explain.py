@@ -121,20 +121,27 @@ def test_contributions_are_those_of_plain_loops():
         network.head.classes.weight * (norm.weight / (norm.running_var + norm.eps).sqrt())[:, None]
     )
     expected = np.zeros((2, *x.shape[1:]))
-    coefs = head.coef.reshape(2, 18, 3, -1).numpy() / 3
-    coefs[0, 9:, 0] += own.detach().numpy().T / 3
-    for which, coef in zip((network, head.untrained), coefs, strict=True):
-        with torch.no_grad():
-            first, second = which.features(x, layers="all", pool=None)[0].double().split(9)
-        values, first, second = x[0].double().numpy(), first.numpy(), second.numpy()
-        (kernels, mixing), (more_kernels, more_mixing) = map(weights_of, which.layers)
-        for number in range(2):
-            relevance = naive_parts(second, coef[9:, :, number])
-            relevance = naive_carry(relevance, more_kernels, more_mixing @ first)
-            relevance = naive_carry(relevance, more_mixing[:, :, None], first)
-            relevance += naive_parts(first, coef[:9, :, number])
-            mixed = np.einsum("kjt,jv->kvt", kernels, mixing)
-            expected[number] += naive_variates(relevance, mixed, values)
+    # Two layers of 9 channels of the trained network, one of 6 of the untrained one.
+    coefs = np.split(head.coef.reshape(24, 3, -1).numpy() / 3, [9, 18])
+    coefs[1][:, 0] += own.detach().numpy().T / 3
+    values = x[0].double().numpy()
+    with torch.no_grad():
+        trained, untrained = (
+            one.features(x, layers="all", pool=None)[0].double().numpy()
+            for one in (network, head.untrained)
+        )
+    (kernels, mixing), (more_kernels, more_mixing) = map(weights_of, network.layers)
+    ((other_kernels, other_mixing),) = map(weights_of, head.untrained.layers)
+    for number in range(2):
+        relevance = naive_parts(trained[9:], coefs[1][:, :, number])
+        relevance = naive_carry(relevance, more_kernels, more_mixing @ trained[:9])
+        relevance = naive_carry(relevance, more_mixing[:, :, None], trained[:9])
+        relevance += naive_parts(trained[:9], coefs[0][:, :, number])
+        mixed = np.einsum("kjt,jv->kvt", kernels, mixing)
+        expected[number] += naive_variates(relevance, mixed, values)
+        relevance = naive_parts(untrained, coefs[2][:, :, number])
+        mixed = np.einsum("kjt,jv->kvt", other_kernels, other_mixing)
+        expected[number] += naive_variates(relevance, mixed, values)
     assert contributions(classifier, X[:1])[0, :2] == pytest.approx(expected, abs=1e-6)
 
 

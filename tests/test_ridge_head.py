@@ -7,7 +7,7 @@ from scipy.special import softmax
 from sklearn.linear_model import RidgeCV
 
 from dsn_sktime import DSNClassifier
-from dsn_sktime.estimators.ridge_head import RidgeHeadFit, fit_ridge
+from dsn_sktime.estimators.ridge_head import RidgeHeadFit, center_kernels, fit_ridge
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.panel import Panel
 from dsn_sktime.training import Callback, Checkpoint
@@ -131,6 +131,49 @@ def test_outputs_of_a_regression_are_the_mean_of_three_predictions():
         x = standardized(one[:, np.ptp(one, axis=0) > 1e-4], np.full(12, 1 / 12))
         expected += RidgeCV(ALPHAS).fit(x, targets).predict(x)
     assert found == pytest.approx(expected / 3, abs=1e-4)
+
+
+def dense_kernels(network):
+    """Return the kernels (C_out, C_in, k) of each layer."""
+    found = []
+    for conv in network.sparse_convs():
+        kernels = torch.zeros(conv.groups.shape)
+        kernels.view(-1)[conv.index.long()] = conv.values.detach()
+        found.append(kernels)
+    return found
+
+
+def test_every_second_channel_of_the_untrained_network_has_kernels_of_mean_zero():
+    network, drawn = random_networks()[0], random_networks()[0]
+    center_kernels(network)
+    for found, kernels in zip(dense_kernels(network), dense_kernels(drawn), strict=True):
+        for channel, (kernel, weights) in enumerate(zip(found, kernels, strict=True)):
+            for one, before in zip(kernel, weights, strict=True):
+                is_activated = before != 0
+                expected = before.clone()
+                if channel % 2 == 0 and is_activated.any():
+                    expected[is_activated] -= before[is_activated].mean()
+                assert one == pytest.approx(expected, abs=1e-6)
+
+
+def test_half_of_the_untrained_channels_do_not_see_the_level_of_a_series():
+    X, y = make_panel()
+    classifier = DSNClassifier(**TINY, standardize=False, random_state=0).fit(X, y)
+    layer = classifier.heads_[0].untrained.layers[0]
+    series = torch.from_numpy(X[:2].astype(np.float32))
+    with torch.no_grad():
+        change = (layer.conv(series + 3) - layer.conv(series)).abs().amax((0, 2))
+    assert (change[::2] < 1e-5).all()
+    assert (change[1::2] > 1e-3).any()
+
+
+def test_the_untrained_network_is_half_as_deep_and_wide_where_groups_have_weights():
+    X, y = make_panel()
+    sizes = {"n_epochs": 1, "kernel_size": 9, "random_state": 0}
+    for n_layers, n_filters, expected in [(4, 5, (2, 3)), (1, 4, (1, 2)), (3, 2, (2, 2))]:
+        classifier = DSNClassifier(n_layers=n_layers, n_filters=n_filters, **sizes).fit(X, y)
+        convs = classifier.heads_[0].untrained.sparse_convs()
+        assert (len(convs), convs[0].groups.channels_per_group) == expected
 
 
 def make_panel(n=24, n_steps=30):

@@ -21,7 +21,7 @@ from torch import nn
 from dsn_sktime import DSNClassifier, DSNRegressor, OSCNNClassifier
 from dsn_sktime.training import EarlyStopping
 
-COMMITTED = Path(__file__).parent / "saved" / "dsn_0_1.npz"
+COMMITTED = Path(__file__).parent / "saved"
 SERIES = np.random.default_rng(0).normal(size=(16, 1, 24)).round(3)
 CODES = np.arange(16) % 2
 SERIES[CODES == 1] += 1
@@ -251,7 +251,7 @@ def test_a_damaged_file_is_refused_or_the_damage_does_not_matter(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda one: one.update(format=2, version="0.9.0"), r"dsn_sktime 0\.9\.0 wrote it, this"),
+        (lambda one: one.update(format=3, version="0.9.0"), r"dsn_sktime 0\.9\.0 wrote it, this"),
         (lambda one: one["parameters"].update(color=1), r"with color, which .* lacks\. Update dsn"),
         (lambda one: one["parameters"].update(n_filters=7), "its entries do not fit together"),
         (lambda one: one["parameters"].update(sparsity=2), "its entries do not fit together"),
@@ -319,10 +319,16 @@ def test_a_file_can_be_read_by_those_whom_the_umask_allows(
     assert stat.S_IMODE((tmp_path / "model").stat().st_mode) == 0o644
 
 
-def test_a_file_of_version_0_1_is_read() -> None:
-    """Written by ``tests/saved/write.py``; never write it anew, but add one for a new format."""
-    loaded = DSNClassifier.from_file(COMMITTED)
+@pytest.mark.parametrize("name", ["dsn_0_1", "dsn_format_2"])
+def test_files_of_each_format_are_read_and_written(name: str, tmp_path: Path) -> None:
+    """Written by ``tests/saved/write.py``; never write one anew, but add one for a new format."""
+    loaded = DSNClassifier.from_file(COMMITTED / f"{name}.npz")
     series = np.sin(np.arange(3)[:, None] + np.arange(20) / 3)
-    expected = json.loads(COMMITTED.with_suffix(".json").read_text())
+    expected = json.loads((COMMITTED / f"{name}.json").read_text())
     np.testing.assert_allclose(loaded.predict_proba(series), expected, atol=1e-6)
     assert loaded.classes_.tolist() == ["falls", "rises"]
+    loaded.to_file(tmp_path / "again")
+    again = DSNClassifier.from_file(tmp_path / "again")
+    np.testing.assert_array_equal(again.predict_proba(series), loaded.predict_proba(series))
+    again.fit(series, ["a", "b", "a"]).to_file(tmp_path / "again")
+    assert DSNClassifier.from_file(tmp_path / "again").classes_.tolist() == ["a", "b"]

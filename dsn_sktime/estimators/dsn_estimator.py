@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from itertools import product
-from typing import Any
+from math import ceil
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,7 +16,7 @@ from dsn_sktime.estimators.ensemble import Trained
 from dsn_sktime.estimators.fitted import check_trained
 from dsn_sktime.estimators.memory import Sizes
 from dsn_sktime.estimators.network_estimator import NetworkEstimator
-from dsn_sktime.estimators.ridge_head import STATISTICS, RidgeHead, RidgeHeadFit
+from dsn_sktime.estimators.ridge_head import STATISTICS, RidgeHead, RidgeHeadFit, center_kernels
 from dsn_sktime.layers import HEADS, PADDINGS
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.runtime import default_switches
@@ -151,24 +153,41 @@ class DSNEstimator(NetworkEstimator):
         if self.head != "ridge":
             return None
         rng = random_stream(seed, Use.RIDGE_HEAD, 0)
-        settings = {**self._network_settings(number), "topology_init": "random"}
         n_variates, _, n_outputs = shape
         drawn = torch.Generator().manual_seed(int(rng.integers(2**31)))
-        untrained = DSNNetwork(n_variates, n_outputs, **settings, generator=drawn)
+        sizes = self._untrained_settings(number)
+        untrained = DSNNetwork(n_variates, n_outputs, **sizes, generator=drawn)
+        center_kernels(untrained)
         targets, weight = data.target.cpu(), data.sample_weight
         weight = torch.ones(len(targets)) if weight is None else weight.cpu()
         problem = self._ridge_targets(targets, weight, n_outputs, objective)
         return RidgeHeadFit(untrained.to(data.values.device), data.panel, *problem, rng)
 
+    def _untrained_settings(self, number: int) -> dict[str, Any]:
+        """Return the settings of the ridge head's untrained network: half of the trained one's.
+
+        A network of the same size is no better, and takes ten times as long.
+        """
+        settings = {**self._network_settings(number), "topology_init": "random"}
+        for name in ("n_layers", "n_filters", "n_bottleneck"):
+            settings[name] = settings[name] and -(-settings[name] // 2)
+        # As many as leave each kernel group a weight.
+        density = 1 - Fraction(str(self.sparsity))
+        taps = settings["kernel_size"] // self.n_kernel_groups
+        settings["n_filters"] = max(settings["n_filters"], ceil(1 / (density * taps)))
+        return settings
+
     def _build_head(
-        self, n_variates: int, n_steps: int, n_outputs: int, number: int
+        self, n_variates: int, n_steps: int, n_outputs: int, number: int, file_format: int
     ) -> RidgeHead | None:
         if self.head != "ridge":
             return None
-        shape = n_variates, n_steps, n_outputs
-        untrained = self._build_network(*shape, number, torch.Generator())
-        channels = self.n_layers * self.n_filters * self.n_kernel_groups
-        coef = np.zeros((2 * len(STATISTICS) * channels, n_outputs))
+        # In files of format 1, the untrained network is as large as the trained one.
+        trained = self._network_settings(number)
+        settings = trained if file_format == 1 else self._untrained_settings(number)
+        untrained = DSNNetwork(n_variates, n_outputs, **settings, generator=torch.Generator())
+        layers = sum(one["n_layers"] * one["n_filters"] for one in (trained, settings))
+        coef = np.zeros((len(STATISTICS) * self.n_kernel_groups * layers, n_outputs))
         return RidgeHead(untrained, coef, np.zeros(n_outputs))
 
     def _ridge_targets(
@@ -195,21 +214,21 @@ class DSNEstimator(NetworkEstimator):
     def pooled_feature_names(self) -> np.ndarray:
         """Return a name for each column of the features."""
         check_trained(self)
-        network, n_layers = self.networks_[0], len(self.networks_[0].layers)
-        kinds, layers = ["trained", "untrained"], range(1, n_layers + 1)
-        statistics = list(STATISTICS)
-        if self.heads_[0] is None:
-            kinds, layers = ["trained"], range(n_layers, n_layers + 1)
-            statistics = [f"bin{number}" for number in range(network.n_pool)]
-        channels = range(network.sparse_convs()[0].groups.out_channels)
-        names = product(range(len(self.networks_)), kinds, layers, channels, statistics)
-        return np.array(
-            [
-                f"member{member}_{kind}_layer{layer}_channel{channel}_{statistic}"
-                for member, kind, layer, channel, statistic in names
-            ],
-            dtype=object,
-        )
+        names: list[str] = []
+        for member, (network, head) in enumerate(zip(self.networks_, self.heads_, strict=True)):
+            read: dict[str, DSNNetwork] = {"trained": network}
+            first, statistics = len(network.layers), [f"bin{bin}" for bin in range(network.n_pool)]
+            if head is not None:
+                read["untrained"] = cast(DSNNetwork, head.untrained)
+                first, statistics = 1, list(STATISTICS)
+            for kind, one in read.items():
+                layers = range(first, len(one.layers) + 1)
+                channels = range(one.sparse_convs()[0].groups.out_channels)
+                names += [
+                    f"member{member}_{kind}_layer{layer}_channel{channel}_{statistic}"
+                    for layer, channel, statistic in product(layers, channels, statistics)
+                ]
+        return np.array(names, dtype=object)
 
 
 def _features(network: Any, head: RidgeHead | None, *series: Any) -> Tensor:

@@ -465,7 +465,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         return None
 
     def _build_head(
-        self, n_variates: int, n_steps: int, n_outputs: int, number: int
+        self, n_variates: int, n_steps: int, n_outputs: int, number: int, file_format: int
     ) -> nn.Module | None:
         """Return a module like that of ``RidgeHeadFit.finish``, whose tensors mean nothing."""
         return None

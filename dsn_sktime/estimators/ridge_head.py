@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from dsn_sktime.estimators.network_estimator import prediction_batches
 from dsn_sktime.layers import FeatureNetwork
+from dsn_sktime.network import DSNNetwork
 from dsn_sktime.panel import Panel
 from dsn_sktime.training import Batch, update_bn
 
@@ -111,6 +112,28 @@ def fit_temperature(outputs: np.ndarray, class_indices: np.ndarray, weight: np.n
     return float(np.exp(min(_LOG_TEMPERATURES, key=log_loss)))
 
 
+@torch.no_grad()
+def center_kernels(network: DSNNetwork) -> None:
+    """Subtract their mean from the weights of each kernel of every second output channel.
+
+    Kernels whose weights sum to 0, as all of ROCKET's do [1]_, answer to changes of their input
+    and not to its level.
+
+    References
+    ----------
+    .. [1] A. Dempster, F. Petitjean and G. I. Webb, "ROCKET: exceptionally fast and accurate
+       time series classification using random convolutional kernels", Data Mining and Knowledge
+       Discovery 34, 2020, section 3.1.
+    """
+    for conv in network.sparse_convs():
+        _, in_channels, kernel_size = conv.groups.shape
+        values, kernels = conv.values.numpy(), conv.index.numpy() // kernel_size
+        # A kernel without activated weights has no mean, and no weight that asks for it.
+        means = np.bincount(kernels, values) / np.maximum(np.bincount(kernels), 1)
+        is_centered = kernels // in_channels % 2 == 0
+        values[is_centered] -= means[kernels[is_centered]]
+
+
 class RidgeHead(nn.Module):
     """Linear model of the pooled features of a trained and of an untrained network.
 
@@ -138,14 +161,13 @@ class RidgeHead(nn.Module):
 
     def forward(self, network: FeatureNetwork, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Compute the outputs for a batch by the trained network, in eval mode: float64 (B, c)."""
-        features = self.features(network, x, lengths)
+        trained, untrained = self._features(network, x, lengths)
         # In eval mode the head is linear in the bins. Their average is the mean over time, up to
         # a few steps of more weight where the length is no multiple of the number of bins.
         norm = cast(nn.BatchNorm1d, network.layers[-1].norm)
-        n_trained = features.shape[1] // 2
-        mean = features[:, n_trained - norm.num_features : n_trained, :1]
-        outputs = features.flatten(1).double() @ self.coef + self.intercept
-        return (network.head(mean) + outputs) / 3
+        mean = trained[:, -norm.num_features :, :1]
+        features = torch.cat([trained, untrained], 1).flatten(1)
+        return (network.head(mean) + features.double() @ self.coef + self.intercept) / 3
 
     def match_backend(self, network: FeatureNetwork) -> None:
         """Use the backend of the trained network, which may be set after the fit."""
@@ -157,9 +179,11 @@ class RidgeHead(nn.Module):
 
         Mean, maximum and share of positive values of each channel of all layers, (B, C, 3).
         """
+        return torch.cat(self._features(network, x, lengths), 1)
+
+    def _features(self, network: FeatureNetwork, x: Tensor, lengths: Tensor | None) -> list[Tensor]:
         self.match_backend(network)
-        both = [one.features(x, lengths, "all", "stats") for one in (network, self.untrained)]
-        return torch.cat(both, 1)
+        return [one.features(x, lengths, "all", "stats") for one in (network, self.untrained)]
 
 
 class RidgeHeadFit:

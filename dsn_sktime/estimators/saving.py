@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dsn_sktime.estimators.network_estimator import NetworkEstimator
 
 # Increased when files change so that an earlier version of the package misreads them.
-_FORMAT = 1
+_FORMAT = 2
 _MODULES = ("network_", "networks_", "heads_")
 
 
@@ -32,7 +32,7 @@ def save_estimator(estimator: NetworkEstimator, path: str | Path) -> None:
     arrays: dict[str, np.ndarray] = {}
     try:
         content = {
-            "format": _FORMAT,
+            "format": _format_of(estimator),
             "class": type(estimator).__name__,
             "version": __version__,
             "parameters": _encode_all(_parameters(estimator), arrays),
@@ -86,6 +86,11 @@ def _refusal(path: str | Path, reason: str) -> ValueError:
     return ValueError(f"{str(path)!r} cannot be loaded: {reason}.")
 
 
+def _format_of(estimator: NetworkEstimator) -> int:
+    # The networks of an earlier file are written as that was.
+    return getattr(estimator, "_file_format", _FORMAT)
+
+
 def _parameters(estimator: NetworkEstimator) -> dict[str, Any]:
     device = str(estimator.device)  # It may be a torch.device.
     settings = {**estimator._settings(), "callbacks": None, "device": device}
@@ -107,7 +112,7 @@ def _modules_of(estimator: NetworkEstimator, arrays: dict[str, np.ndarray]) -> d
     shape = estimator._network_shape
     numbers = estimator._network_numbers
     for place, modules in enumerate(zip(estimator.networks_, estimator.heads_, strict=True)):
-        built = _new_modules(estimator, shape, numbers[place])
+        built = _new_modules(estimator, shape, numbers[place], _format_of(estimator))
         for name, module, new in zip(("networks_", "heads_"), modules, built, strict=True):
             _check_rebuilt(f"{name}[{place}]", module, new)
             if module is not None:
@@ -118,11 +123,11 @@ def _modules_of(estimator: NetworkEstimator, arrays: dict[str, np.ndarray]) -> d
 
 
 def _new_modules(
-    estimator: NetworkEstimator, shape: tuple[int, int, int], number: int
+    estimator: NetworkEstimator, shape: tuple[int, int, int], number: int, file_format: int
 ) -> tuple[nn.Module, nn.Module | None]:
     """Return a network of the right sizes and a head for it, whose tensors mean nothing."""
     network = estimator._build_network(*shape, number, torch.Generator())
-    return network, estimator._build_head(*shape, number)
+    return network, estimator._build_head(*shape, number, file_format)
 
 
 def _check_rebuilt(name: str, module: nn.Module | None, built: nn.Module | None) -> None:
@@ -152,7 +157,7 @@ def _build_modules(
     # Networks of an ensemble were alike before files had their numbers.
     numbers = content.get("numbers", [0] * len(backends))
     for place, (backend, number) in enumerate(zip(backends, numbers, strict=True)):
-        modules = _new_modules(estimator, shape, number)
+        modules = _new_modules(estimator, shape, number, content["format"])
         for name, module in zip(found, modules, strict=True):
             if module is not None:
                 prefix = f"{name}[{place}]."
@@ -163,7 +168,8 @@ def _build_modules(
         modules[0].backend = backend
     if estimator.n_estimators == 1:
         found["network_"] = found["networks_"][0]
-    return {**found, "_network_shape": shape, "_network_numbers": numbers}
+    kept = {"_network_shape": shape, "_network_numbers": numbers, "_file_format": content["format"]}
+    return {**found, **kept}
 
 
 def _encode_all(values: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dsn_sktime import DSNClassifier, __version__
+from dsn_sktime import DSNClassifier
 
-STEM = Path(__file__).with_name("dsn_" + "_".join(__version__.split(".")[:2]))
+STEM = Path(__file__).with_name("dsn_format_2")
 
 if __name__ == "__main__":
     rng = np.random.default_rng(0)

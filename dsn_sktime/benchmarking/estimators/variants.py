@@ -94,4 +94,6 @@ def _read(dsn: DSNClassifier, X: Any) -> list[np.ndarray]:
     """Return logits of the own head, and features of the trained and the untrained network."""
     own = copy.copy(dsn)
     own.heads_ = [None]
-    return [own.predict_log_proba(X), *np.split(np.asarray(dsn.transform(X)), 2, axis=1)]
+    is_untrained = np.array(["untrained" in name for name in dsn.get_feature_names_out()])
+    features = np.asarray(dsn.transform(X))
+    return [own.predict_log_proba(X), features[:, ~is_untrained], features[:, is_untrained]]
