@@ -34,7 +34,9 @@ class LinearForm(NamedTuple):
     # Of mean, maximum and share of positive values of the channels of all layers, (C, 3, c).
     coef: Tensor
     # Bins that the mean is an average of; 1 is the plain mean.
-    n_pool: int
+    n_pool: int = 1
+    # Those that the network reads.
+    variates: slice = slice(None)
 
 
 @default_switches()
@@ -97,15 +99,15 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
     panel = Panel.from_raw(raw, Standardization(classifier.mean_, classifier.scale_))
     n, n_variates, n_steps = panel.values.shape
     found = np.zeros((n, classifier.n_classes_, n_variates, n_steps))
-    widest = max(
-        n_variates, *(conv.groups.out_channels for conv in forms[0].network.sparse_convs())
-    )
+    convs = [conv for form in forms for conv in form.network.sparse_convs()]
+    widest = max(n_variates, *(conv.groups.out_channels for conv in convs))
     size = max(1, _VALUES_PER_BATCH // (widest * n_steps * classifier.n_classes_))
     with compute_threads(n_threads(classifier.n_jobs)), torch.no_grad():
         for form in forms:
             for start, chunk in zip(range(0, n, size), panel.chunks(size), strict=True):
                 part = _of_form(form, chunk).cpu().numpy()
-                found[start : start + len(chunk), ..., : part.shape[3]] += part
+                rows = slice(start, start + len(chunk))
+                found[rows, :, form.variates, : part.shape[3]] += part
     return found
 
 
@@ -171,10 +173,12 @@ def _of_network(network: DSNNetwork, head: nn.Module | None) -> tuple[list[Linea
         )
     head.match_backend(network)
     coefs = head.coef.detach().cpu().unflatten(0, (-1, 3)) / 3
-    forms = [
-        LinearForm(network, coef / 3 + coefs[:n_channels], 1),
-        LinearForm(cast(DSNNetwork, head.untrained), coefs[n_channels:], 1),
-    ]
+    forms = [LinearForm(network, coef / 3 + coefs[:n_channels])]
+    untrained = cast("list[DSNNetwork]", head.networks)
+    parts = coefs[n_channels:].chunk(len(untrained))
+    for variate, (one, part) in enumerate(zip(untrained, parts, strict=True)):
+        variates = slice(variate, variate + 1) if len(untrained) > 1 else slice(None)
+        forms.append(LinearForm(one, part, variates=variates))
     return forms, (bias + head.intercept.detach().cpu()) / 3
 
 
@@ -198,7 +202,7 @@ def _of_form(form: LinearForm, panel: Panel) -> Tensor:
     """Return the contributions of a linear form's parts: (B, c, m, L)."""
     network = form.network
     panel = panel.to(next(network.parameters()).device)
-    x, lengths = panel.values, panel.lengths
+    x, lengths = panel.values[:, form.variates], panel.lengths
     widths = [conv.groups.out_channels for conv in network.sparse_convs()]
     activations = network.features(x, lengths, layers="all", pool=None).split(widths, 1)
     coefs = form.coef.to(x.device).split(widths)

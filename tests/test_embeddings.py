@@ -24,7 +24,7 @@ from dsn_sktime.estimators import OSCNNClassifier
 
 X, Y = panel()
 IDS = pd.Index([f"T{number}" for number in range(len(X))])
-NAME = re.compile(r"member(\d)_(trained|untrained)_layer(\d)_channel(\d)_(\w+)")
+NAME = re.compile(r"member(\d)_(trained|untrained(?:_variate\d)?)_layer(\d)_channel(\d)_(\w+)")
 RIDGE = {**TINY, "head": "ridge", "n_epochs": 2}
 
 
@@ -54,14 +54,16 @@ def test_the_transformer_reads_targets_as_its_estimator_does() -> None:
 
 def activations(classifier: Any, member: int, kind: str) -> np.ndarray:
     """Return the activations of all layers, (n, layers, channels, time steps)."""
-    network = classifier.networks_[member]
-    if kind == "untrained":
-        network = classifier.heads_[member].untrained
+    network, variates, shape = classifier.networks_[member], slice(None), (2, 9)
+    if kind != "trained":
+        networks = classifier.heads_[member].networks
+        number = int(kind.removeprefix("untrained").removeprefix("_variate") or 0)
+        network, variates, shape = networks[number], slice(number, number + 1), (1, -1)
     scaled = (X - classifier.mean_[:, None]) / classifier.scale_[:, None]
+    series = torch.from_numpy(scaled[:, variates].astype(np.float32))
     with torch.no_grad():
-        found = network.features(torch.from_numpy(scaled.astype(np.float32)), None, "all", None)
-    n_layers, n_channels = (1, 6) if kind == "untrained" else (2, 9)
-    return found.numpy().reshape(len(X), n_layers, n_channels, -1)
+        found = network.features(series, None, "all", None)
+    return found.numpy().reshape(len(X), *shape, X.shape[2])
 
 
 def statistic(steps: np.ndarray, name: str, n_bins: int) -> np.ndarray:
@@ -76,7 +78,7 @@ def statistic(steps: np.ndarray, name: str, n_bins: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("parameters", "n_features"),
     [
-        ({"head": "ridge", "n_estimators": 2}, 2 * (2 * 9 + 1 * 6) * 3),
+        ({"head": "ridge", "n_estimators": 2}, 2 * (2 * 9 + 18) * 3),
         ({"head": "bins", "n_pool": 5}, 9 * 5),
         ({"head": "linear"}, 9),
     ],

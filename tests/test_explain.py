@@ -121,27 +121,32 @@ def test_contributions_are_those_of_plain_loops():
         network.head.classes.weight * (norm.weight / (norm.running_var + norm.eps).sqrt())[:, None]
     )
     expected = np.zeros((2, *x.shape[1:]))
-    # Two layers of 9 channels of the trained network, one of 6 of the untrained one.
-    coefs = np.split(head.coef.reshape(24, 3, -1).numpy() / 3, [9, 18])
-    coefs[1][:, 0] += own.detach().numpy().T / 3
     values = x[0].double().numpy()
+    n_channels = 3 * head.networks[0].sparse_convs()[0].groups.channels_per_group
+    # Two layers of 9 channels of the trained network, one of each untrained one.
+    places = [9, 18, *range(18 + n_channels, 18 + len(values) * n_channels, n_channels)]
+    first, second, *others = np.split(head.coef.reshape(-1, 3, head.coef.shape[1]) / 3, places)
+    second[:, 0] += own.detach().numpy().T / 3
     with torch.no_grad():
-        trained, untrained = (
-            one.features(x, layers="all", pool=None)[0].double().numpy()
-            for one in (network, head.untrained)
-        )
+        trained = network.features(x, layers="all", pool=None)[0].double().numpy()
     (kernels, mixing), (more_kernels, more_mixing) = map(weights_of, network.layers)
-    ((other_kernels, other_mixing),) = map(weights_of, head.untrained.layers)
     for number in range(2):
-        relevance = naive_parts(trained[9:], coefs[1][:, :, number])
+        relevance = naive_parts(trained[9:], second[:, :, number])
         relevance = naive_carry(relevance, more_kernels, more_mixing @ trained[:9])
         relevance = naive_carry(relevance, more_mixing[:, :, None], trained[:9])
-        relevance += naive_parts(trained[:9], coefs[0][:, :, number])
+        relevance += naive_parts(trained[:9], first[:, :, number])
         mixed = np.einsum("kjt,jv->kvt", kernels, mixing)
         expected[number] += naive_variates(relevance, mixed, values)
-        relevance = naive_parts(untrained, coefs[2][:, :, number])
-        mixed = np.einsum("kjt,jv->kvt", other_kernels, other_mixing)
-        expected[number] += naive_variates(relevance, mixed, values)
+    for variate, (untrained, coef) in enumerate(zip(head.networks, others, strict=True)):
+        part = slice(variate, variate + 1)
+        with torch.no_grad():
+            found = untrained.features(x[:, part], layers="all", pool=None)[0].double().numpy()
+        conv = untrained.sparse_convs()[0]
+        kernels = torch.zeros(conv.groups.shape, dtype=torch.float64)
+        kernels.view(-1)[conv.index.long()] = conv.values.detach().double()
+        for number in range(2):
+            relevance = naive_parts(found, coef[:, :, number])
+            expected[number, part] += naive_variates(relevance, kernels.numpy(), values[part])
     assert contributions(classifier, X[:1])[0, :2] == pytest.approx(expected, abs=1e-6)
 
 
@@ -199,7 +204,7 @@ def planted(n, kind, seed):
 @pytest.mark.parametrize("kind", KINDS)
 def test_most_of_what_speaks_for_the_predicted_class_lies_on_a_planted_pattern(kind):
     X, y, _ = planted(120 if kind == "multivariate" else 60, kind, seed=0)
-    classifier = DSNClassifier(n_epochs=20, n_filters=8, random_state=0).fit(X, y)
+    classifier = DSNClassifier(n_epochs=20, n_filters=16, random_state=0).fit(X, y)
     X, y, starts = planted(100, kind, seed=1)
     found = contributions(classifier, X)[np.arange(100), classifier.predict(X)].clip(min=0)
     on_pattern = [

@@ -94,7 +94,7 @@ def test_logits_are_the_mean_of_three_classifiers(lengths):
     values = torch.randn(9, 2, 24, generator=torch.Generator().manual_seed(1))
     panel, targets = Panel(values, lengths), signs(np.arange(9) % 3)
     rng = np.random.default_rng(0)
-    head = RidgeHeadFit(untrained, panel, targets, np.ones(9), True, rng).finish(trained)
+    head = RidgeHeadFit([untrained], panel, targets, np.ones(9), True, rng).finish(trained)
     with torch.no_grad():
         found = head(trained, values, lengths).numpy()
         own = trained(values, lengths).double().numpy()
@@ -117,7 +117,7 @@ def test_outputs_of_a_regression_are_the_mean_of_three_predictions():
     trained, untrained = random_networks()
     values = torch.randn(12, 2, 24, generator=torch.Generator().manual_seed(1))
     rng, targets = np.random.default_rng(0), np.random.default_rng(1).normal(size=(12, 3))
-    fit = RidgeHeadFit(untrained, Panel(values, None), targets, np.ones(12), False, rng)
+    fit = RidgeHeadFit([untrained], Panel(values, None), targets, np.ones(12), False, rng)
     head = fit.finish(trained)
     with torch.no_grad():
         found = head(trained, values, None).numpy()
@@ -167,13 +167,32 @@ def test_half_of_the_untrained_channels_do_not_see_the_level_of_a_series():
     assert (change[1::2] > 1e-3).any()
 
 
-def test_the_untrained_network_is_half_as_deep_and_wide_where_groups_have_weights():
+@pytest.mark.parametrize("n_variates", [1, 2])
+def test_untrained_networks_have_one_layer_for_each_variate(n_variates):
     X, y = make_panel()
+    X = np.repeat(X, n_variates, axis=1) + np.arange(n_variates)[:, None]
     sizes = {"n_epochs": 1, "kernel_size": 9, "random_state": 0}
-    for n_layers, n_filters, expected in [(4, 5, (2, 3)), (1, 4, (1, 2)), (3, 2, (2, 2))]:
+    # A kernel group of one filter would have 0.6 weights.
+    for n_layers, n_filters, expected in [(4, 5, 20 // n_variates), (1, 2, 2)]:
         classifier = DSNClassifier(n_layers=n_layers, n_filters=n_filters, **sizes).fit(X, y)
-        convs = classifier.heads_[0].untrained.sparse_convs()
-        assert (len(convs), convs[0].groups.channels_per_group) == expected
+        found = [network.sparse_convs() for network in classifier.heads_[0].networks]
+        assert len(found) == n_variates
+        for (conv,) in found:
+            assert (conv.groups.in_channels, conv.groups.channels_per_group) == (1, expected)
+
+
+def test_features_of_an_untrained_network_are_those_of_its_variate():
+    X, y = make_panel()
+    X = np.concatenate([X, X[::-1], 2 * X], axis=1)
+    classifier = DSNClassifier(**TINY, random_state=0).fit(X, y)
+    names = classifier.get_feature_names_out()
+    other = X.copy()
+    other[:, 1] += np.random.default_rng(0).normal(size=other[:, 1].shape)
+    changed = names[(classifier.transform(other) != classifier.transform(X)).any(0)]
+    assert {name.split("_layer")[0] for name in changed} == {
+        "member0_trained",
+        "member0_untrained_variate1",
+    }
 
 
 def make_panel(n=24, n_steps=30):

@@ -155,39 +155,43 @@ class DSNEstimator(NetworkEstimator):
         rng = random_stream(seed, Use.RIDGE_HEAD, 0)
         n_variates, _, n_outputs = shape
         drawn = torch.Generator().manual_seed(int(rng.integers(2**31)))
-        sizes = self._untrained_settings(number)
-        untrained = DSNNetwork(n_variates, n_outputs, **sizes, generator=drawn)
-        center_kernels(untrained)
+        untrained = self._untrained_networks(n_variates, number, drawn)
+        for network in untrained:
+            center_kernels(network)
+            network.to(data.values.device)
         targets, weight = data.target.cpu(), data.sample_weight
         weight = torch.ones(len(targets)) if weight is None else weight.cpu()
         problem = self._ridge_targets(targets, weight, n_outputs, objective)
-        return RidgeHeadFit(untrained.to(data.values.device), data.panel, *problem, rng)
+        return RidgeHeadFit(untrained, data.panel, *problem, rng)
 
-    def _untrained_settings(self, number: int) -> dict[str, Any]:
-        """Return the settings of the ridge head's untrained network: half of the trained one's.
+    def _untrained_networks(
+        self, n_variates: int, number: int, generator: torch.Generator
+    ) -> list[DSNNetwork]:
+        """Return the ridge head's networks, of one layer and one variate.
 
-        A network of the same size is no better, and takes ten times as long.
+        Together they have as many channels as all layers of the trained network, if each kernel
+        group has a weight.
         """
-        settings = {**self._network_settings(number), "topology_init": "random"}
-        for name in ("n_layers", "n_filters", "n_bottleneck"):
-            settings[name] = settings[name] and -(-settings[name] // 2)
-        # As many as leave each kernel group a weight.
-        density = 1 - Fraction(str(self.sparsity))
+        settings = self._network_settings(number)
         taps = settings["kernel_size"] // self.n_kernel_groups
-        settings["n_filters"] = max(settings["n_filters"], ceil(1 / (density * taps)))
-        return settings
+        least = ceil(1 / ((1 - Fraction(str(self.sparsity))) * taps))
+        n_filters = max(ceil(self.n_layers * self.n_filters / n_variates), least)
+        settings |= {"n_layers": 1, "n_filters": n_filters, "topology_init": "random"}
+        return [DSNNetwork(1, 1, **settings, generator=generator) for _ in range(n_variates)]
 
     def _build_head(
         self, n_variates: int, n_steps: int, n_outputs: int, number: int, file_format: int
     ) -> RidgeHead | None:
         if self.head != "ridge":
             return None
-        # In files of format 1, the untrained network is as large as the trained one.
-        trained = self._network_settings(number)
-        settings = trained if file_format == 1 else self._untrained_settings(number)
-        untrained = DSNNetwork(n_variates, n_outputs, **settings, generator=torch.Generator())
-        layers = sum(one["n_layers"] * one["n_filters"] for one in (trained, settings))
-        coef = np.zeros((len(STATISTICS) * self.n_kernel_groups * layers, n_outputs))
+        settings, drawn = self._network_settings(number), torch.Generator()
+        trained = DSNNetwork(n_variates, n_outputs, **settings, generator=drawn)
+        untrained = self._untrained_networks(n_variates, number, drawn)
+        if file_format == 1:
+            untrained = [DSNNetwork(n_variates, n_outputs, **settings, generator=drawn)]
+        convs = [conv for one in (trained, *untrained) for conv in one.sparse_convs()]
+        n_channels = sum(conv.groups.out_channels for conv in convs)
+        coef = np.zeros((len(STATISTICS) * n_channels, n_outputs))
         return RidgeHead(untrained, coef, np.zeros(n_outputs))
 
     def _ridge_targets(
@@ -216,11 +220,13 @@ class DSNEstimator(NetworkEstimator):
         check_trained(self)
         names: list[str] = []
         for member, (network, head) in enumerate(zip(self.networks_, self.heads_, strict=True)):
-            read: dict[str, DSNNetwork] = {"trained": network}
+            read = {"trained": network}
             first, statistics = len(network.layers), [f"bin{bin}" for bin in range(network.n_pool)]
             if head is not None:
-                read["untrained"] = cast(DSNNetwork, head.untrained)
                 first, statistics = 1, list(STATISTICS)
+                for variate, one in enumerate(head.networks):
+                    which = f"_variate{variate}" if len(head.networks) > 1 else ""
+                    read[f"untrained{which}"] = cast(DSNNetwork, one)
             for kind, one in read.items():
                 layers = range(first, len(one.layers) + 1)
                 channels = range(one.sparse_convs()[0].groups.out_channels)

@@ -58,7 +58,7 @@ class DSNTransformer(KeepOnResetMixin, BaseTransformer):
     >>> network = DSNClassifier(n_epochs=2, n_layers=2, n_filters=4, random_state=0)
     >>> features = DSNTransformer(network).fit_transform(X, y)
     >>> features.shape
-    (20, 90)
+    (20, 144)
     >>> pipeline = make_pipeline(DSNTransformer(network), RidgeClassifierCV()).fit(X, y)
     """
 

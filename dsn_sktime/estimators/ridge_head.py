@@ -1,9 +1,9 @@
-"""Ridge head: a linear model of the features of a trained and of an untrained network."""
+"""Ridge head: a linear model of the features of a trained network and of random kernels."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -135,29 +135,40 @@ def center_kernels(network: DSNNetwork) -> None:
 
 
 class RidgeHead(nn.Module):
-    """Linear model of the pooled features of a trained and of an untrained network.
+    """Linear model of the pooled features of a trained network and of untrained ones.
 
     The outputs are the mean of three: those of the trained network's own head for the mean over
-    time, and those of two ridge regressions on mean, maximum and share of positive values of all
-    layers' activations, one of the trained network and one of an untrained network. Features of
-    a random network do not depend on the targets, so the leave-one-out predictions of its ridge
-    calibrate the logits of both where these are classifiers.
+    time, and those of two ridge regressions on mean, maximum and share of positive values of
+    activations, one of all layers of the trained network and one of the untrained networks, each
+    of which has a single layer and reads one variate. Their features do not depend on the
+    targets, so the leave-one-out predictions of their ridge calibrate the logits of both where
+    these are classifiers.
 
     Parameters
     ----------
-    untrained : FeatureNetwork
+    untrained : list of FeatureNetwork
+        One for each variate, or a single one that reads all.
     coef : float64 array of shape (p, c)
-        For the features of the trained network, and then of the untrained one.
+        For the features of the trained network, and then of the untrained ones.
     intercept : float64 array of shape (c,)
     """
 
-    def __init__(self, untrained: FeatureNetwork, coef: np.ndarray, intercept: np.ndarray) -> None:
+    def __init__(
+        self, untrained: Sequence[FeatureNetwork], coef: np.ndarray, intercept: np.ndarray
+    ) -> None:
         super().__init__()
-        self.untrained = untrained
+        for number, network in enumerate(untrained):
+            # Files of format 1 have a single one, of this name.
+            self.add_module(f"untrained{number or ''}", network)
         self.register_buffer("coef", torch.from_numpy(coef))
         self.register_buffer("intercept", torch.from_numpy(intercept))
         self.coef: Tensor
         self.intercept: Tensor
+
+    @property
+    def networks(self) -> list[FeatureNetwork]:
+        """The untrained networks."""
+        return cast("list[FeatureNetwork]", [*self.children()])
 
     def forward(self, network: FeatureNetwork, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Compute the outputs for a batch by the trained network, in eval mode: float64 (B, c)."""
@@ -171,11 +182,12 @@ class RidgeHead(nn.Module):
 
     def match_backend(self, network: FeatureNetwork) -> None:
         """Use the backend of the trained network, which may be set after the fit."""
-        if self.untrained.backend != network.backend:
-            self.untrained.backend = network.backend
+        for one in self.networks:
+            if one.backend != network.backend:
+                one.backend = network.backend
 
     def features(self, network: FeatureNetwork, x: Tensor, lengths: Tensor | None) -> Tensor:
-        """Compute the features of the trained network and then those of the untrained one.
+        """Compute the features of the trained network and then those of the untrained ones.
 
         Mean, maximum and share of positive values of each channel of all layers, (B, C, 3).
         """
@@ -183,21 +195,27 @@ class RidgeHead(nn.Module):
 
     def _features(self, network: FeatureNetwork, x: Tensor, lengths: Tensor | None) -> list[Tensor]:
         self.match_backend(network)
-        return [one.features(x, lengths, "all", "stats") for one in (network, self.untrained)]
+        return [_statistics(some, x, lengths) for some in ([network], self.networks)]
+
+
+def _statistics(networks: Sequence[FeatureNetwork], x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Return the statistics of networks that read equal shares of the variates: (B, C, 3)."""
+    pairs = zip(networks, x.chunk(len(networks), 1), strict=True)
+    return torch.cat([one.features(part, lengths, "all", "stats") for one, part in pairs], 1)
 
 
 class RidgeHeadFit:
-    """Fit of a ridge head in two halves: what reads the untrained network can be done first.
+    """Fit of a ridge head in two halves: what reads the untrained networks can be done first.
 
-    The BatchNorm statistics of the untrained network are set to those of the training series, of
+    The BatchNorm statistics of the untrained networks are set to those of the training series, of
     which at most 10,000, drawn at random, are used. With ``are_logits`` the targets are 1 for a
     series' class and -1 for the others, and the outputs are scaled to logits.
-    ``closing_seconds`` is the time of the untrained network's ridge, about that of :meth:`finish`.
+    ``closing_seconds`` is an estimate of the time of :meth:`finish`.
     """
 
     def __init__(
         self,
-        untrained: FeatureNetwork,
+        untrained: Sequence[FeatureNetwork],
         panel: Panel,
         targets: np.ndarray,
         weight: np.ndarray,
@@ -207,10 +225,10 @@ class RidgeHeadFit:
         rows = rng.permutation(len(panel))[:_MOST_SERIES]
         self._panel, self._rows = panel, torch.from_numpy(rows).to(panel.values.device)
         self._targets, self._weight = targets[rows], weight[rows]
-        # BatchNorm needs more than one series for a variance; its update reads no targets.
-        chunks = [chunk for chunk in self._chunks() if len(chunk) > 1]
-        update_bn(untrained, (Batch(one.values, one.lengths, one.values, None) for one in chunks))
-        self._untrained = untrained.eval()
+        for number, network in enumerate(untrained):
+            update_bn(network, self._batches(number, len(untrained)))
+            network.eval()
+        self._untrained = untrained
         started = time.perf_counter()
         self._ridge = self._fit_ridge(untrained)
         self.closing_seconds = time.perf_counter() - started
@@ -221,18 +239,25 @@ class RidgeHeadFit:
 
     def finish(self, trained: FeatureNetwork) -> RidgeHead:
         """Fit the ridge of the trained network, which is in eval mode; return the head."""
-        fits = [self._fit_ridge(trained), self._ridge]
+        fits = [self._fit_ridge([trained]), self._ridge]
         coef = self._factor * np.concatenate([fit.coef for fit in fits])
         intercept = self._factor * (fits[0].intercept + fits[1].intercept)
         return RidgeHead(self._untrained, coef, intercept).to(self._panel.values.device)
 
     @torch.no_grad()
-    def _fit_ridge(self, network: FeatureNetwork) -> Ridge:
+    def _fit_ridge(self, networks: Sequence[FeatureNetwork]) -> Ridge:
         found = [
-            network.features(chunk.values, chunk.lengths, "all", "stats").flatten(1).cpu()
+            _statistics(networks, chunk.values, chunk.lengths).flatten(1).cpu()
             for chunk in self._chunks()
         ]
         return fit_ridge(torch.cat(found).numpy(), self._targets, self._weight)
+
+    def _batches(self, number: int, n_networks: int) -> Iterator[Batch]:
+        for chunk in self._chunks():
+            # BatchNorm needs more than one series for a variance; its update reads no targets.
+            if len(chunk) > 1:
+                x = chunk.values.chunk(n_networks, 1)[number]
+                yield Batch(x, chunk.lengths, x, None)
 
     def _chunks(self) -> Iterator[Panel]:
         return prediction_batches(self._panel.take(self._rows), _BATCH_SIZE)
