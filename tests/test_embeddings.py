@@ -24,7 +24,7 @@ from dsn_sktime.estimators import OSCNNClassifier
 
 X, Y = panel()
 IDS = pd.Index([f"T{number}" for number in range(len(X))])
-NAME = re.compile(r"member(\d)_(trained|untrained(?:_variate\d)?)_layer(\d)_channel(\d)_(\w+)")
+NAME = re.compile(r"member(\d)_(trained|untrained(?:_variate\d)?)_layer(\d)_channel(\d+)_(\w+)")
 RIDGE = {**TINY, "head": "ridge", "n_epochs": 2}
 
 
