@@ -290,7 +290,7 @@ def test_a_network_that_is_left_over_gets_the_time_that_is_left(
 def test_time_to_fit_the_ridge_heads_is_set_aside(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, n_estimators: int
 ) -> None:
-    """That of the untrained network is fitted first, and tells how long the other takes."""
+    """That of the untrained networks is fitted first, and tells how long the other takes."""
     fit_ridge = ridge_head.fit_ridge
 
     def slow(*arguments: Any) -> Any:

@@ -106,24 +106,27 @@ class EnsembleFit:
         end = None if deadline is None else deadline.end_of(turn)
         device = resolve_device(self.estimator.device)
         data, recipe, head_fit = self.data.to(device), self.recipe, None
+        drawn = torch.Generator().manual_seed(seed)
+        built = self.estimator._build_network(*self.shape, number, drawn)
+        network = cast("FeatureNetwork", built.to(device))
         with compute_threads(n_kernel_threads):
             if end is not None:
                 # First, as its time is set aside.
                 head_fit = self._begin_head(data, number, seed)
-                closing_seconds = 0.0 if head_fit is None else head_fit.closing_seconds
-                recipe = replace(recipe, max_seconds=seconds_until(end - closing_seconds))
-            trainer = self._make_trainer(recipe, device, number, seed)
+                if head_fit is not None:
+                    end -= head_fit.seconds_to_finish(network)
+                recipe = replace(recipe, max_seconds=seconds_until(end))
+            trainer = self._make_trainer(network, recipe, number, seed)
             try:
                 trainer.fit(data.panel, data.target, data.sample_weight)
             except KeyboardInterrupt:
                 if not trainer.is_interrupted:
                     raise
             head_fit = head_fit or self._begin_head(data, number, seed)
-            network = cast("FeatureNetwork", trainer.network)
             head = None if head_fit is None else head_fit.finish(network)
         return Trained(
             number,
-            trainer.network,
+            network,
             head,
             trainer.history,
             trainer.best_epoch,
@@ -134,21 +137,20 @@ class EnsembleFit:
     def _begin_head(self, data: Batch, number: int, seed: int) -> RidgeHeadFit | None:
         return self.estimator._begin_head(data, self.shape, self.objective, number, seed)
 
-    def _make_trainer(
-        self, recipe: Recipe, device: torch.device, number: int, seed: int
-    ) -> Trainer:
+    def _make_trainer(self, network: nn.Module, recipe: Recipe, number: int, seed: int) -> Trainer:
         estimator, validation = self.estimator, self.validation
-        network = estimator._build_network(*self.shape, number, torch.Generator().manual_seed(seed))
+        if validation is not None:
+            validation = validation.to(next(network.parameters()).device)
         progress = [make() for make in PROGRESS[int(estimator.verbose)]]
         return estimator._trainer(
-            network.to(device),
+            network,
             recipe,
             self.objective,
             seed=seed,
             callbacks=[*(estimator.callbacks or ()), *progress],
             run_id=f"{self.run_id}-{number}",
             name=f"{estimator._network_name} {number + 1}/{estimator.n_estimators}",
-            validation=None if validation is None else validation.to(device),
+            validation=validation,
         )
 
 

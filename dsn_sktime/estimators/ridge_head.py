@@ -210,7 +210,6 @@ class RidgeHeadFit:
     The BatchNorm statistics of the untrained networks are set to those of the training series, of
     which at most 10,000, drawn at random, are used. With ``are_logits`` the targets are 1 for a
     series' class and -1 for the others, and the outputs are scaled to logits.
-    ``closing_seconds`` is an estimate of the time of :meth:`finish`.
     """
 
     def __init__(
@@ -229,28 +228,36 @@ class RidgeHeadFit:
             update_bn(network, self._batches(number, len(untrained)))
             network.eval()
         self._untrained = untrained
+        features = self._features(untrained)
         started = time.perf_counter()
-        self._ridge = self._fit_ridge(untrained)
-        self.closing_seconds = time.perf_counter() - started
+        self._ridge = fit_ridge(features, self._targets, self._weight)
+        self._ridge_seconds = time.perf_counter() - started
         self._factor = 1.0
         if are_logits:
             class_indices = self._targets.argmax(1)
             self._factor = fit_temperature(self._ridge.held_out, class_indices, self._weight)
 
+    def seconds_to_finish(self, network: FeatureNetwork) -> float:
+        """Estimate the time of :meth:`finish` by a network that is not trained yet."""
+        started = time.perf_counter()
+        self._features([network.eval()])
+        return time.perf_counter() - started + self._ridge_seconds
+
     def finish(self, trained: FeatureNetwork) -> RidgeHead:
         """Fit the ridge of the trained network, which is in eval mode; return the head."""
-        fits = [self._fit_ridge([trained]), self._ridge]
+        fits = fit_ridge(self._features([trained]), self._targets, self._weight), self._ridge
         coef = self._factor * np.concatenate([fit.coef for fit in fits])
         intercept = self._factor * (fits[0].intercept + fits[1].intercept)
         return RidgeHead(self._untrained, coef, intercept).to(self._panel.values.device)
 
     @torch.no_grad()
-    def _fit_ridge(self, networks: Sequence[FeatureNetwork]) -> Ridge:
+    def _features(self, networks: Sequence[FeatureNetwork]) -> np.ndarray:
+        """Return the statistics of the training series, (n, p)."""
         found = [
             _statistics(networks, chunk.values, chunk.lengths).flatten(1).cpu()
             for chunk in self._chunks()
         ]
-        return fit_ridge(torch.cat(found).numpy(), self._targets, self._weight)
+        return torch.cat(found).numpy()
 
     def _batches(self, number: int, n_networks: int) -> Iterator[Batch]:
         for chunk in self._chunks():
