@@ -36,14 +36,14 @@ for probabilities, label in zip(classifier.predict_proba(some), labels, strict=T
 
 # %%
 # Only activated weights are stored, multiplied and trained. Compare them with a dense network of
-# the same size. By default, predictions also use features of an untrained network, which is saved
+# the same size. By default, predictions also use features of an untrained layer, which is saved
 # along; with ``head="bins"`` there is none.
 
 parameters = count_parameters(classifier.network_)
 flops = count_flops(classifier.network_, series_length=X_train.shape[2])
 print(f"parameters     {parameters.activated:,} activated, {parameters.dense:,} dense")
 print(f"multiply-adds  {flops.activated:,} activated, {flops.dense:,} dense, per series")
-print(f"saved          {len(pickle.dumps(classifier)) / 1e6:.1f} MB, with the untrained network")
+print(f"saved          {len(pickle.dumps(classifier)) / 1e6:.1f} MB, with the untrained layer")
 
 # %%
 # Training decides which taps of the kernels are activated, and so how far each kernel reaches.

@@ -5,6 +5,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sktime.datasets import load_covid_3month, load_gunpoint, load_tecator
+from sktime.datatypes import convert_to
 from sktime.regression.kernel_based import RocketRegressor
 
 from dsn_sktime import DSNRegressor, DSNTransformer
@@ -12,8 +13,7 @@ from dsn_sktime import DSNRegressor, DSNTransformer
 
 def of_sktime(load):
     """Return training and test series and their targets."""
-    parts = [load(split, return_type="numpy3D") for split in ("train", "test")]
-    return [(X, y.astype(float)) for X, y in parts]
+    return [(convert_to(X, "numpy3D"), y) for X, y in (load("train"), load("test"))]
 
 
 def sines(n, rng):

@@ -141,8 +141,8 @@ class DSNClassifier(TransformerMixin, DSNEstimator, NetworkClassifier):
         BatchNorm over the classes and average. "linear" is a linear layer on the average over
         time. Both are trained with the network. "ridge" trains with the paper's head, and
         averages its logits with those of two ridge classifiers that are fitted afterwards on
-        mean, maximum and share of positive values of all layers' activations: of the trained
-        network and of an untrained one, which reads every series too. Loss, accuracy and
+        mean, maximum and share of positive values of activations: of all layers of the network,
+        and of an untrained layer of random kernels for each variate. Loss, accuracy and
         validation metrics in ``history_`` are always those of the head that is trained.
     standardize : bool, default=True
         Standardize each variate to mean 0 and standard deviation 1, both computed over all time
@@ -340,9 +340,8 @@ class DSNClassifier(TransformerMixin, DSNEstimator, NetworkClassifier):
         """Compute the pooled features that the head reads.
 
         With the ridge head these are mean, maximum and share of positive values of each channel
-        of all layers, of the trained network and of the untrained one, with "bins" the bins of the
-        last layer, with "linear" its averages over time. An ensemble's networks follow one
-        another.
+        of all layers of the network and of the untrained layers, with "bins" the bins of the last
+        layer, with "linear" its averages over time. An ensemble's networks follow one another.
 
         Parameters
         ----------
@@ -387,9 +386,10 @@ class DSNClassifier(TransformerMixin, DSNEstimator, NetworkClassifier):
         Returns
         -------
         array of str of shape (d,)
-            Such as ``"member0_untrained_layer2_channel17_max"``: number of the network in
-            ``networks_``, the network or its ridge head's untrained one, layer (from 1),
-            channel, and "mean", "max", "positive" or the number of the bin.
+            Such as ``"member0_trained_layer2_channel17_max"``: number of the network in
+            ``networks_``, layer (from 1), channel, and "mean", "max", "positive" or the number of
+            the bin. Those of the untrained layers are called ``"member0_untrained_layer1_..."``,
+            and of several variates ``"member0_untrained_variate0_layer1_..."``.
 
         Raises
         ------

@@ -31,9 +31,9 @@ class DSNRegressor(DSNEstimator, NetworkRegressor):
     head : {"ridge", "bins", "linear"}, default="ridge"
         From pooled features to the output, as in :class:`DSNClassifier`. "ridge" averages the
         output of a network that is trained with "bins" with those of two ridge regressions on
-        mean, maximum and share of positive values of all layers' activations: of the trained
-        network and of an untrained one. Losses in ``history_`` are always those of the head
-        that is trained.
+        mean, maximum and share of positive values of activations: of all layers of the network,
+        and of an untrained layer of random kernels for each variate. Losses in ``history_`` are
+        always those of the head that is trained.
     n_estimators : int, default=1
         Networks whose predictions are averaged. They have different seeds, and different settings
         unless ``diverse=False``.

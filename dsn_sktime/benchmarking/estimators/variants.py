@@ -40,7 +40,7 @@ class OtherHead(BaseClassifier):
     ----------
     reading : str
         "own": the trained network's own head. "ridge": a ridge classifier of its features.
-        "untrained": that of an untrained one's. "one_ridge": one of the features of both.
+        "untrained": that of untrained layers'. "one_ridge": one of the features of both.
         "probabilities": the first three, probabilities averaged. "logistic": logistic
         regression on the trained network's features.
     random_state : int
@@ -91,7 +91,7 @@ class OtherHead(BaseClassifier):
 
 
 def _read(dsn: DSNClassifier, X: Any) -> list[np.ndarray]:
-    """Return logits of the own head, and features of the trained and the untrained network."""
+    """Return logits of the own head, and features of the network and of the untrained layers."""
     own = copy.copy(dsn)
     own.heads_ = [None]
     is_untrained = np.array(["untrained" in name for name in dsn.get_feature_names_out()])
