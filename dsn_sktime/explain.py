@@ -35,7 +35,7 @@ class LinearForm(NamedTuple):
     coef: Tensor
     # Bins that the mean is an average of; 1 is the plain mean.
     n_pool: int = 1
-    # Those that the network reads.
+    # Variates that the network reads.
     variates: slice = slice(None)
 
 

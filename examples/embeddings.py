@@ -20,7 +20,7 @@ X_test, y_test = load_arrow_head("test", return_type="numpy3D")
 
 # %%
 # ``transform`` returns what the head reads: statistics of the activations of the trained network
-# and of untrained layers. Names say where each feature comes from; here we use the trained ones.
+# and of an untrained layer. Names say where each feature comes from; here we use the trained ones.
 
 classifier = DSNClassifier(n_epochs=30, n_filters=16, random_state=0).fit(X_train, y_train)
 features = classifier.transform(X_test)

@@ -148,3 +148,10 @@ def test_costs_are_those_of_each_network(ensemble):
 def test_other_values_are_refused():
     with pytest.raises((TypeError, ValueError), match="diverse must be one of"):
         tiny_classifier(diverse="very").fit(*panel())
+
+
+def test_networks_of_any_kernel_size_have_as_many_features():
+    X = np.random.default_rng(0).normal(size=(12, 6, 30))
+    sizes = {"n_layers": 2, "n_filters": 3, "kernel_size": 9, "n_epochs": 1}
+    classifier = DSNClassifier(**sizes, n_estimators=3).fit(X, np.arange(12) % 2)
+    assert classifier.transform(X).shape == (12, len(classifier.get_feature_names_out()))

@@ -24,7 +24,7 @@ from dsn_sktime.estimators import OSCNNClassifier
 
 X, Y = panel()
 IDS = pd.Index([f"T{number}" for number in range(len(X))])
-NAME = re.compile(r"member(\d)_(trained|untrained(?:_variate\d)?)_layer(\d)_channel(\d+)_(\w+)")
+NAME = re.compile(r"member(\d)_(trained|untrained(?:_variate\d+)?)_layer(\d)_channel(\d+)_(\w+)")
 RIDGE = {**TINY, "head": "ridge", "n_epochs": 2}
 
 
@@ -52,7 +52,7 @@ def test_the_transformer_reads_targets_as_its_estimator_does() -> None:
     assert np.array_equal(transformer.transform(X), expected)
 
 
-def activations(classifier: Any, member: int, kind: str) -> np.ndarray:
+def activations(classifier: Any, X: np.ndarray, member: int, kind: str) -> np.ndarray:
     """Return the activations of all layers, (n, layers, channels, time steps)."""
     network, variates, shape = classifier.networks_[member], slice(None), (2, 9)
     if kind != "trained":
@@ -78,14 +78,18 @@ def statistic(steps: np.ndarray, name: str, n_bins: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("parameters", "n_features"),
     [
+        ({"head": "ridge"}, (2 * 9 + 6 * 9) * 3),
         ({"head": "ridge", "n_estimators": 2}, 2 * (2 * 9 + 18) * 3),
         ({"head": "bins", "n_pool": 5}, 9 * 5),
         ({"head": "linear"}, 9),
     ],
-    ids=["ridge", "bins", "linear"],
+    ids=["variates", "ridge", "bins", "linear"],
 )
-def test_features_are_what_their_names_say(parameters: dict, n_features: int) -> None:
-    classifier = tiny_classifier(n_epochs=2, **parameters).fit(X, Y)
+def test_features_are_what_their_names_say(
+    parameters: dict, n_features: int, request: pytest.FixtureRequest
+) -> None:
+    X, y = panel("multivariate" if "variates" in request.node.name else "univariate")
+    classifier = tiny_classifier(n_epochs=2, **parameters).fit(X, y)
     found, names = classifier.transform(X), classifier.get_feature_names_out()
     assert found.shape == (len(X), n_features)
     assert len(set(names)) == n_features
@@ -94,7 +98,7 @@ def test_features_are_what_their_names_say(parameters: dict, n_features: int) ->
         member, kind, layer, channel, pooling = NAME.fullmatch(name).groups()
         key = int(member), kind
         if key not in cached:
-            cached[key] = activations(classifier, *key)
+            cached[key] = activations(classifier, X, *key)
         steps = cached[key][:, int(layer) - 1, int(channel)]
         expected = statistic(steps, pooling, 1 if parameters["head"] == "linear" else 5)
         assert column == pytest.approx(expected, abs=1e-5), name

@@ -43,7 +43,7 @@ DAYS = np.array(["2026-01-01", "2026-01-02", "2026-01-03"], dtype="datetime64[D]
 @pytest.mark.parametrize(
     ("m", "classifier", "labels", "metadata"),
     [
-        (1, tiny_classifier(n_layers=2, head="ridge"), np.array(["a", "b", "c"]), ["a", "b", "c"]),
+        (2, tiny_classifier(n_layers=2, head="ridge"), np.array(["a", "b", "c"]), ["a", "b", "c"]),
         (2, tiny_classifier(n_layers=1, n_pool=7, n_estimators=2), np.array([1, 2, 3]), [1, 2, 3]),
         (2, tiny_oscnn(), np.array([0.5, 1, 2], dtype=object), [0.5, 1, 2]),
     ],

@@ -113,6 +113,29 @@ def test_logits_are_the_mean_of_three_classifiers(lengths):
     assert np.abs(ridge - factor * outputs).max() < 0.05 * np.abs(ridge).max()
 
 
+@pytest.mark.parametrize("lengths", [None, torch.tensor([24, 9, 15, 24, 11, 20, 24, 17, 13])])
+def test_each_untrained_network_reads_its_variate(lengths):
+    trained, sizes = random_networks()[0], {"n_layers": 1, "n_filters": 3, "kernel_size": 9}
+    untrained = [DSNNetwork(1, 1, **sizes) for _ in range(2)]
+    values = torch.randn(9, 2, 24, generator=torch.Generator().manual_seed(1))
+    targets = signs(np.arange(9) % 3)
+    fit = RidgeHeadFit(
+        untrained, Panel(values, lengths), targets, np.ones(9), True, np.random.default_rng(0)
+    )
+    head = fit.finish(trained)
+    ends = [24] * 9 if lengths is None else lengths.tolist()
+    with torch.no_grad():
+        for variate, network in enumerate(untrained):
+            convolved = network.layers[0].conv(values[:, [variate]], lengths)
+            steps = torch.cat([one[:, :end] for one, end in zip(convolved, ends, strict=True)], 1)
+            assert network.layers[0].norm.running_mean == pytest.approx(steps.mean(1), abs=1e-5)
+        found = head.features(trained, values, lengths)
+        expected = [trained.features(values, lengths, "all", "stats")]
+        for variate, network in enumerate(untrained):
+            expected.append(network.features(values[:, [variate]], lengths, "all", "stats"))
+    assert torch.equal(found, torch.cat(expected, 1))
+
+
 def test_outputs_of_a_regression_are_the_mean_of_three_predictions():
     trained, untrained = random_networks()
     values = torch.randn(12, 2, 24, generator=torch.Generator().manual_seed(1))
@@ -167,13 +190,13 @@ def test_half_of_the_untrained_channels_do_not_see_the_level_of_a_series():
     assert (change[1::2] > 1e-3).any()
 
 
-@pytest.mark.parametrize("n_variates", [1, 2])
+@pytest.mark.parametrize("n_variates", [1, 3])
 def test_untrained_networks_have_one_layer_for_each_variate(n_variates):
     X, y = make_panel()
     X = np.repeat(X, n_variates, axis=1) + np.arange(n_variates)[:, None]
     sizes = {"n_epochs": 1, "kernel_size": 9, "random_state": 0}
-    # A kernel group of one filter would have 0.6 weights.
-    for n_layers, n_filters, expected in [(4, 5, 20 // n_variates), (1, 2, 2)]:
+    # With 2 filters, a kernel group of the network with the smallest kernel would have 0.8 weights.
+    for n_layers, n_filters, expected in [(4, 5, -(-20 // n_variates)), (1, 2, 3)]:
         classifier = DSNClassifier(n_layers=n_layers, n_filters=n_filters, **sizes).fit(X, y)
         found = [network.sparse_convs() for network in classifier.heads_[0].networks]
         assert len(found) == n_variates

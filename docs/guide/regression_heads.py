@@ -45,7 +45,7 @@ def predictions(X, y, X_new, seed):
     found = {"mean": np.full(len(X_new), y.mean()), "own head": own.predict(X_new)}
     for kind in ("_trained", "_untrained"):
         columns = [name for name in known if kind in name]
-        found[f"ridge,{kind}"] = ridge.fit(known[columns], y).predict(new[columns])
+        found[f"ridge, {kind[1:]}"] = ridge.fit(known[columns], y).predict(new[columns])
     return found | {"default": transformer.estimator_.predict(X_new)}
 
 

@@ -156,8 +156,8 @@ class DSNEstimator(NetworkEstimator):
         n_variates, _, n_outputs = shape
         drawn = torch.Generator().manual_seed(int(rng.integers(2**31)))
         untrained = self._untrained_networks(n_variates, number, drawn)
-        for network in untrained:
-            center_kernels(network)
+        for variate, network in enumerate(untrained):
+            center_kernels(network, variate % 2)
             network.to(data.values.device)
         targets, weight = data.target.cpu(), data.sample_weight
         weight = torch.ones(len(targets)) if weight is None else weight.cpu()
@@ -169,12 +169,13 @@ class DSNEstimator(NetworkEstimator):
     ) -> list[DSNNetwork]:
         """Return the ridge head's networks, of one layer and one variate.
 
-        Together they have as many channels as all layers of the trained network, if each kernel
-        group has a weight.
+        Together they have at least as many channels as all layers of the trained network. Members
+        of an ensemble have as many, and each kernel group of the smallest kernel has a weight.
         """
         settings = self._network_settings(number)
-        taps = settings["kernel_size"] // self.n_kernel_groups
-        least = ceil(1 / ((1 - Fraction(str(self.sparsity))) * taps))
+        density = 1 - Fraction(str(settings["sparsity"]))
+        sizes = [one.get("kernel_size", self.kernel_size) for one in self._variations()]
+        least = ceil(1 / (density * (min(sizes) // self.n_kernel_groups)))
         n_filters = max(ceil(self.n_layers * self.n_filters / n_variates), least)
         settings |= {"n_layers": 1, "n_filters": n_filters, "topology_init": "random"}
         return [DSNNetwork(1, 1, **settings, generator=generator) for _ in range(n_variates)]
@@ -184,13 +185,15 @@ class DSNEstimator(NetworkEstimator):
     ) -> RidgeHead | None:
         if self.head != "ridge":
             return None
-        settings, drawn = self._network_settings(number), torch.Generator()
-        trained = DSNNetwork(n_variates, n_outputs, **settings, generator=drawn)
-        untrained = self._untrained_networks(n_variates, number, drawn)
+        drawn = torch.Generator()
         if file_format == 1:
+            settings = self._network_settings(number)
             untrained = [DSNNetwork(n_variates, n_outputs, **settings, generator=drawn)]
-        convs = [conv for one in (trained, *untrained) for conv in one.sparse_convs()]
-        n_channels = sum(conv.groups.out_channels for conv in convs)
+        else:
+            untrained = self._untrained_networks(n_variates, number, drawn)
+        n_channels = self.n_layers * self.n_filters * self.n_kernel_groups
+        convs = [conv for network in untrained for conv in network.sparse_convs()]
+        n_channels += sum(conv.groups.out_channels for conv in convs)
         coef = np.zeros((len(STATISTICS) * n_channels, n_outputs))
         return RidgeHead(untrained, coef, np.zeros(n_outputs))
 
@@ -221,7 +224,7 @@ class DSNEstimator(NetworkEstimator):
         names: list[str] = []
         for member, (network, head) in enumerate(zip(self.networks_, self.heads_, strict=True)):
             read = {"trained": network}
-            first, statistics = len(network.layers), [f"bin{bin}" for bin in range(network.n_pool)]
+            first, statistics = len(network.layers), [f"bin{one}" for one in range(network.n_pool)]
             if head is not None:
                 first, statistics = 1, list(STATISTICS)
                 for variate, one in enumerate(head.networks):

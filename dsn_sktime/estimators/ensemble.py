@@ -111,7 +111,7 @@ class EnsembleFit:
         network = cast("FeatureNetwork", built.to(device))
         with compute_threads(n_kernel_threads):
             if end is not None:
-                # First, as its time is set aside.
+                # Before training, to know how much time to set aside.
                 head_fit = self._begin_head(data, number, seed)
                 if head_fit is not None:
                     end -= head_fit.seconds_to_finish(network)

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 _SERIES_PER_BATCH = 16
 _MOST_SERIES = 64
 _STEPS_OF_SEVERAL = 2**15
-_STEPS_PER_BATCH = 2**18
+_STEPS_PER_BATCH = 2**16
 
 _LEAST_BATCH_SIZES = {"auto": 8, "paper": 2}
 
@@ -221,7 +221,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             steps) or a frame (time steps, variates) per series, which may differ in length;
             a frame with the index (series, time) has a column per variate. Missing values
             are NaN or masked; trailing steps that are missing in every variate are padding.
-        y : array-like of shape (n,)
+        y : array-like of shape (n,) or (n, 1)
             Target of each series: a classifier's class labels or a regressor's numbers. A Series
             whose index holds the ids of the series is put into their order.
         sample_weight : array-like of shape (n,) or None, default=None

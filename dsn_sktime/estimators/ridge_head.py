@@ -23,7 +23,7 @@ STATISTICS = ("mean", "max", "positive")
 
 _ALPHAS = np.logspace(-3, 3, 10)
 _LOG_TEMPERATURES = np.linspace(-2, 5, 141)
-# BatchNorm's statistics of the untrained network are means over batches of it.
+# BatchNorm's statistics of untrained networks are means over batches of this size.
 _BATCH_SIZE = 16
 # More do not change a linear model of some thousand features by much.
 _MOST_SERIES = 10_000
@@ -113,11 +113,11 @@ def fit_temperature(outputs: np.ndarray, class_indices: np.ndarray, weight: np.n
 
 
 @torch.no_grad()
-def center_kernels(network: DSNNetwork) -> None:
+def center_kernels(network: DSNNetwork, first: int = 0) -> None:
     """Subtract their mean from the weights of each kernel of every second output channel.
 
     Kernels whose weights sum to 0, as all of ROCKET's do [1]_, answer to changes of their input
-    and not to its level.
+    and not to its level, except beside padding with zeros. A single weight becomes 0.
 
     References
     ----------
@@ -128,9 +128,9 @@ def center_kernels(network: DSNNetwork) -> None:
     for conv in network.sparse_convs():
         _, in_channels, kernel_size = conv.groups.shape
         values, kernels = conv.values.numpy(), conv.index.numpy() // kernel_size
-        # A kernel without activated weights has no mean, and no weight that asks for it.
+        # Kernels without activated weights would divide by zero.
         means = np.bincount(kernels, values) / np.maximum(np.bincount(kernels), 1)
-        is_centered = kernels // in_channels % 2 == 0
+        is_centered = kernels // in_channels % 2 == first
         values[is_centered] -= means[kernels[is_centered]]
 
 
@@ -139,15 +139,15 @@ class RidgeHead(nn.Module):
 
     The outputs are the mean of three: those of the trained network's own head for the mean over
     time, and those of two ridge regressions on mean, maximum and share of positive values of
-    activations, one of all layers of the trained network and one of the untrained networks, each
-    of which has a single layer and reads one variate. Their features do not depend on the
-    targets, so the leave-one-out predictions of their ridge calibrate the logits of both where
-    these are classifiers.
+    activations, one of all layers of the trained network and one of untrained networks. The
+    features of the latter do not depend on the targets, so the leave-one-out predictions of their
+    ridge calibrate the logits of both where these are classifiers.
 
     Parameters
     ----------
     untrained : list of FeatureNetwork
-        One for each variate, or a single one that reads all.
+        With a single layer and one variate each; of files of format 1, one as large as the
+        trained network, which reads all variates.
     coef : float64 array of shape (p, c)
         For the features of the trained network, and then of the untrained ones.
     intercept : float64 array of shape (c,)
@@ -172,7 +172,7 @@ class RidgeHead(nn.Module):
 
     def forward(self, network: FeatureNetwork, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Compute the outputs for a batch by the trained network, in eval mode: float64 (B, c)."""
-        trained, untrained = self._features(network, x, lengths)
+        trained, untrained = self._both_features(network, x, lengths)
         # In eval mode the head is linear in the bins. Their average is the mean over time, up to
         # a few steps of more weight where the length is no multiple of the number of bins.
         norm = cast(nn.BatchNorm1d, network.layers[-1].norm)
@@ -191,15 +191,17 @@ class RidgeHead(nn.Module):
 
         Mean, maximum and share of positive values of each channel of all layers, (B, C, 3).
         """
-        return torch.cat(self._features(network, x, lengths), 1)
+        return torch.cat(self._both_features(network, x, lengths), 1)
 
-    def _features(self, network: FeatureNetwork, x: Tensor, lengths: Tensor | None) -> list[Tensor]:
+    def _both_features(
+        self, network: FeatureNetwork, x: Tensor, lengths: Tensor | None
+    ) -> list[Tensor]:
         self.match_backend(network)
         return [_statistics(some, x, lengths) for some in ([network], self.networks)]
 
 
 def _statistics(networks: Sequence[FeatureNetwork], x: Tensor, lengths: Tensor | None) -> Tensor:
-    """Return the statistics of networks that read equal shares of the variates: (B, C, 3)."""
+    """Return the statistics of networks, each of which reads its own variates: (B, C, 3)."""
     pairs = zip(networks, x.chunk(len(networks), 1), strict=True)
     return torch.cat([one.features(part, lengths, "all", "stats") for one, part in pairs], 1)
 
@@ -228,7 +230,7 @@ class RidgeHeadFit:
             update_bn(network, self._batches(number, len(untrained)))
             network.eval()
         self._untrained = untrained
-        features = self._features(untrained)
+        features = self._training_features(untrained)
         started = time.perf_counter()
         self._ridge = fit_ridge(features, self._targets, self._weight)
         self._ridge_seconds = time.perf_counter() - started
@@ -240,18 +242,21 @@ class RidgeHeadFit:
     def seconds_to_finish(self, network: FeatureNetwork) -> float:
         """Estimate the time of :meth:`finish` by a network that is not trained yet."""
         started = time.perf_counter()
-        self._features([network.eval()])
+        self._training_features([network.eval()])
         return time.perf_counter() - started + self._ridge_seconds
 
     def finish(self, trained: FeatureNetwork) -> RidgeHead:
         """Fit the ridge of the trained network, which is in eval mode; return the head."""
-        fits = fit_ridge(self._features([trained]), self._targets, self._weight), self._ridge
+        fits = (
+            fit_ridge(self._training_features([trained]), self._targets, self._weight),
+            self._ridge,
+        )
         coef = self._factor * np.concatenate([fit.coef for fit in fits])
         intercept = self._factor * (fits[0].intercept + fits[1].intercept)
         return RidgeHead(self._untrained, coef, intercept).to(self._panel.values.device)
 
     @torch.no_grad()
-    def _features(self, networks: Sequence[FeatureNetwork]) -> np.ndarray:
+    def _training_features(self, networks: Sequence[FeatureNetwork]) -> np.ndarray:
         """Return the statistics of the training series, (n, p)."""
         found = [
             _statistics(networks, chunk.values, chunk.lengths).flatten(1).cpu()

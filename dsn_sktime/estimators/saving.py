@@ -87,7 +87,7 @@ def _refusal(path: str | Path, reason: str) -> ValueError:
 
 
 def _format_of(estimator: NetworkEstimator) -> int:
-    # The networks of an earlier file are written as that was.
+    # Networks that were loaded from an earlier format are saved in that format.
     return getattr(estimator, "_file_format", _FORMAT)
 
 
