@@ -70,6 +70,14 @@ def test_only_ratios_of_weights_count():
     assert one.coef == pytest.approx(other.coef, rel=1e-9)
 
 
+def test_a_feature_that_varies_by_rounding_only_is_not_magnified():
+    features, targets, weight = make_problem(20, 7)
+    noise = np.random.default_rng(1).normal(size=20)
+    features[:, 3] = 5e-3 + 4e-7 * noise
+    fit = fit_ridge(features, targets, weight)
+    assert np.abs(fit.coef[3]).max() < 1e-3
+
+
 def test_constant_features_and_absent_classes_change_nothing():
     features, targets, weight = make_problem(15, 8)
     constant = np.full((15, 2), [0.1, 1e7])
