@@ -52,9 +52,9 @@ def fit_ridge(features: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> 
     mean = share @ x
     x -= mean
     scale = np.sqrt(share @ x**2)
-    # A feature that is constant, but for rounding or a few steps: activations are of about 1. Scaled
-    # up, it would outweigh all others where it varies in new series, as where a centered kernel
-    # reads nothing but padding in series that are as short as those of the training.
+    # A feature that is constant, but for rounding or a few steps; activations are of about 1.
+    # Scaled up, it would outweigh all others where it varies in new series, as where a centered
+    # kernel reads nothing but padding in series that are as short as those of the training.
     scale[scale <= np.maximum(1e-6 * np.abs(mean), 1e-4)] = 1
     target_mean = share @ targets
     # Weights of mean 1 act like repeated rows, at the same penalty.
