@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,13 @@ def central_differences(function: Callable[[np.ndarray], float], x: np.ndarray) 
         below[place] -= step
         gradient[place] = (function(above) - function(below)) / (2 * step)
     return gradient
+
+
+def dense_kernels(layer: Any) -> np.ndarray:
+    """Kernels (C_out, C_in, k) of a sparse layer, zeros included, in float64."""
+    kernels = np.zeros(layer.groups.n_dense)
+    kernels[layer.index.numpy()] = layer.values.detach().double().numpy()
+    return kernels.reshape(layer.groups.shape)
 
 
 def source_step(step: int, length: int, kernel_size: int, padding: str) -> int | None:

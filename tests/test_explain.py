@@ -1,5 +1,6 @@
 """Contributions: sums, a plain-loop oracle, padding, and a pattern that they must find."""
 
+import naive
 import numpy as np
 import pytest
 import torch
@@ -125,7 +126,9 @@ def test_contributions_are_those_of_plain_loops():
     n_channels = 3 * head.networks[0].sparse_convs()[0].groups.channels_per_group
     # Two layers of 9 channels of the trained network, one of each untrained one.
     places = [9, 18, *range(18 + n_channels, 18 + len(values) * n_channels, n_channels)]
-    first, second, *others = np.split(head.coef.reshape(-1, 3, head.coef.shape[1]) / 3, places)
+    first, second, *others = np.split(
+        head.coef.numpy().reshape(-1, 3, head.coef.shape[1]) / 3, places
+    )
     second[:, 0] += own.detach().numpy().T / 3
     with torch.no_grad():
         trained = network.features(x, layers="all", pool=None)[0].double().numpy()
@@ -141,20 +144,17 @@ def test_contributions_are_those_of_plain_loops():
         part = slice(variate, variate + 1)
         with torch.no_grad():
             found = untrained.features(x[:, part], layers="all", pool=None)[0].double().numpy()
-        conv = untrained.sparse_convs()[0]
-        kernels = torch.zeros(conv.groups.shape, dtype=torch.float64)
-        kernels.view(-1)[conv.index.long()] = conv.values.detach().double()
+        kernels = naive.dense_kernels(untrained.layers[0].conv)
         for number in range(2):
             relevance = naive_parts(found, coef[:, :, number])
-            expected[number, part] += naive_variates(relevance, kernels.numpy(), values[part])
+            expected[number, part] += naive_variates(relevance, kernels, values[part])
     assert contributions(classifier, X[:1])[0, :2] == pytest.approx(expected, abs=1e-6)
 
 
 def weights_of(layer):
     """Return kernels (C_out, C_in, k) and the 1x1 convolution of a layer."""
-    kernels = torch.zeros(layer.conv.groups.shape, dtype=torch.float64)
-    kernels.view(-1)[layer.conv.index.long()] = layer.conv.values.detach().double()
-    return kernels.numpy(), layer.bottleneck.weight.detach().double().numpy()
+    mixing = layer.bottleneck.weight.detach().double().numpy()
+    return naive.dense_kernels(layer.conv), mixing
 
 
 def test_a_series_has_its_contributions_whatever_comes_with_it():

@@ -65,13 +65,6 @@ def sparse_layer(kernel_size, padding="replicate", **options):
     return SparseConv1d(3, 4, kernel_size, n_groups, padding=padding, **options)
 
 
-def dense_kernels(layer):
-    """The layer's kernels as a dense float64 array."""
-    kernels = np.zeros(layer.groups.n_dense)
-    kernels[layer.index.numpy()] = layer.values.detach().double().numpy()
-    return kernels.reshape(layer.groups.shape)
-
-
 # Sparse convolution
 
 
@@ -83,7 +76,9 @@ def test_sparse_conv_matches_plain_loops(rng, kernel_size, n_steps, padding, dty
     x = torch.from_numpy(rng.normal(size=(2, 3, n_steps))).to(dtype)
     y = layer(x)
     assert y.dtype == dtype
-    expected = [naive.convolve(one, dense_kernels(layer), padding) for one in x.double().numpy()]
+    expected = [
+        naive.convolve(one, naive.dense_kernels(layer), padding) for one in x.double().numpy()
+    ]
     assert relative_error(y, np.array(expected)) < DTYPES[dtype]
 
 
@@ -97,7 +92,9 @@ def test_sparse_conv_of_a_padded_series_is_that_of_the_series_alone(
     lengths = lengths_up_to(n_steps)
     _, x = padded_batch(rng, lengths, 3)
     x = x.to(dtype)
-    expected = [naive.convolve(one, dense_kernels(layer), padding) for one in observed(x, lengths)]
+    expected = [
+        naive.convolve(one, naive.dense_kernels(layer), padding) for one in observed(x, lengths)
+    ]
     assert relative_error(observed(layer(x, lengths), lengths), expected) < DTYPES[dtype]
 
 
@@ -117,7 +114,9 @@ def test_sparse_conv_gradients_match_plain_loops(rng, kernel_size, n_steps, padd
 
     kernels_gradient, x_gradient = 0, []
     for one, gradient in zip(observed(x, lengths), observed(y_gradient, lengths), strict=True):
-        by_x, by_kernels = naive.convolve_gradients(one, dense_kernels(layer), padding, gradient)
+        by_x, by_kernels = naive.convolve_gradients(
+            one, naive.dense_kernels(layer), padding, gradient
+        )
         kernels_gradient = kernels_gradient + by_kernels
         x_gradient.append(by_x)
     assert relative_error(observed(x.grad, lengths), x_gradient) < DTYPES[dtype]
