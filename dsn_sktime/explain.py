@@ -161,7 +161,7 @@ def _of_network(network: DSNNetwork, head: nn.Module | None) -> tuple[list[Linea
             raise TypeError(
                 f"only networks of SparseModule layers can be explained, found {layer!r}."
             )
-    n_channels = sum(conv.groups.out_channels for conv in network.sparse_convs())
+    n_channels = _n_channels(network)
     weight, bias = _of_own_head(network.head)
     coef = torch.zeros(n_channels, 3, len(bias), dtype=torch.float64)
     coef[-len(weight) :, 0] = weight
@@ -175,11 +175,17 @@ def _of_network(network: DSNNetwork, head: nn.Module | None) -> tuple[list[Linea
     coefs = head.coef.detach().cpu().unflatten(0, (-1, 3)) / 3
     forms = [LinearForm(network, coef / 3 + coefs[:n_channels])]
     untrained = cast("list[DSNNetwork]", head.networks)
-    parts = coefs[n_channels:].chunk(len(untrained))
-    for variate, (one, part) in enumerate(zip(untrained, parts, strict=True)):
-        variates = slice(variate, variate + 1) if len(untrained) > 1 else slice(None)
-        forms.append(LinearForm(one, part, variates=variates))
+    first_channel, first_variate = n_channels, 0
+    for one in untrained:
+        channels = slice(first_channel, first_channel + _n_channels(one))
+        variates = slice(first_variate, first_variate + one.n_variates)
+        forms.append(LinearForm(one, coefs[channels], variates=variates))
+        first_channel, first_variate = channels.stop, variates.stop
     return forms, (bias + head.intercept.detach().cpu()) / 3
+
+
+def _n_channels(network: DSNNetwork) -> int:
+    return sum(conv.groups.out_channels for conv in network.sparse_convs())
 
 
 def _of_own_head(head: nn.Module) -> tuple[Tensor, Tensor]:

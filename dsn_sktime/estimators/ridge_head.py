@@ -204,8 +204,12 @@ class RidgeHead(nn.Module):
 
 def _statistics(networks: Sequence[FeatureNetwork], x: Tensor, lengths: Tensor | None) -> Tensor:
     """Return the statistics of networks, each of which reads its own variates: (B, C, 3)."""
-    pairs = zip(networks, x.chunk(len(networks), 1), strict=True)
+    pairs = zip(networks, _split_variates(x, networks), strict=True)
     return torch.cat([one.features(part, lengths, "all", "stats") for one, part in pairs], 1)
+
+
+def _split_variates(x: Tensor, networks: Sequence[FeatureNetwork]) -> tuple[Tensor, ...]:
+    return x.split([one.n_variates for one in networks], 1)
 
 
 class RidgeHeadFit:
@@ -229,7 +233,7 @@ class RidgeHeadFit:
         self._panel, self._rows = panel, torch.from_numpy(rows).to(panel.values.device)
         self._targets, self._weight = targets[rows], weight[rows]
         for number, network in enumerate(untrained):
-            update_bn(network, self._batches(number, len(untrained)))
+            update_bn(network, self._batches(number, untrained))
             network.eval()
         self._untrained = untrained
         features = self._training_features(untrained)
@@ -266,11 +270,11 @@ class RidgeHeadFit:
         ]
         return torch.cat(found).numpy()
 
-    def _batches(self, number: int, n_networks: int) -> Iterator[Batch]:
+    def _batches(self, number: int, networks: Sequence[FeatureNetwork]) -> Iterator[Batch]:
         for chunk in self._chunks():
             # BatchNorm needs more than one series for a variance; its update reads no targets.
             if len(chunk) > 1:
-                x = chunk.values.chunk(n_networks, 1)[number]
+                x = _split_variates(chunk.values, networks)[number]
                 yield Batch(x, chunk.lengths, x, None)
 
     def _chunks(self) -> Iterator[Panel]:
