@@ -1,4 +1,4 @@
-"""ONNX files give the classifier's probabilities, in onnxruntime on the CPU."""
+"""ONNX files give the estimator's predictions, in onnxruntime on the CPU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from sktime.exceptions import NotFittedError
-from tiny import tiny_classifier, tiny_oscnn, untraced
+from tiny import tiny_classifier, tiny_oscnn, tiny_regressor, untraced
 from torch import nn
 
 from dsn_sktime import DSNClassifier
@@ -60,25 +60,46 @@ def test_dates_are_labels_as_text(tmp_path: Path) -> None:
     check_export(1, classifier, DAYS, DAYS.astype(str), tmp_path)
 
 
+# A target far from 0, so that it is seen to be rescaled.
+@untraced
+def test_onnxruntime_gives_the_predictions_of_a_regressor(tmp_path: Path) -> None:
+    regressor = tiny_regressor(n_layers=1, head="ridge", n_estimators=2)
+    session = fitted_session(regressor, 1, 100 + CODES, tmp_path)
+    check_predictions(session, "predictions", regressor.predict, 1)
+    assert session.get_outputs()[0].shape == ["n"]
+    assert "classes" not in session.get_modelmeta().custom_metadata_map
+
+
 def check_export(
     m: int, classifier: Any, labels: np.ndarray, metadata: list, tmp_path: Path
 ) -> None:
-    names = [f"v{number}" for number in range(m)]
-    classifier.fit([pd.DataFrame(one.T, columns=names) for one in series(m)], labels[CODES])
-    classifier.to_onnx(tmp_path / "model.onnx")
-    session = session_of(tmp_path / "model.onnx")
+    session = fitted_session(classifier, m, labels[CODES], tmp_path)
+    check_predictions(session, "probabilities", classifier.predict_proba, m)
+    found = session.get_modelmeta().custom_metadata_map
+    assert json.loads(found["classes"]) == list(metadata)
+    assert json.loads(found["variates"]) == names_of(m)
+    assert session.get_inputs()[0].shape == ["n", m, "L"]
+    assert session.get_outputs()[0].shape == ["n", len(labels)]
+
+
+def names_of(m: int) -> list[str]:
+    return [f"v{number}" for number in range(m)]
+
+
+def fitted_session(estimator: Any, m: int, y: np.ndarray, folder: Path) -> Any:
+    estimator.fit([pd.DataFrame(one.T, columns=names_of(m)) for one in series(m)], y)
+    estimator.to_onnx(folder / "model.onnx")
+    return session_of(folder / "model.onnx")
+
+
+def check_predictions(session: Any, output: str, predict: Callable, m: int) -> None:
     assert [one.name for one in session.get_inputs()] == ["series"]
     for n, n_steps in ((16, 24), (1, 24), (5, 7), (2, 101), (1, 1)):
         X = series(m, n, n_steps)
         X[n // 2, 0, n_steps // 2 : n_steps - 1] = np.nan
         X[0, :, n_steps - n_steps // 3 :] = np.nan  # padding
-        (found,) = session.run(["probabilities"], {"series": X})
-        np.testing.assert_allclose(found, classifier.predict_proba(X), rtol=0, atol=1e-5)
-    found = session.get_modelmeta().custom_metadata_map
-    assert json.loads(found["classes"]) == list(metadata)
-    assert json.loads(found["variates"]) == names
-    assert session.get_inputs()[0].shape == ["n", m, "L"]
-    assert session.get_outputs()[0].shape == ["n", len(labels)]
+        (found,) = session.run([output], {"series": X})
+        np.testing.assert_allclose(found, predict(X), rtol=0, atol=1e-5)
 
 
 class Doubled(nn.Linear):

@@ -15,18 +15,13 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import cross_val_score
 from sktime.exceptions import NotFittedError
 from sktime.utils.estimator_checks import check_estimator
-from tiny import TINY, StopAfter, panel, untraced
+from tiny import StopAfter, panel, tiny_regressor, untraced
 
 from dsn_sktime import DSNClassifier, DSNRegressor
 from dsn_sktime.training import Checkpoint, EarlyStopping
 
 X, _ = panel()
 Y = X.max(axis=(1, 2)) * 1000 - 7
-SETTINGS = {**TINY, "head": "linear"}
-
-
-def tiny_regressor(**parameters: Any) -> DSNRegressor:
-    return DSNRegressor(**{**SETTINGS, **parameters})
 
 
 @untraced

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import estimator_checks_generator
-from tiny import TINY, panel, tiny_classifier, tiny_oscnn, untraced
-
-from dsn_sktime import DSNRegressor
+from tiny import panel, tiny_classifier, tiny_oscnn, tiny_regressor, untraced
 
 # What cannot apply to series, and why; the guide lists the same.
 EXPECTED = {
@@ -38,10 +36,6 @@ EXPECTED = {
 
 # Logits differ by 1e-8 with a series' place in its batch; see the last test.
 TO_NINE_DIGITS = ("check_methods_sample_order_invariance", "check_methods_subset_invariance")
-
-
-def tiny_regressor(**parameters: Any) -> DSNRegressor:
-    return DSNRegressor(**{**TINY, **parameters})
 
 
 def cases() -> list[Any]:

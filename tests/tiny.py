@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from sktime.datasets import load_basic_motions, load_italy_power_demand, load_unit_test
 
-from dsn_sktime import DSNClassifier, OSCNNClassifier
+from dsn_sktime import DSNClassifier, DSNRegressor, OSCNNClassifier
 from dsn_sktime.training import Callback
 
 # For a test that coverage makes far longer and that runs no line that others do not.
@@ -41,6 +41,10 @@ LOADERS = {
 
 def tiny_classifier(**parameters: Any) -> DSNClassifier:
     return DSNClassifier(**{**TINY, **parameters})
+
+
+def tiny_regressor(**parameters: Any) -> DSNRegressor:
+    return DSNRegressor(**{**TINY, **parameters})
 
 
 def one_epoch(**parameters: Any) -> DSNClassifier:

@@ -12,6 +12,7 @@ from scipy.special import softmax
 from sklearn.model_selection import check_cv
 from sktime.classification.base import BaseClassifier
 
+from dsn_sktime.estimators.fitted import check_trained
 from dsn_sktime.estimators.network_estimator import NetworkEstimator
 from dsn_sktime.estimators.onnx_export import export_onnx
 from dsn_sktime.estimators.parameters import check_class_weight
@@ -193,7 +194,9 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         OSError
             If the file cannot be written.
         """
-        export_onnx(self, path)
+        check_trained(self)
+        labels = {"classes": _as_json(self.classes_)}
+        export_onnx(self, path, "probabilities", _mean_probabilities, labels)
 
     def fit_predict(self, X: Any, y: Any, cv: Any = None, change_state: bool = True) -> np.ndarray:
         """Fit, and predict the labels of the same series.
@@ -336,3 +339,12 @@ def _check_discrete(y: np.ndarray) -> None:
             f"{fractions[0]:g} (unknown label type: continuous). Bin them, or convert them with "
             "y.astype(str) if they are labels."
         )
+
+
+def _mean_probabilities(logits: torch.Tensor) -> torch.Tensor:
+    return logits.softmax(2).mean(0)
+
+
+def _as_json(labels: np.ndarray) -> list[Any]:
+    plain = labels.tolist() if labels.dtype.kind in "biufO" else labels.astype(str).tolist()
+    return [one if isinstance(one, bool | int | float | str) else str(one) for one in plain]

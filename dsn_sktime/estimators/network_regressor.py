@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from sktime.regression.base import BaseRegressor
 
 from dsn_sktime.estimators.fitted import check_trained
 from dsn_sktime.estimators.network_estimator import NetworkEstimator
+from dsn_sktime.estimators.onnx_export import export_onnx
 from dsn_sktime.panel import RawPanel, read_numbers
 from dsn_sktime.runtime import default_switches
 from dsn_sktime.training import SquaredError
@@ -50,7 +52,11 @@ class NetworkRegressor(NetworkEstimator, BaseRegressor):
 
     def _members(self, X: RawPanel) -> np.ndarray:
         """Return the prediction of each network, (n_estimators, n)."""
-        return self.target_mean_ + self.target_scale_ * self._outputs(X)[:, :, 0]
+        return self._on_scale(self._outputs(X))
+
+    def _on_scale(self, outputs: Any) -> Any:
+        """Return the outputs of networks (n_estimators, n, 1) in units of the target."""
+        return self.target_mean_ + self.target_scale_ * outputs[:, :, 0]
 
     @default_switches()
     def predict_std(self, X: Any) -> np.ndarray:
@@ -85,6 +91,32 @@ class NetworkRegressor(NetworkEstimator, BaseRegressor):
                 "with n_estimators of at least 2."
             )
         return self._members(self._check_convert_X_for_predict(X)).std(0, ddof=1)
+
+    def to_onnx(self, path: str | Path) -> None:
+        """Write the fitted regressor to an ONNX file, which needs neither torch nor dsn_sktime.
+
+        The model reads ``series``, float64 of shape (n, m, L) with the variates in the order of
+        ``fit``, and computes ``predictions``, float64 of shape (n,) in units of the target. All
+        else is as in :meth:`DSNClassifier.to_onnx`; the metadata have no "classes".
+
+        Parameters
+        ----------
+        path : str or Path
+            Replaced atomically.
+
+        Raises
+        ------
+        ImportError
+            If onnx or onnxscript is not installed.
+        NotFittedError
+            If the regressor is not fitted, or has no network as ``y`` had several columns.
+        ValueError
+            If the regressor has modules that are not of dsn_sktime or torch.
+        OSError
+            If the file cannot be written.
+        """
+        check_trained(self)
+        export_onnx(self, path, "predictions", lambda outputs: self._on_scale(outputs).mean(0), {})
 
     def _score(self, y: Any, predicted: Any, sample_weight: np.ndarray | None) -> float:
         return float(r2_score(y, predicted, sample_weight=sample_weight))

@@ -1,4 +1,4 @@
-"""Export of fitted classifiers to ONNX."""
+"""Export of fitted estimators to ONNX."""
 
 from __future__ import annotations
 
@@ -7,38 +7,42 @@ import importlib.util
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dsn_sktime._version import __version__
-from dsn_sktime.estimators.fitted import check_trained
 from dsn_sktime.training.checkpoint import write_atomically
 
 if TYPE_CHECKING:
-    from dsn_sktime.estimators.network_classifier import NetworkClassifier
+    from dsn_sktime.estimators.network_estimator import NetworkEstimator
 
 _PACKAGES = ("onnx", "onnxscript")
 # They report what a user of to_onnx cannot change.
 _LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")
 
 
-class _Classifier(nn.Module):
-    """Series (B, m, L) of float64 to probabilities, with the dense backend."""
+class _Predictor(nn.Module):
+    """Series (B, m, L) of float64 to predictions, with the dense backend.
 
-    def __init__(self, classifier: NetworkClassifier) -> None:
+    ``to_predictions`` maps the outputs of the networks (n_estimators, B, c).
+    """
+
+    def __init__(
+        self, estimator: NetworkEstimator, to_predictions: Callable[[Tensor], Tensor]
+    ) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.from_numpy(classifier.mean_[:, None]))
-        self.register_buffer("scale", torch.from_numpy(classifier.scale_[:, None]))
+        self.to_predictions = to_predictions
+        self.register_buffer("mean", torch.from_numpy(estimator.mean_[:, None]))
+        self.register_buffer("scale", torch.from_numpy(estimator.scale_[:, None]))
         self.mean: Tensor
         self.scale: Tensor
-        self.networks = nn.ModuleList(copy.deepcopy(classifier.networks_))
-        self.heads = nn.ModuleList(filter(None, copy.deepcopy(classifier.heads_)))
+        self.networks = nn.ModuleList(copy.deepcopy(estimator.networks_))
+        self.heads = nn.ModuleList(filter(None, copy.deepcopy(estimator.heads_)))
         modules: Iterator[Any] = self.cpu().modules()
         for module in modules:
             if hasattr(module, "backend"):
@@ -46,7 +50,7 @@ class _Classifier(nn.Module):
 
     def forward(self, series: Tensor) -> Tensor:
         is_missing = series.isnan()
-        # As the classifier reads arrays: what is missing at the end of all variates is padding.
+        # As the estimator reads arrays: what is missing at the end of all variates is padding.
         steps = torch.arange(1, series.shape[2] + 1, device="cpu")
         lengths = ((~is_missing).any(1) * steps).amax(1).clamp(min=1)
         x = ((series - self.mean) / self.scale).masked_fill(is_missing, 0).float()
@@ -55,37 +59,40 @@ class _Classifier(nn.Module):
             outputs = [head(network, x, lengths) for network, head in pairs]
         else:
             outputs = [network(x, lengths) for network in self.networks]
-        return torch.stack(outputs).double().softmax(2).mean(0)
+        return self.to_predictions(torch.stack(outputs).double())
 
 
-def export_onnx(classifier: NetworkClassifier, path: str | Path) -> None:
-    """Write a fitted classifier as ONNX; see :meth:`NetworkClassifier.to_onnx`."""
-    check_trained(classifier)
+def export_onnx(
+    estimator: NetworkEstimator,
+    path: str | Path,
+    output: str,
+    to_predictions: Callable[[Tensor], Tensor],
+    metadata: dict[str, Any],
+) -> None:
+    """Write a fitted estimator as ONNX; see :meth:`NetworkClassifier.to_onnx`.
+
+    ``output`` names the predictions; entries of ``metadata`` are written as JSON.
+    """
     _check_packages()
-    _check_modules(classifier)
+    _check_modules(estimator)
     import onnx
 
     # Of sizes other than 1, which torch would take for fixed.
-    example = torch.zeros(2, len(classifier.mean_), 50, dtype=torch.float64)
+    example = torch.zeros(2, len(estimator.mean_), 50, dtype=torch.float64)
     sizes = {0: torch.export.Dim("n", min=1), 2: torch.export.Dim("L", min=1)}
     with _quiet(), torch.no_grad():
         # By torch.export, as torch.onnx.export alone would fix sizes where it cannot vary them.
-        program = torch.export.export(
-            _Classifier(classifier).eval(), (example,), dynamic_shapes=(sizes,), strict=False
-        )
+        predictor = _Predictor(estimator, to_predictions).eval()
+        program = torch.export.export(predictor, (example,), dynamic_shapes=(sizes,), strict=False)
         exported: Any = torch.onnx.export(
-            program,
-            dynamo=True,
-            input_names=["series"],
-            output_names=["probabilities"],
-            verbose=False,
+            program, dynamo=True, input_names=["series"], output_names=[output], verbose=False
         )
     model = exported.model_proto
     _name_sizes(model.graph)
-    metadata = {"classes": json.dumps(_as_json(classifier.classes_)), "dsn_sktime": __version__}
-    if classifier.variate_names_ is not None:
-        metadata["variates"] = json.dumps([str(name) for name in classifier.variate_names_])
-    onnx.helper.set_model_props(model, metadata)
+    if estimator.variate_names_ is not None:
+        metadata = {**metadata, "variates": [str(name) for name in estimator.variate_names_]}
+    properties = {name: json.dumps(entry) for name, entry in metadata.items()}
+    onnx.helper.set_model_props(model, {**properties, "dsn_sktime": __version__})
     write_atomically(Path(path), model.SerializeToString())
 
 
@@ -109,22 +116,17 @@ def _check_packages() -> None:
         )
 
 
-def _check_modules(classifier: NetworkClassifier) -> None:
+def _check_modules(estimator: NetworkEstimator) -> None:
     for attribute in ("networks_", "heads_"):
-        for number, module in enumerate(getattr(classifier, attribute)):
+        for number, module in enumerate(getattr(estimator, attribute)):
             for name, part in module.named_modules() if module else ():
                 if not type(part).__module__.startswith(("dsn_sktime.", "torch.nn.")):
                     where = ".".join(filter(None, (f"{attribute}[{number}]", name)))
                     raise ValueError(
-                        f"this {type(classifier).__name__} cannot be exported: {where} is a "
+                        f"this {type(estimator).__name__} cannot be exported: {where} is a "
                         f"{type(part).__name__}, which is a module neither of dsn_sktime nor of "
                         "torch. Export its networks with torch.onnx.export."
                     )
-
-
-def _as_json(labels: np.ndarray) -> list[Any]:
-    plain = labels.tolist() if labels.dtype.kind in "biufO" else labels.astype(str).tolist()
-    return [one if isinstance(one, bool | int | float | str) else str(one) for one in plain]
 
 
 @contextmanager
