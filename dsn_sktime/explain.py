@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -25,6 +26,8 @@ _VALUES_PER_BATCH = 2**23
 # What a kernel reads shares its relevance in proportion to this power of weight times value. With
 # the square, the many small values of noise outweigh a pattern; above 4, little changes.
 _POWER = 4
+# Of a reference channel before the ReLU, standard deviations from its mean to its maximum.
+_REFERENCE_MAX = 1.5
 
 
 class LinearForm(NamedTuple):
@@ -43,15 +46,21 @@ class LinearForm(NamedTuple):
 def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
     """Compute how much each time step of each variate speaks for each class.
 
-    The logits are linear in pooled activations. Each pooled value is split exactly over the time
-    steps that it comes from. Each step's part is carried back, layer by layer, to the steps that
-    the activated taps read, in proportion to the fourth powers of weight times value (layer-wise
-    relevance propagation [1]_); at the first layer to the variates before their steps.
+    The logits are linear in pooled activations. The difference of each pooled value from a
+    reference value is split exactly over the time steps that it comes from. Each step's part is
+    carried back, layer by layer, to the steps that the activated taps read, in proportion to the
+    fourth powers of weight times value (layer-wise relevance propagation [1]_); at the first layer
+    to the variates before their steps.
 
     Nothing is lost on the way: ``contributions(classifier, X).sum((2, 3)) +
     baseline(classifier)`` are the logits, and their softmax is ``classifier.predict_proba(X)``.
     For an ensemble they are the means of the networks' logits, while ``predict_proba`` averages
     probabilities.
+
+    The reference, as in DeepLIFT [2]_, stands for a series without a pattern. It has the pooled
+    values of activations that are normally distributed before the ReLU, with BatchNorm's bias as
+    the mean and its weight as the standard deviation, and a maximum of 1.5 standard deviations
+    above the mean.
 
     Parameters
     ----------
@@ -83,6 +92,8 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
     .. [1] S. Bach, A. Binder, G. Montavon, F. Klauschen, K.-R. Müller and W. Samek, "On
        Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise Relevance
        Propagation", PLoS ONE 10(7), 2015.
+    .. [2] A. Shrikumar, P. Greenside and A. Kundaje, "Learning Important Features Through
+       Propagating Activation Differences", ICML 2017.
 
     Examples
     --------
@@ -112,9 +123,7 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
 
 
 def baseline(classifier: DSNClassifier) -> np.ndarray:
-    """Return the logits to which the contributions of a series are added.
-
-    They are the biases, to which the logits fall where all activations are 0.
+    """Return the logits of the reference, to which the contributions of a series are added.
 
     Parameters
     ----------
@@ -144,15 +153,17 @@ def check_explainable(classifier: Any) -> None:
 
 
 def _linear_forms(classifier: DSNClassifier) -> tuple[list[LinearForm], Tensor]:
-    """Return forms whose sum and biases, of shape (c,), are the mean of the networks' logits."""
+    """Return forms, and the logits (c,) of their reference: the means over the networks."""
     check_explainable(classifier)
-    forms, biases = [], torch.zeros(classifier.n_classes_, dtype=torch.float64)
+    forms, logits = [], torch.zeros(classifier.n_classes_, dtype=torch.float64)
     for network, head in zip(classifier.networks_, classifier.heads_, strict=True):
         of_network, bias = _of_network(network, head)
         n = len(classifier.networks_)
         forms += [form._replace(coef=form.coef / n) for form in of_network]
-        biases += bias / n
-    return forms, biases
+        logits += bias / n
+    for form in forms:
+        logits += torch.einsum("ks,ksc->c", _reference(form.network).cpu(), form.coef)
+    return forms, logits
 
 
 def _of_network(network: DSNNetwork, head: nn.Module | None) -> tuple[list[LinearForm], Tensor]:
@@ -212,10 +223,12 @@ def _of_form(form: LinearForm, panel: Panel) -> Tensor:
     widths = [conv.groups.out_channels for conv in network.sparse_convs()]
     activations = network.features(x, lengths, layers="all", pool=None).split(widths, 1)
     coefs = form.coef.to(x.device).split(widths)
+    references = _reference(network).split(widths)
     weights = _step_weights(panel, form.n_pool)
     relevance = torch.zeros((), device=x.device)
     for place, layer in reversed(list(enumerate(network.sparse_modules()))):
-        relevance = relevance + _of_statistics(activations[place].double(), weights, coefs[place])
+        of_layer = activations[place].double(), references[place], weights, coefs[place]
+        relevance = relevance + _of_statistics(*of_layer)
         if place > 0:
             relevance = _to_inputs(layer, activations[place - 1], relevance, lengths)
     return _to_variates(network.sparse_modules()[0], x, relevance, lengths).transpose(0, 1)
@@ -229,17 +242,29 @@ def _step_weights(panel: Panel, n_pool: int) -> Tensor:
     return torch.autograd.grad(average, steps)[0]
 
 
-def _of_statistics(activations: Tensor, weights: Tensor, coef: Tensor) -> Tensor:
+def _reference(network: DSNNetwork) -> Tensor:
+    """Return mean, maximum and share of positive values of reference activations: (C, 3)."""
+    norms = [cast(nn.BatchNorm1d, layer.norm) for layer in network.layers]
+    mean = torch.cat([norm.bias.detach() for norm in norms]).double()
+    deviation = torch.cat([norm.weight.detach() for norm in norms]).double().abs().clamp(min=1e-12)
+    positive = torch.special.ndtr(mean / deviation)
+    density = torch.exp(-0.5 * (mean / deviation) ** 2) / math.sqrt(2 * math.pi)
+    rectified = mean * positive + deviation * density
+    return torch.stack([rectified, (mean + _REFERENCE_MAX * deviation).relu(), positive], 1)
+
+
+def _of_statistics(activations: Tensor, reference: Tensor, weights: Tensor, coef: Tensor) -> Tensor:
     """Split a linear form of one layer's statistics over channels and steps: (c, B, C, L).
 
     Channels that speak for and against a class at the same step cancel: their sum is
     divided among them in proportion to the squares.
     """
+    mean, maximum, share = reference.T[:, None, :, None]
     largest, step = activations.max(2, keepdim=True)
     parts = (
-        activations * weights,
-        torch.zeros_like(activations).scatter_(2, step, largest),
-        (activations > 0) * weights,
+        (activations - mean) * weights,
+        torch.zeros_like(activations).scatter_(2, step, largest - maximum),
+        ((activations > 0).double() - share) * weights,
     )
     found = torch.stack(
         [

@@ -4,6 +4,7 @@ import naive
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from scipy.special import softmax
 from sktime.exceptions import NotFittedError
 from tiny import panel, tiny_classifier, tiny_oscnn, untraced
@@ -95,15 +96,29 @@ def naive_variates(relevance, kernels, x):
     return np.concatenate(rows)
 
 
-def naive_parts(activations, coef):
+def naive_reference(norm):
+    """Return mean, maximum and share of positive values of rectified normal values, (C, 3)."""
+    found = []
+    for mean, deviation in zip(norm.bias.tolist(), norm.weight.tolist(), strict=True):
+        before = stats.norm(mean, abs(deviation))
+        rectified = before.expect(lambda value: value, lb=0)
+        largest = max(mean + 1.5 * abs(deviation), 0)
+        found.append([rectified, largest, before.sf(0)])
+    return np.array(found)
+
+
+def naive_parts(activations, coef, norm):
     """Split the class's part of the logit of one layer's statistics over channels and steps."""
     n_steps = activations.shape[1]
     parts = np.zeros(activations.shape)
-    for channel, row in enumerate(activations):
+    for channel, (row, reference) in enumerate(
+        zip(activations, naive_reference(norm), strict=True)
+    ):
         of_mean, of_largest, of_share = coef[channel]
         for step, value in enumerate(row):
-            parts[channel, step] += of_mean * value / n_steps + of_share * (value > 0) / n_steps
-        parts[channel, row.argmax()] += of_largest * row.max()
+            parts[channel, step] += of_mean * (value - reference[0]) / n_steps
+            parts[channel, step] += of_share * ((value > 0) - reference[2]) / n_steps
+        parts[channel, row.argmax()] += of_largest * (row.max() - reference[1])
     found = np.zeros(parts.shape)
     for step in range(n_steps):
         squares = parts[:, step] ** 2
@@ -132,12 +147,13 @@ def test_contributions_are_those_of_plain_loops():
     second[:, 0] += own.detach().numpy().T / 3
     with torch.no_grad():
         trained = network.features(x, layers="all", pool=None)[0].double().numpy()
+    layer, last = network.layers
     (kernels, mixing), (more_kernels, more_mixing) = map(weights_of, network.layers)
     for number in range(2):
-        relevance = naive_parts(trained[9:], second[:, :, number])
+        relevance = naive_parts(trained[9:], second[:, :, number], last.norm)
         relevance = naive_carry(relevance, more_kernels, more_mixing @ trained[:9])
         relevance = naive_carry(relevance, more_mixing[:, :, None], trained[:9])
-        relevance += naive_parts(trained[:9], first[:, :, number])
+        relevance += naive_parts(trained[:9], first[:, :, number], layer.norm)
         mixed = np.einsum("kjt,jv->kvt", kernels, mixing)
         expected[number] += naive_variates(relevance, mixed, values)
     for variate, (untrained, coef) in enumerate(zip(head.networks, others, strict=True)):
@@ -146,7 +162,7 @@ def test_contributions_are_those_of_plain_loops():
             found = untrained.features(x[:, part], layers="all", pool=None)[0].double().numpy()
         kernels = naive.dense_kernels(untrained.layers[0].conv)
         for number in range(2):
-            relevance = naive_parts(found, coef[:, :, number])
+            relevance = naive_parts(found, coef[:, :, number], untrained.layers[0].norm)
             expected[number, part] += naive_variates(relevance, kernels, values[part])
     assert contributions(classifier, X[:1])[0, :2] == pytest.approx(expected, abs=1e-6)
 
