@@ -24,7 +24,7 @@ __all__ = ["baseline", "check_explainable", "contributions"]
 # Values of a layer's activations, times classes, in a batch: 64 MiB in float64.
 _VALUES_PER_BATCH = 2**23
 # What a kernel reads shares its relevance in proportion to this power of weight times value. With
-# the square, the many small values of noise outweigh a pattern; above 4, little changes.
+# the square, the many small values of noise get more of it; above 4, little changes.
 _POWER = 4
 # Of a reference channel before the ReLU, standard deviations from its mean to its maximum.
 _REFERENCE_MAX = 1.5
