@@ -26,7 +26,8 @@ _VALUES_PER_BATCH = 2**23
 # What a kernel reads shares its relevance in proportion to this power of weight times value. With
 # the square, the many small values of noise get more of it; above 4, little changes.
 _POWER = 4
-# Of a reference channel before the ReLU, standard deviations from its mean to its maximum.
+# Standard deviations from a reference channel's mean to its maximum, before the ReLU: less than the
+# maximum of any longer series, so that the maximum of a pattern counts as such.
 _REFERENCE_MAX = 1.5
 
 
@@ -47,20 +48,20 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
     """Compute how much each time step of each variate speaks for each class.
 
     The logits are linear in pooled activations. The difference of each pooled value from a
-    reference value is split exactly over the time steps that it comes from. Each step's part is
-    carried back, layer by layer, to the steps that the activated taps read, in proportion to the
-    fourth powers of weight times value (layer-wise relevance propagation [1]_); at the first layer
-    to the variates before their steps.
+    reference is split exactly over the time steps that it comes from. Each step's part is carried
+    back, layer by layer, to the steps that the activated taps read, in proportion to the fourth
+    powers of weight times value (layer-wise relevance propagation [1]_); at the first layer to the
+    variates before their steps.
 
     Nothing is lost on the way: ``contributions(classifier, X).sum((2, 3)) +
     baseline(classifier)`` are the logits, and their softmax is ``classifier.predict_proba(X)``.
     For an ensemble they are the means of the networks' logits, while ``predict_proba`` averages
     probabilities.
 
-    The reference, as in DeepLIFT [2]_, stands for a series without a pattern. It has the pooled
-    values of activations that are normally distributed before the ReLU, with BatchNorm's bias as
-    the mean and its weight as the standard deviation, and a maximum of 1.5 standard deviations
-    above the mean.
+    The reference is an average series of the training, but with lower maxima. Its activations are
+    normally distributed before the ReLU: the mean is BatchNorm's bias, the standard deviation its
+    weight, and the maximum lies 1.5 standard deviations above the mean. DeepLIFT [2]_ explains
+    differences from a reference in every layer; here only the pooled values have one.
 
     Parameters
     ----------
@@ -75,8 +76,8 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
         In units of the logits; positive values speak for a class, negative ones against it.
         Classes in the order of ``classifier.classes_``, variates in that of the training series.
         0 after the end of a series that is shorter than the longest, L. A missing value is read
-        as the mean of its variate and gets nothing, unless all that a kernel reads is 0. The last
-        step stands for the padding by its value.
+        as the mean of its variate and gets no contribution, unless all that a kernel reads is 0,
+        as in a long gap. The last step stands for the padding by its value.
 
     Raises
     ------
@@ -122,6 +123,7 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
     return found
 
 
+@default_switches()
 def baseline(classifier: DSNClassifier) -> np.ndarray:
     """Return the logits of the reference, to which the contributions of a series are added.
 
@@ -139,7 +141,11 @@ def baseline(classifier: DSNClassifier) -> np.ndarray:
     TypeError, NotFittedError
         As :func:`contributions`.
     """
-    return _linear_forms(classifier)[1].numpy()
+    forms, found = _linear_forms(classifier)
+    with compute_threads(n_threads(classifier.n_jobs)):
+        for form in forms:
+            found += torch.einsum("ks,ksc->c", _reference(form.network).cpu(), form.coef)
+    return found.numpy()
 
 
 def check_explainable(classifier: Any) -> None:
@@ -153,24 +159,24 @@ def check_explainable(classifier: Any) -> None:
 
 
 def _linear_forms(classifier: DSNClassifier) -> tuple[list[LinearForm], Tensor]:
-    """Return forms, and the logits (c,) of their reference: the means over the networks."""
+    """Return forms whose sum and biases, of shape (c,), are the mean of the networks' logits."""
     check_explainable(classifier)
-    forms, logits = [], torch.zeros(classifier.n_classes_, dtype=torch.float64)
+    forms, biases = [], torch.zeros(classifier.n_classes_, dtype=torch.float64)
     for network, head in zip(classifier.networks_, classifier.heads_, strict=True):
         of_network, bias = _of_network(network, head)
         n = len(classifier.networks_)
         forms += [form._replace(coef=form.coef / n) for form in of_network]
-        logits += bias / n
-    for form in forms:
-        logits += torch.einsum("ks,ksc->c", _reference(form.network).cpu(), form.coef)
-    return forms, logits
+        biases += bias / n
+    return forms, biases
 
 
 def _of_network(network: DSNNetwork, head: nn.Module | None) -> tuple[list[LinearForm], Tensor]:
     for layer in network.layers:
-        if not isinstance(layer, SparseModule):
+        norm = getattr(layer, "norm", None)
+        if not (isinstance(layer, SparseModule) and isinstance(norm, nn.BatchNorm1d)):
             raise TypeError(
-                f"only networks of SparseModule layers can be explained, found {layer!r}."
+                "only networks of SparseModule layers with BatchNorm can be explained, found "
+                f"{layer!r}."
             )
     n_channels = _n_channels(network)
     weight, bias = _of_own_head(network.head)
@@ -186,12 +192,11 @@ def _of_network(network: DSNNetwork, head: nn.Module | None) -> tuple[list[Linea
     coefs = head.coef.detach().cpu().unflatten(0, (-1, 3)) / 3
     forms = [LinearForm(network, coef / 3 + coefs[:n_channels])]
     untrained = cast("list[DSNNetwork]", head.networks)
-    first_channel, first_variate = n_channels, 0
-    for one in untrained:
-        channels = slice(first_channel, first_channel + _n_channels(one))
-        variates = slice(first_variate, first_variate + one.n_variates)
-        forms.append(LinearForm(one, coefs[channels], variates=variates))
-        first_channel, first_variate = channels.stop, variates.stop
+    parts = coefs[n_channels:].split([_n_channels(one) for one in untrained])
+    first = 0
+    for one, part in zip(untrained, parts, strict=True):
+        forms.append(LinearForm(one, part, variates=slice(first, first + one.n_variates)))
+        first += one.n_variates
     return forms, (bias + head.intercept.detach().cpu()) / 3
 
 
@@ -246,7 +251,8 @@ def _reference(network: DSNNetwork) -> Tensor:
     """Return mean, maximum and share of positive values of reference activations: (C, 3)."""
     norms = [cast(nn.BatchNorm1d, layer.norm) for layer in network.layers]
     mean = torch.cat([norm.bias.detach() for norm in norms]).double()
-    deviation = torch.cat([norm.weight.detach() for norm in norms]).double().abs().clamp(min=1e-12)
+    deviation = torch.cat([norm.weight.detach() for norm in norms]).double().abs()
+    deviation = deviation.clamp(min=1e-12)  # A channel of weight 0 is constant.
     positive = torch.special.ndtr(mean / deviation)
     density = torch.exp(-0.5 * (mean / deviation) ** 2) / math.sqrt(2 * math.pi)
     rectified = mean * positive + deviation * density
@@ -260,10 +266,12 @@ def _of_statistics(activations: Tensor, reference: Tensor, weights: Tensor, coef
     divided among them in proportion to the squares.
     """
     mean, maximum, share = reference.T[:, None, :, None]
-    largest, step = activations.max(2, keepdim=True)
+    largest = activations.amax(2, keepdim=True)
+    # Several where a channel is nowhere positive; the first alone would stand out.
+    steps_of_largest = ((activations == largest) & (weights > 0)).double()
     parts = (
         (activations - mean) * weights,
-        torch.zeros_like(activations).scatter_(2, step, largest - maximum),
+        (largest - maximum) * steps_of_largest / steps_of_largest.sum(2, keepdim=True),
         ((activations > 0).double() - share) * weights,
     )
     found = torch.stack(

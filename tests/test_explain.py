@@ -33,6 +33,17 @@ def network_inputs(classifier, X):
     return read.values, read.lengths
 
 
+def logits_of(classifier, X):
+    """Return the mean of the networks' logits."""
+    inputs = network_inputs(classifier, X)
+    with torch.no_grad():
+        found = [
+            network(*inputs) if head is None else head(network, *inputs)
+            for network, head in zip(classifier.networks_, classifier.heads_, strict=True)
+        ]
+    return sum(found).numpy() / len(found)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("head", ["ridge", "bins", "linear"])
 def test_contributions_and_baseline_are_the_logits(head, kind):
@@ -44,6 +55,7 @@ def test_contributions_and_baseline_are_the_logits(head, kind):
     n_classes = len(classifier.classes_)
     assert found.shape == (len(X), n_classes, len(X[0]), max(one.shape[1] for one in X))
     logits = found.sum((2, 3)) + baseline(classifier)
+    assert logits == pytest.approx(logits_of(classifier, X), abs=1e-5)
     assert softmax(logits, axis=1) == pytest.approx(classifier.predict_proba(X), abs=1e-5)
 
 
@@ -51,14 +63,8 @@ def test_contributions_and_baseline_are_the_logits(head, kind):
 def test_an_ensemble_has_the_mean_of_its_networks_logits(head):
     X, y = series("univariate")
     classifier = tiny_classifier(head=head, n_estimators=2).fit(X, y)
-    inputs = network_inputs(classifier, X)
-    with torch.no_grad():
-        logits = [
-            network(*inputs) if head is None else head(network, *inputs)
-            for network, head in zip(classifier.networks_, classifier.heads_, strict=True)
-        ]
     found = contributions(classifier, X).sum((2, 3)) + baseline(classifier)
-    assert found == pytest.approx(sum(logits).numpy() / 2, abs=1e-5)
+    assert found == pytest.approx(logits_of(classifier, X), abs=1e-5)
 
 
 def naive_carry(relevance, weight, inputs):
@@ -118,7 +124,10 @@ def naive_parts(activations, coef, norm):
         for step, value in enumerate(row):
             parts[channel, step] += of_mean * (value - reference[0]) / n_steps
             parts[channel, step] += of_share * ((value > 0) - reference[2]) / n_steps
-        parts[channel, row.argmax()] += of_largest * (row.max() - reference[1])
+        steps_of_largest = np.flatnonzero(row == row.max())
+        parts[channel, steps_of_largest] += (
+            of_largest * (row.max() - reference[1]) / len(steps_of_largest)
+        )
     found = np.zeros(parts.shape)
     for step in range(n_steps):
         squares = parts[:, step] ** 2
@@ -131,6 +140,11 @@ def test_contributions_are_those_of_plain_loops():
     X, y = series("multivariate")
     classifier = tiny_classifier(head="ridge").fit(X, y)
     (network,), (head,) = classifier.networks_, classifier.heads_
+    with torch.no_grad():
+        # Weights of either sign, and a channel that is nowhere positive.
+        network.layers[0].norm.weight[1] *= -1
+        network.layers[1].norm.weight[0] = 0.01
+        network.layers[1].norm.bias[0] = -1
     x = network_inputs(classifier, X)[0][:1]
     norm = network.head.norm
     own = (
@@ -230,12 +244,14 @@ def test_most_of_what_speaks_for_the_predicted_class_lies_on_a_planted_pattern(k
 
 
 def test_replaced_layers_and_heads_are_refused():
-    of_layer, of_head = (
-        DSNClassifier(n_epochs=1, n_layers=1, n_filters=2).fit(*panel()) for _ in "ab"
+    of_layer, of_norm, of_head = (
+        DSNClassifier(n_epochs=1, n_layers=1, n_filters=2).fit(*panel()) for _ in "abc"
     )
     of_layer.network_.layers[0] = nn.Identity()
-    with pytest.raises(TypeError, match="SparseModule layers can be explained, found Identity"):
-        contributions(of_layer, panel()[0])
+    of_norm.network_.layers[0].norm = nn.Identity()
+    for classifier, found in ((of_layer, "Identity"), (of_norm, "SparseModule")):
+        with pytest.raises(TypeError, match=f"layers with BatchNorm can be .*, found {found}"):
+            contributions(classifier, panel()[0])
     of_head.heads_[0] = nn.Linear(2, 2)
     with pytest.raises(TypeError, match="linear in pooled features can be explained, found Linear"):
         contributions(of_head, panel()[0])

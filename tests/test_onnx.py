@@ -37,7 +37,7 @@ def session_of(path: Path) -> Any:
 DAYS = np.array(["2026-01-01", "2026-01-02", "2026-01-03"], dtype="datetime64[D]")
 
 
-# Each export takes seconds, and twice as long when traced: that of the test after these shows
+# Each export takes seconds, and twice as long when traced: those of the tests after these show
 # coverage what they all run. One layer where nothing depends on their number.
 @untraced
 @pytest.mark.parametrize(
@@ -61,7 +61,6 @@ def test_dates_are_labels_as_text(tmp_path: Path) -> None:
 
 
 # A target far from 0, so that it is seen to be rescaled.
-@untraced
 def test_onnxruntime_gives_the_predictions_of_a_regressor(tmp_path: Path) -> None:
     regressor = tiny_regressor(n_layers=1, head="ridge", n_estimators=2)
     session = fitted_session(regressor, 1, 100 + CODES, tmp_path)
@@ -139,6 +138,14 @@ def test_what_cannot_be_exported_is_named(
     assert not list(tmp_path.iterdir())
 
 
-def test_an_unfitted_classifier_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="has not been fitted"):
-        tiny_classifier().to_onnx(tmp_path / "model.onnx")
+@pytest.mark.parametrize("make", [tiny_classifier, tiny_regressor])
+def test_an_unfitted_estimator_is_refused(make: Callable, tmp_path: Path) -> None:
+    with pytest.raises(NotFittedError, match="has not been fitted"):
+        make().to_onnx(tmp_path / "model.onnx")
+
+
+def test_a_regressor_of_several_targets_is_refused(tmp_path: Path) -> None:
+    y = pd.DataFrame({"a": np.arange(16.0), "b": np.arange(16.0)})
+    regressor = tiny_regressor(n_epochs=1, n_layers=1).fit(series(1), y)
+    with pytest.raises(NotFittedError, match="several columns"):
+        regressor.to_onnx(tmp_path / "model.onnx")

@@ -15,10 +15,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.special import softmax
 from tiny import panel, tiny_classifier, tiny_oscnn
 from torch import nn
 
 from dsn_sktime import DSNClassifier, DSNRegressor, OSCNNClassifier
+from dsn_sktime.explain import baseline, contributions
 from dsn_sktime.training import EarlyStopping
 
 COMMITTED = Path(__file__).parent / "saved"
@@ -327,6 +329,8 @@ def test_files_of_each_format_are_read_and_written(name: str, tmp_path: Path) ->
     expected = json.loads((COMMITTED / f"{name}.json").read_text())
     np.testing.assert_allclose(loaded.predict_proba(series), expected, atol=1e-6)
     assert loaded.classes_.tolist() == ["falls", "rises"]
+    logits = contributions(loaded, series).sum((2, 3)) + baseline(loaded)
+    np.testing.assert_allclose(softmax(logits, axis=1), expected, atol=1e-5)
     loaded.to_file(tmp_path / "again")
     again = DSNClassifier.from_file(tmp_path / "again")
     np.testing.assert_array_equal(again.predict_proba(series), loaded.predict_proba(series))

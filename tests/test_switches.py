@@ -16,8 +16,9 @@ import pytest
 import sklearn
 import torch
 from joblib import parallel_config
-from tiny import panel, untraced
+from tiny import panel, tiny_classifier, untraced
 
+from dsn_sktime.explain import baseline, contributions
 from dsn_sktime.training import Checkpoint
 
 
@@ -156,6 +157,16 @@ def test_ensembles_too(tiny: Callable, name: str, n_jobs: int | None) -> None:
     with SWITCHES[name]():
         found = brief(tiny, n_estimators=2, n_jobs=n_jobs).fit(X, y).predict_proba(X)
     assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", ["float64", "inference mode", "device meta", "numpy raises"])
+def test_explanations_too(name: str) -> None:
+    X, y = panel()
+    classifier = brief(tiny_classifier, head="ridge").fit(X, y)
+    expected, of_reference = contributions(classifier, X), baseline(classifier)
+    with SWITCHES[name]():
+        assert np.array_equal(contributions(classifier, X), expected)
+        assert np.array_equal(baseline(classifier), of_reference)
 
 
 def test_a_refused_fit_leaves_the_switches_too(tiny: Callable) -> None:

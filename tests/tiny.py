@@ -1,4 +1,4 @@
-"""Classifiers that train in a tenth of a second, and small panels of real series.
+"""Estimators that train in a tenth of a second, and small panels of real series.
 
 Their recipe and head are the paper's; test_ridge_head and sktime's checks use the defaults.
 """

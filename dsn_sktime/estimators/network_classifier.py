@@ -163,7 +163,6 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         places = {label: place for place, label in enumerate(self.classes_)}
         self._class_dictionary = places
 
-    @default_switches()
     def to_onnx(self, path: str | Path) -> None:
         """Write the fitted classifier to an ONNX file, which needs neither torch nor dsn_sktime.
 
@@ -195,8 +194,8 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
             If the file cannot be written.
         """
         check_trained(self)
-        labels = {"classes": _as_json(self.classes_)}
-        export_onnx(self, path, "probabilities", _mean_probabilities, labels)
+        metadata = {"classes": _as_json(self.classes_)}
+        export_onnx(self, path, "probabilities", _mean_probabilities, metadata)
 
     def fit_predict(self, X: Any, y: Any, cv: Any = None, change_state: bool = True) -> np.ndarray:
         """Fit, and predict the labels of the same series.

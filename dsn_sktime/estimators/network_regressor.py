@@ -52,9 +52,9 @@ class NetworkRegressor(NetworkEstimator, BaseRegressor):
 
     def _members(self, X: RawPanel) -> np.ndarray:
         """Return the prediction of each network, (n_estimators, n)."""
-        return self._on_scale(self._outputs(X))
+        return self._in_target_units(self._outputs(X))
 
-    def _on_scale(self, outputs: Any) -> Any:
+    def _in_target_units(self, outputs: Any) -> Any:
         """Return the outputs of networks (n_estimators, n, 1) in units of the target."""
         return self.target_mean_ + self.target_scale_ * outputs[:, :, 0]
 
@@ -96,8 +96,8 @@ class NetworkRegressor(NetworkEstimator, BaseRegressor):
         """Write the fitted regressor to an ONNX file, which needs neither torch nor dsn_sktime.
 
         The model reads ``series``, float64 of shape (n, m, L) with the variates in the order of
-        ``fit``, and computes ``predictions``, float64 of shape (n,) in units of the target. All
-        else is as in :meth:`DSNClassifier.to_onnx`; the metadata have no "classes".
+        ``fit``, and computes ``predictions``, float64 of shape (n,) in units of the target. The
+        metadata have no entry "classes"; otherwise, it is as in :meth:`DSNClassifier.to_onnx`.
 
         Parameters
         ----------
@@ -116,7 +116,11 @@ class NetworkRegressor(NetworkEstimator, BaseRegressor):
             If the file cannot be written.
         """
         check_trained(self)
-        export_onnx(self, path, "predictions", lambda outputs: self._on_scale(outputs).mean(0), {})
+
+        def predictions(outputs: torch.Tensor) -> torch.Tensor:
+            return self._in_target_units(outputs).mean(0)
+
+        export_onnx(self, path, "predictions", predictions, {})
 
     def _score(self, y: Any, predicted: Any, sample_weight: np.ndarray | None) -> float:
         return float(r2_score(y, predicted, sample_weight=sample_weight))

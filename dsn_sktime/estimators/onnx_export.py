@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dsn_sktime._version import __version__
+from dsn_sktime.runtime import default_switches
 from dsn_sktime.training.checkpoint import write_atomically
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")
 class _Predictor(nn.Module):
     """Series (B, m, L) of float64 to predictions, with the dense backend.
 
-    ``to_predictions`` maps the outputs of the networks (n_estimators, B, c).
+    ``to_predictions`` maps the outputs of the networks (n_estimators, B, c) to them.
     """
 
     def __init__(
@@ -62,16 +63,17 @@ class _Predictor(nn.Module):
         return self.to_predictions(torch.stack(outputs).double())
 
 
+@default_switches()
 def export_onnx(
     estimator: NetworkEstimator,
     path: str | Path,
-    output: str,
+    output_name: str,
     to_predictions: Callable[[Tensor], Tensor],
     metadata: dict[str, Any],
 ) -> None:
     """Write a fitted estimator as ONNX; see :meth:`NetworkClassifier.to_onnx`.
 
-    ``output`` names the predictions; entries of ``metadata`` are written as JSON.
+    ``output_name`` is that of the predictions; entries of ``metadata`` are written as JSON.
     """
     _check_packages()
     _check_modules(estimator)
@@ -85,7 +87,7 @@ def export_onnx(
         predictor = _Predictor(estimator, to_predictions).eval()
         program = torch.export.export(predictor, (example,), dynamic_shapes=(sizes,), strict=False)
         exported: Any = torch.onnx.export(
-            program, dynamo=True, input_names=["series"], output_names=[output], verbose=False
+            program, dynamo=True, input_names=["series"], output_names=[output_name], verbose=False
         )
     model = exported.model_proto
     _name_sizes(model.graph)

@@ -148,8 +148,8 @@ class RidgeHead(nn.Module):
     Parameters
     ----------
     untrained : list of FeatureNetwork
-        With a single layer and one variate each; of files of format 1, one as large as the
-        trained network, which reads all variates.
+        Each reads its ``n_variates``, in their order: one each, with a single layer; of files of
+        format 1, all variates by one network as large as the trained one.
     coef : float64 array of shape (p, c)
         For the features of the trained network, and then of the untrained ones.
     intercept : float64 array of shape (c,)
@@ -204,11 +204,11 @@ class RidgeHead(nn.Module):
 
 def _statistics(networks: Sequence[FeatureNetwork], x: Tensor, lengths: Tensor | None) -> Tensor:
     """Return the statistics of networks, each of which reads its own variates: (B, C, 3)."""
-    pairs = zip(networks, _split_variates(x, networks), strict=True)
+    pairs = zip(networks, _split_variates(networks, x), strict=True)
     return torch.cat([one.features(part, lengths, "all", "stats") for one, part in pairs], 1)
 
 
-def _split_variates(x: Tensor, networks: Sequence[FeatureNetwork]) -> tuple[Tensor, ...]:
+def _split_variates(networks: Sequence[FeatureNetwork], x: Tensor) -> tuple[Tensor, ...]:
     return x.split([one.n_variates for one in networks], 1)
 
 
@@ -274,7 +274,7 @@ class RidgeHeadFit:
         for chunk in self._chunks():
             # BatchNorm needs more than one series for a variance; its update reads no targets.
             if len(chunk) > 1:
-                x = _split_variates(chunk.values, networks)[number]
+                x = _split_variates(networks, chunk.values)[number]
                 yield Batch(x, chunk.lengths, x, None)
 
     def _chunks(self) -> Iterator[Panel]:
