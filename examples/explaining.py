@@ -2,9 +2,9 @@
 Explaining a prediction
 =======================
 
-Which time steps speak for a class? Contributions split the logits of a prediction over the time
-steps of the series, without a remainder. This example plants a pattern in noise and checks
-whether the contributions find it.
+Which time steps speak for a class? Contributions split the logits of a prediction, less a baseline,
+over the time steps of the series without a remainder. This example plants a pattern in noise and
+checks whether the contributions find it.
 """
 
 import numpy as np

@@ -30,7 +30,8 @@ def plot_contributions(
 ) -> Axes:
     """Plot a series, colored by how much each time step speaks for a class.
 
-    Each variate has a row; several are scaled to rows of the same height.
+    Each variate has a row; several are scaled to rows of the same height. Missing steps, which may
+    have contributions in a long gap, are not drawn.
 
     Parameters
     ----------
