@@ -53,6 +53,13 @@ def test_the_command_writes_both_forms(folder, tmp_path, capsys):
     assert found["estimator"].tolist() == ["dsn", "fcn"] * 2
 
 
+def test_all_of_a_folder_are_found_beside_another_one(folder, tmp_path, capsys):
+    arguments = ["--all", str(folder), "-d", "UnitTest", "--data-path", str(tmp_path)]
+    assert main(["tables", *arguments, "-e", "dsn"]) == 0
+    names = [line.split()[1] for line in capsys.readouterr().out.splitlines()]
+    assert names == ["data", "---", "UnitTest", "Har", "Small", "**mean**"]
+
+
 def test_what_has_no_network_is_told(folder, capsys):
     assert main(["tables", "--all", str(folder), "-e", "minirocket"]) == 2
     assert "'minirocket' is not a torch network" in capsys.readouterr().err

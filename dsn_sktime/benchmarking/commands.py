@@ -255,18 +255,19 @@ def _find_datasets(args: argparse.Namespace) -> list[datasets.Dataset]:
 
     Raise ValueError if they name none, or one that cannot be found or is malformed.
     """
-    names, folder = list(args.datasets), args.data_path
+    names = list(args.datasets)
     if args.list:
         names += datasets.names_listed(args.list)
+    folder = Path(args.all) if args.all else args.data_path
+    places = dict.fromkeys(names, args.data_path or folder)
     if args.all is not None:
-        folder = Path(args.all) if args.all else folder
         if folder is None:
             raise ValueError("--all needs a folder: --all FOLDER or --data-path FOLDER.")
-        names += datasets.names_in(folder)
-    if not names:
+        places |= dict.fromkeys(datasets.names_in(folder), folder)
+    if not places:
         raise ValueError("no data set is named: use --datasets, --list or --all.")
-    with tqdm(dict.fromkeys(names), unit="data set", desc="reading", leave=False) as bar:
-        return [datasets.find(name, args.data_path or folder) for name in bar]
+    with tqdm(places.items(), unit="data set", desc="reading", leave=False) as bar:
+        return [datasets.find(name, place) for name, place in bar]
 
 
 def _run_jobs(jobs: list[Job], path: Path, args: argparse.Namespace) -> bool:
