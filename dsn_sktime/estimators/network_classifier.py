@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,7 @@ from scipy.special import softmax
 from sklearn.model_selection import check_cv
 from sktime.classification.base import BaseClassifier
 
-from dsn_sktime.estimators.fitted import check_trained
 from dsn_sktime.estimators.network_estimator import NetworkEstimator
-from dsn_sktime.estimators.onnx_export import export_onnx
 from dsn_sktime.estimators.parameters import check_class_weight
 from dsn_sktime.panel import RawPanel, read_labels, warn_user
 from dsn_sktime.runtime import default_switches
@@ -163,39 +161,8 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         places = {label: place for place, label in enumerate(self.classes_)}
         self._class_dictionary = places
 
-    def to_onnx(self, path: str | Path) -> None:
-        """Write the fitted classifier to an ONNX file, which needs neither torch nor dsn_sktime.
-
-        The model reads ``series``, float64 of shape (n, m, L) with the variates in the order of
-        ``fit``, and computes ``probabilities``, float64 of shape (n, c): standardization,
-        networks, heads and the average of an ensemble. n and L may differ from call to call.
-        NaN is treated as in :meth:`predict_proba`: trailing time steps that are missing in every
-        variate are padding, other missing values are set to the mean of their variate. Infinite
-        values are not refused.
-
-        The metadata of the file have the entry "classes", a JSON list of the labels, and, where
-        the training series were in frames, "variates", one of the variates' names.
-
-        Parameters
-        ----------
-        path : str or Path
-            Replaced atomically.
-
-        Raises
-        ------
-        ImportError
-            If onnx or onnxscript is not installed.
-        NotFittedError
-            If the classifier is not fitted, or has no network as ``y`` had a single class or
-            several columns.
-        ValueError
-            If the classifier has modules that are not of dsn_sktime or torch.
-        OSError
-            If the file cannot be written.
-        """
-        check_trained(self)
-        metadata = {"classes": _as_json(self.classes_)}
-        export_onnx(self, path, "probabilities", _mean_probabilities, metadata)
+    def _exported_output(self) -> tuple[str, Callable, dict[str, Any]]:
+        return "probabilities", _mean_probabilities, {"classes": _as_json(self.classes_)}
 
     def fit_predict(self, X: Any, y: Any, cv: Any = None, change_state: bool = True) -> np.ndarray:
         """Fit, and predict the labels of the same series.

@@ -20,7 +20,9 @@ from torch import Tensor, nn
 
 from dsn_sktime._version import __version__
 from dsn_sktime.estimators.ensemble import PROGRESS, EnsembleFit, Trained, draw_seeds
+from dsn_sktime.estimators.fitted import check_trained
 from dsn_sktime.estimators.memory import Sizes, check_memory
+from dsn_sktime.estimators.onnx_export import export_onnx
 from dsn_sktime.estimators.parameters import (
     check_callbacks,
     check_n_jobs,
@@ -579,6 +581,43 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         from_file : Load the file.
         """
         save_estimator(self, path)
+
+    def to_onnx(self, path: str | Path) -> None:
+        """Write the fitted estimator to an ONNX file, which needs neither torch nor dsn_sktime.
+
+        The model reads ``series``, float64 of shape (n, m, L) with the variates in the order of
+        ``fit``. A classifier's computes ``probabilities``, float64 of shape (n, c), a regressor's
+        ``predictions``, float64 of shape (n,), in units of the target: standardization, networks,
+        heads and the average of an ensemble. n and L may differ from call to call. NaN is treated
+        as in :meth:`predict`: trailing time steps that are missing in every variate are padding,
+        other missing values are set to the mean of their variate. Infinite values are not refused.
+
+        The metadata of the file have the entries "classes", a JSON list of a classifier's labels,
+        and "variates", one of the variates' names, where the training series were in frames.
+
+        Parameters
+        ----------
+        path : str or Path
+            Replaced atomically.
+
+        Raises
+        ------
+        ImportError
+            If onnx or onnxscript is not installed.
+        NotFittedError
+            If the estimator is not fitted, or has no network as ``y`` had a single class or
+            several columns.
+        ValueError
+            If the estimator has modules that are not of dsn_sktime or torch.
+        OSError
+            If the file cannot be written.
+        """
+        check_trained(self)
+        export_onnx(self, path, *self._exported_output())
+
+    def _exported_output(self) -> tuple[str, Callable, dict[str, Any]]:
+        """Return the name of exported predictions, what computes them from outputs, metadata."""
+        raise NotImplementedError
 
     @classmethod
     @default_switches()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ from sktime.regression.base import BaseRegressor
 
 from dsn_sktime.estimators.fitted import check_trained
 from dsn_sktime.estimators.network_estimator import NetworkEstimator
-from dsn_sktime.estimators.onnx_export import export_onnx
 from dsn_sktime.panel import RawPanel, read_numbers
 from dsn_sktime.runtime import default_switches
 from dsn_sktime.training import SquaredError
@@ -92,35 +91,8 @@ class NetworkRegressor(NetworkEstimator, BaseRegressor):
             )
         return self._members(self._check_convert_X_for_predict(X)).std(0, ddof=1)
 
-    def to_onnx(self, path: str | Path) -> None:
-        """Write the fitted regressor to an ONNX file, which needs neither torch nor dsn_sktime.
-
-        The model reads ``series``, float64 of shape (n, m, L) with the variates in the order of
-        ``fit``, and computes ``predictions``, float64 of shape (n,) in units of the target. The
-        metadata have no entry "classes"; otherwise, it is as in :meth:`DSNClassifier.to_onnx`.
-
-        Parameters
-        ----------
-        path : str or Path
-            Replaced atomically.
-
-        Raises
-        ------
-        ImportError
-            If onnx or onnxscript is not installed.
-        NotFittedError
-            If the regressor is not fitted, or has no network as ``y`` had several columns.
-        ValueError
-            If the regressor has modules that are not of dsn_sktime or torch.
-        OSError
-            If the file cannot be written.
-        """
-        check_trained(self)
-
-        def predictions(outputs: torch.Tensor) -> torch.Tensor:
-            return self._in_target_units(outputs).mean(0)
-
-        export_onnx(self, path, "predictions", predictions, {})
+    def _exported_output(self) -> tuple[str, Callable, dict[str, Any]]:
+        return "predictions", lambda outputs: self._in_target_units(outputs).mean(0), {}
 
     def _score(self, y: Any, predicted: Any, sample_weight: np.ndarray | None) -> float:
         return float(r2_score(y, predicted, sample_weight=sample_weight))

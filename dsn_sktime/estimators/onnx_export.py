@@ -71,7 +71,7 @@ def export_onnx(
     to_predictions: Callable[[Tensor], Tensor],
     metadata: dict[str, Any],
 ) -> None:
-    """Write a fitted estimator as ONNX; see :meth:`NetworkClassifier.to_onnx`.
+    """Write a fitted estimator as ONNX; see :meth:`NetworkEstimator.to_onnx`.
 
     ``output_name`` is that of the predictions; entries of ``metadata`` are written as JSON.
     """
