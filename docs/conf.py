@@ -51,6 +51,7 @@ EXAMPLES = [
     "calibration.py",
     "resuming.py",
     "explaining.py",
+    "learned.py",
     "embeddings.py",
     "saving.py",
     "regression.py",

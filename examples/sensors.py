@@ -9,9 +9,9 @@ a time stamp and a column for each sensor. Setting the first two as the index ma
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
-from sklearn.metrics import ConfusionMatrixDisplay
 
 from dsn_sktime import DSNClassifier
+from dsn_sktime.plotting import plot_confusion_matrix
 
 # %%
 # Make such a table: 120 pumps, two readings per second for a minute. In a worn pump, the pressure
@@ -63,7 +63,5 @@ for row, sensor in enumerate(X.columns):
     axes[0].plot(steps / 2, standardized[sensor] - 8 * row)
 axes[0].set_yticks([0, -8, -16], X.columns)
 axes[0].set(title=f"{pump}, worn: standardized readings", xlabel="seconds")
-ConfusionMatrixDisplay.from_predictions(
-    labels[test], predicted, ax=axes[1], cmap="Blues", colorbar=False
-)
+plot_confusion_matrix(classifier, X.loc[test], labels[test], axes[1])
 plt.show()
