@@ -111,8 +111,7 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
     panel = Panel.from_raw(raw, Standardization(classifier.mean_, classifier.scale_))
     n, n_variates, n_steps = panel.values.shape
     found = np.zeros((n, classifier.n_classes_, n_variates, n_steps))
-    convs = [conv for form in forms for conv in form.network.sparse_convs()]
-    widest = max(n_variates, *(conv.groups.out_channels for conv in convs))
+    widest = max(n_variates, *(width for form in forms for width in _widths(form.network)))
     size = max(1, _VALUES_PER_BATCH // (widest * n_steps * classifier.n_classes_))
     with compute_threads(n_threads(classifier.n_jobs)), torch.no_grad():
         for form in forms:
@@ -178,7 +177,7 @@ def _of_network(network: DSNNetwork, head: nn.Module | None) -> tuple[list[Linea
                 "only networks of SparseModule layers with BatchNorm can be explained, found "
                 f"{layer!r}."
             )
-    n_channels = _n_channels(network)
+    n_channels = sum(_widths(network))
     weight, bias = _of_own_head(network.head)
     coef = torch.zeros(n_channels, 3, len(bias), dtype=torch.float64)
     coef[-len(weight) :, 0] = weight
@@ -192,7 +191,7 @@ def _of_network(network: DSNNetwork, head: nn.Module | None) -> tuple[list[Linea
     coefs = head.coef.detach().cpu().unflatten(0, (-1, 3)) / 3
     forms = [LinearForm(network, coef / 3 + coefs[:n_channels])]
     untrained = cast("list[DSNNetwork]", head.networks)
-    parts = coefs[n_channels:].split([_n_channels(one) for one in untrained])
+    parts = coefs[n_channels:].split([sum(_widths(one)) for one in untrained])
     first = 0
     for one, part in zip(untrained, parts, strict=True):
         forms.append(LinearForm(one, part, variates=slice(first, first + one.n_variates)))
@@ -200,8 +199,9 @@ def _of_network(network: DSNNetwork, head: nn.Module | None) -> tuple[list[Linea
     return forms, (bias + head.intercept.detach().cpu()) / 3
 
 
-def _n_channels(network: DSNNetwork) -> int:
-    return sum(conv.groups.out_channels for conv in network.sparse_convs())
+def _widths(network: DSNNetwork) -> list[int]:
+    """Return the output channels of each layer."""
+    return [conv.groups.out_channels for conv in network.sparse_convs()]
 
 
 def _of_own_head(head: nn.Module) -> tuple[Tensor, Tensor]:
@@ -225,7 +225,7 @@ def _of_form(form: LinearForm, panel: Panel) -> Tensor:
     network = form.network
     panel = panel.to(next(network.parameters()).device)
     x, lengths = panel.values[:, form.variates], panel.lengths
-    widths = [conv.groups.out_channels for conv in network.sparse_convs()]
+    widths = _widths(network)
     activations = network.features(x, lengths, layers="all", pool=None).split(widths, 1)
     coefs = form.coef.to(x.device).split(widths)
     references = _reference(network).split(widths)
