@@ -232,8 +232,8 @@ class RidgeHeadFit:
         rows = rng.permutation(len(panel))[:_MOST_SERIES]
         self._panel, self._rows = panel, torch.from_numpy(rows).to(panel.values.device)
         self._targets, self._weight = targets[rows], weight[rows]
-        for number, network in enumerate(untrained):
-            update_bn(network, self._batches(number, untrained))
+        for network, x in zip(untrained, _split_variates(untrained, panel.values), strict=True):
+            update_bn(network, self._batches(Panel(x, panel.lengths)))
             network.eval()
         self._untrained = untrained
         features = self._training_features(untrained)
@@ -266,16 +266,15 @@ class RidgeHeadFit:
         """Return the statistics of the training series, (n, p)."""
         found = [
             _statistics(networks, chunk.values, chunk.lengths).flatten(1).cpu()
-            for chunk in self._chunks()
+            for chunk in self._chunks(self._panel)
         ]
         return torch.cat(found).numpy()
 
-    def _batches(self, number: int, networks: Sequence[FeatureNetwork]) -> Iterator[Batch]:
-        for chunk in self._chunks():
+    def _batches(self, panel: Panel) -> Iterator[Batch]:
+        for chunk in self._chunks(panel):
             # BatchNorm needs more than one series for a variance; its update reads no targets.
             if len(chunk) > 1:
-                x = _split_variates(networks, chunk.values)[number]
-                yield Batch(x, chunk.lengths, x, None)
+                yield Batch(chunk.values, chunk.lengths, chunk.values, None)
 
-    def _chunks(self) -> Iterator[Panel]:
-        return prediction_batches(self._panel.take(self._rows), _BATCH_SIZE)
+    def _chunks(self, panel: Panel) -> Iterator[Panel]:
+        return prediction_batches(panel.take(self._rows), _BATCH_SIZE)
