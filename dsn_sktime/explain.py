@@ -1,4 +1,4 @@
-"""Explanations: how much each time step of a series speaks for each class."""
+"""Explanations: how much each time step of a series supports each class."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class LinearForm(NamedTuple):
 
 @default_switches()
 def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
-    """Compute how much each time step of each variate speaks for each class.
+    """Compute how much each time step of each variate supports each class.
 
     The logits are linear in pooled activations. The difference of each pooled value from a
     reference is split exactly over the time steps that it comes from. Each step's part is carried
@@ -73,7 +73,7 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
     Returns
     -------
     float64 array of shape (n, c, m, L)
-        In units of the logits; positive values speak for a class, negative ones against it.
+        In units of the logits; positive values support a class, negative ones contradict it.
         Classes in the order of ``classifier.classes_``, variates in that of the training series.
         0 after the end of a series that is shorter than the longest, L. A missing value is read
         as the mean of its variate and gets no contribution, unless all that a kernel reads is 0,
@@ -262,7 +262,7 @@ def _reference(network: DSNNetwork) -> Tensor:
 def _of_statistics(activations: Tensor, reference: Tensor, weights: Tensor, coef: Tensor) -> Tensor:
     """Split a linear form of one layer's statistics over channels and steps: (c, B, C, L).
 
-    Channels that speak for and against a class at the same step cancel: their sum is
+    Channels that support and contradict a class at the same step cancel: their sum is
     divided among them in proportion to the squares.
     """
     mean, maximum, share = reference.T[:, None, :, None]

@@ -2,7 +2,7 @@
 Explaining a prediction
 =======================
 
-Which time steps speak for a class? Contributions split the logits of a prediction, less a baseline,
+Which time steps support a class? Contributions split the logits of a prediction, less a baseline,
 over the time steps of the series without a remainder. This example plants a pattern in noise and
 checks whether the contributions find it.
 """
@@ -40,7 +40,7 @@ difference = abs(softmax - classifier.predict_proba(X[100:])).max()
 print(f"shape {found.shape}, largest difference of probabilities {difference:.1e}")
 
 # %%
-# How much of what speaks for the true class lies on the pattern, which covers 16 of 120 steps?
+# How much of what supports the true class lies on the pattern, which covers 16 of 120 steps?
 
 shares = []
 for one, label, start in zip(found, y[100:], starts[100:], strict=True):
@@ -49,7 +49,7 @@ for one, label, start in zip(found, y[100:], starts[100:], strict=True):
 print(f"median share on the pattern: {np.median(shares):.2f}, by chance {width / n_steps:.2f}")
 
 # %%
-# A test series of each class, colored by what speaks for and against the predicted class. Where
+# A test series of each class, colored by what supports and contradicts the predicted class. Where
 # patterns are at the same place in all series, ``plot_class_means`` shows this for whole classes.
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 3), layout="constrained")

@@ -2,8 +2,8 @@
 What a network learned
 ======================
 
-When activated weights were moved, how far the kernels reach since then, and which parts of a
-series speak for a class.
+When activated weights moved during training, how far the kernels reach as a result, and which parts
+of a series support a class.
 """
 
 from matplotlib import pyplot as plt
@@ -35,7 +35,7 @@ axes[1].set_title("after training")
 plt.show()
 
 # %%
-# The mean series of each class, colored by what speaks for the class and against it:
+# The mean series of each class, colored by what supports and what contradicts the class:
 
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 plot_class_means(classifier, X, y, ax)

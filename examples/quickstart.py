@@ -19,7 +19,7 @@ X_train, y_train = load_arrow_head("train", return_type="numpy3D")
 X_test, y_test = load_arrow_head("test", return_type="numpy3D")
 
 # %%
-# 50 epochs are the default, about ten seconds on one core. The first fit in a new environment also
+# 50 epochs are the default, about five seconds on one core. The first fit in a new environment also
 # compiles the kernels, which takes about 15 seconds. ``verbose=1`` shows a progress bar.
 
 classifier = DSNClassifier(n_epochs=50, verbose=1, random_state=0)

@@ -2,8 +2,8 @@
 Resuming a long fit
 ===================
 
-A fit of hours should survive Ctrl-C and a power failure. With a checkpoint, running the same lines
-again continues it, and ends with the same network as a fit without interruption.
+A fit that takes hours should survive Ctrl-C and a power failure. With a checkpoint, running the
+same lines again continues it, and ends with the same network as a fit without interruption.
 """
 
 import tempfile
@@ -52,7 +52,7 @@ def fit():
 
 
 with warnings.catch_warnings():
-    # It says that the classifier is fitted nevertheless, with the best state so far.
+    # It says that the classifier is fitted nevertheless, with what was trained so far.
     warnings.filterwarnings("ignore", "training was interrupted")
     try:
         fit()

@@ -2,7 +2,7 @@
 Sensor readings from a table
 ============================
 
-Data of sensors usually come as a long table: one row per time step, with the id of the recording,
+Sensor data usually come as a long table: one row per time step, with the id of the recording,
 a time stamp and a column for each sensor. Setting the first two as the index makes a panel of it.
 """
 

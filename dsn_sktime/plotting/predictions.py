@@ -28,7 +28,7 @@ _MOST_LETTERS = 40
 def plot_contributions(
     classifier: DSNClassifier, x: Any, ax: Axes | None = None, label: Any = None
 ) -> Axes:
-    """Plot a series, colored by how much each time step speaks for a class.
+    """Plot a series, colored by how much each time step supports a class.
 
     Each variate has a row; several are scaled to rows of the same height. Missing steps, which may
     have contributions in a long gap, are not drawn.
@@ -116,10 +116,10 @@ def plot_class_means(
         filled[: one.shape[1]] = one[row]
     found[np.isnan(series)] = np.nan
     means = pd.DataFrame(series).groupby(places).mean()
-    speaking = pd.DataFrame(found).groupby(places).mean()
+    supporting = pd.DataFrame(found).groupby(places).mean()
     ax = axes_or_new(ax)
     names = [str(labels[one]) for one in means.index]
-    _draw_rows(ax, means.to_numpy(), speaking.to_numpy(), names, "class")
+    _draw_rows(ax, means.to_numpy(), supporting.to_numpy(), names, "class")
     what = "Class means" if len(names) > 1 else f"Mean of class {names[0]}"
     if raw.n_variates > 1:
         what += f" of variate {_names(classifier)[row]}"
