@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dsn_sktime.estimators import DSNClassifier
 from dsn_sktime.estimators.fitted import check_trained
 from dsn_sktime.estimators.ridge_head import RidgeHead
-from dsn_sktime.layers import ClassHead, LinearHead, PointwiseConv1d, SparseConv1d, SparseModule
+from dsn_sktime.layers import ClassHead, LinearHead, PointwiseConv1d, SparseModule
 from dsn_sktime.layers.pooling import pool_features
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.panel import Panel, Standardization
@@ -48,10 +51,10 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
     """Compute how much each time step of each variate supports each class.
 
     The logits are linear in pooled activations. The difference of each pooled value from a
-    reference is split exactly over the time steps that it comes from. Each step's part is carried
-    back, layer by layer, to the steps that the activated taps read, in proportion to the fourth
-    powers of weight times value (layer-wise relevance propagation [1]_); at the first layer to the
-    variates before their steps.
+    reference is split exactly over the time steps that it comes from. Each step's part is
+    propagated back, layer by layer, to the steps that the activated taps read, in proportion to
+    the fourth powers of weight times value (layer-wise relevance propagation [1]_); at the first
+    layer to the variates before their steps.
 
     Nothing is lost on the way: ``contributions(classifier, X).sum((2, 3)) +
     baseline(classifier)`` are the logits, and their softmax is ``classifier.predict_proba(X)``.
@@ -112,11 +115,13 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
     n, n_variates, n_steps = panel.values.shape
     found = np.zeros((n, classifier.n_classes_, n_variates, n_steps))
     widest = max(n_variates, *(width for form in forms for width in _widths(form.network)))
-    size = max(1, _VALUES_PER_BATCH // (widest * n_steps * classifier.n_classes_))
+    # Relevance has a class axis; what each variate adds to the first layer, one of variates.
+    n_each = max(classifier.n_classes_, n_variates)
+    size = max(1, _VALUES_PER_BATCH // (widest * n_steps * n_each))
     with compute_threads(n_threads(classifier.n_jobs)), torch.no_grad():
         for form in forms:
             for start, chunk in zip(range(0, n, size), panel.chunks(size), strict=True):
-                part = _of_form(form, chunk).cpu().numpy()
+                part = _form_contributions(form, chunk).cpu().numpy()
                 rows = slice(start, start + len(chunk))
                 found[rows, :, form.variates, : part.shape[3]] += part
     return found
@@ -162,14 +167,14 @@ def _linear_forms(classifier: DSNClassifier) -> tuple[list[LinearForm], Tensor]:
     check_explainable(classifier)
     forms, biases = [], torch.zeros(classifier.n_classes_, dtype=torch.float64)
     for network, head in zip(classifier.networks_, classifier.heads_, strict=True):
-        of_network, bias = _of_network(network, head)
+        own_forms, bias = _network_forms(network, head)
         n = len(classifier.networks_)
-        forms += [form._replace(coef=form.coef / n) for form in of_network]
+        forms += [form._replace(coef=form.coef / n) for form in own_forms]
         biases += bias / n
     return forms, biases
 
 
-def _of_network(network: DSNNetwork, head: nn.Module | None) -> tuple[list[LinearForm], Tensor]:
+def _network_forms(network: DSNNetwork, head: nn.Module | None) -> tuple[list[LinearForm], Tensor]:
     for layer in network.layers:
         norm = getattr(layer, "norm", None)
         if not (isinstance(layer, SparseModule) and isinstance(norm, nn.BatchNorm1d)):
@@ -178,7 +183,7 @@ def _of_network(network: DSNNetwork, head: nn.Module | None) -> tuple[list[Linea
                 f"{layer!r}."
             )
     n_channels = sum(_widths(network))
-    weight, bias = _of_own_head(network.head)
+    weight, bias = _own_head_weights(network.head)
     coef = torch.zeros(n_channels, 3, len(bias), dtype=torch.float64)
     coef[-len(weight) :, 0] = weight
     if head is None:
@@ -204,7 +209,7 @@ def _widths(network: DSNNetwork) -> list[int]:
     return [conv.groups.out_channels for conv in network.sparse_convs()]
 
 
-def _of_own_head(head: nn.Module) -> tuple[Tensor, Tensor]:
+def _own_head_weights(head: nn.Module) -> tuple[Tensor, Tensor]:
     """Return weight (C, c) and bias (c,) of a head on the average of its bins."""
     head = copy.deepcopy(head).double().cpu()
     if isinstance(head, LinearHead):
@@ -220,7 +225,7 @@ def _of_own_head(head: nn.Module) -> tuple[Tensor, Tensor]:
     )
 
 
-def _of_form(form: LinearForm, panel: Panel) -> Tensor:
+def _form_contributions(form: LinearForm, panel: Panel) -> Tensor:
     """Return the contributions of a linear form's parts: (B, c, m, L)."""
     network = form.network
     panel = panel.to(next(network.parameters()).device)
@@ -232,8 +237,8 @@ def _of_form(form: LinearForm, panel: Panel) -> Tensor:
     weights = _step_weights(panel, form.n_pool)
     relevance = torch.zeros((), device=x.device)
     for place, layer in reversed(list(enumerate(network.sparse_modules()))):
-        of_layer = activations[place].double(), references[place], weights, coefs[place]
-        relevance = relevance + _of_statistics(*of_layer)
+        statistics = activations[place].double(), references[place], weights, coefs[place]
+        relevance = relevance + _split_statistics(*statistics)
         if place > 0:
             relevance = _to_inputs(layer, activations[place - 1], relevance, lengths)
     return _to_variates(network.sparse_modules()[0], x, relevance, lengths).transpose(0, 1)
@@ -259,7 +264,9 @@ def _reference(network: DSNNetwork) -> Tensor:
     return torch.stack([rectified, (mean + _REFERENCE_MAX * deviation).relu(), positive], 1)
 
 
-def _of_statistics(activations: Tensor, reference: Tensor, weights: Tensor, coef: Tensor) -> Tensor:
+def _split_statistics(
+    activations: Tensor, reference: Tensor, weights: Tensor, coef: Tensor
+) -> Tensor:
     """Split a linear form of one layer's statistics over channels and steps: (c, B, C, L).
 
     Channels that support and contradict a class at the same step cancel: their sum is
@@ -288,62 +295,60 @@ def _of_statistics(activations: Tensor, reference: Tensor, weights: Tensor, coef
 def _to_inputs(
     layer: SparseModule, inputs: Tensor, relevance: Tensor, lengths: Tensor | None
 ) -> Tensor:
-    """Carry relevance of a layer's outputs (c, B, C, L) to its inputs (c, B, C_in, L)."""
+    """Propagate relevance of a layer's outputs (c, B, C, L) back to its inputs (c, B, C_in, L)."""
     conv = copy.deepcopy(layer.conv).double()
     bottleneck = cast(PointwiseConv1d, copy.deepcopy(layer.bottleneck)).double()
     conv.backend = "dense"
     conv.values.pow_(_POWER)
-    relevance = _carry(relevance, conv, bottleneck(inputs.double()), lengths)
+    raised = partial(conv, lengths=lengths)
+    relevance = _propagate(relevance, raised, bottleneck(inputs.double()))
     bottleneck.weight.pow_(_POWER)
-    return _carry(relevance, bottleneck, inputs)
+    return _propagate(relevance, bottleneck, inputs)
 
 
 def _to_variates(
     layer: SparseModule, x: Tensor, relevance: Tensor, lengths: Tensor | None
 ) -> Tensor:
-    """Carry relevance of the first layer's outputs (c, B, C, L) to the series (c, B, m, L).
+    """Propagate relevance of the first layer's outputs (c, B, C, L) to the series (c, B, m, L).
 
     First to the variates, in proportion to a power of what each adds to the convolution: a
     pattern that a kernel matches adds more than noise of the same power.
     """
-    convs = _convs_of_variates(layer)
-    variates = x.double().split(1, 1)
-    added = [conv(one, lengths).pow(_POWER) for conv, one in zip(convs, variates, strict=True)]
-    total = sum(added)
+    conv, kernels = layer.conv, _kernels_of_variates(layer)
+
+    def convolve(kernel: Tensor, one: Tensor) -> Tensor:
+        return F.conv1d(conv.pad(one, lengths), kernel)
+
+    pairs = [*zip(kernels.split(1, 1), x.double().split(1, 1), strict=True)]
+    added = [convolve(*pair).pow(_POWER) for pair in pairs]
+    total = cast(Tensor, sum(added))
     found = []
-    for conv, one, part in zip(convs, variates, added, strict=True):
-        share = torch.where(total == 0, 1 / len(convs), part / total)
-        conv.values.pow_(_POWER)
-        found.append(_carry(relevance * share, conv, one, lengths))
+    for (kernel, one), part in zip(pairs, added, strict=True):
+        fraction = torch.where(total == 0, 1 / len(pairs), part / total)
+        raised = partial(convolve, kernel.pow(_POWER))
+        found.append(_propagate(relevance * fraction, raised, one))
     return torch.cat(found, 2)
 
 
-def _convs_of_variates(layer: SparseModule) -> list[SparseConv1d]:
-    """Return a layer without BatchNorm and ReLU as the sum of one convolution per variate."""
+def _kernels_of_variates(layer: SparseModule) -> Tensor:
+    """Return a layer without BatchNorm and ReLU as dense kernels, (C_out, m, k)."""
     conv = layer.conv
-    out_channels, _, kernel_size = conv.groups.shape
     kernels = torch.zeros(conv.groups.shape, dtype=torch.float64, device=conv.values.device)
     kernels.view(-1)[conv.index.long()] = conv.values.double()
-    if layer.bottleneck is not None:
-        kernels = torch.einsum("kjt,jv->kvt", kernels, layer.bottleneck.weight.double())
-    found, unused = [], torch.Generator()  # The weights are replaced.
-    for variate in range(kernels.shape[1]):
-        one = SparseConv1d(1, out_channels, kernel_size, 1, 0.0, conv.padding, generator=unused)
-        one = one.to(kernels.device).double()
-        one.values.copy_(kernels[:, variate].flatten())
-        found.append(one)
-    return found
+    if layer.bottleneck is None:
+        return kernels
+    return torch.einsum("kjt,jv->kvt", kernels, layer.bottleneck.weight.double())
 
 
-def _carry(relevance: Tensor, raised: nn.Module, inputs: Tensor, *more: Any) -> Tensor:
-    """Spread relevance over the inputs in proportion to a power of weight times value.
+def _propagate(relevance: Tensor, raised: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    """Divide relevance among the inputs in proportion to a power of weight times value.
 
-    ``raised`` is the linear module with weights of that power. What reads zeros only leaves its
+    ``raised`` is the linear function with weights of that power. What reads zeros only leaves its
     relevance at its time step.
     """
     with torch.enable_grad():
         powers = inputs.double().pow(_POWER).requires_grad_()
-        total = raised(powers, *more)
+        total = raised(powers)
     is_zero = total == 0
     ratio = (relevance / total).masked_fill(is_zero, 0)
     gradients = [torch.autograd.grad(total, powers, one, retain_graph=True)[0] for one in ratio]

@@ -11,10 +11,12 @@ from math import inf
 import numpy as np
 import torch
 from joblib import effective_n_jobs
+from threadpoolctl import threadpool_limits
 
 from dsn_sktime.kernels import kernel_threads
 
 _lock = threading.Lock()
+_blas_lock = threading.Lock()
 _here = threading.local()
 _n_inside = 0
 _n_threads_outside = 1
@@ -59,10 +61,20 @@ def compute_threads(n: int) -> Iterator[None]:
             torch.set_num_threads(before)
 
 
+@contextmanager
+def single_blas_thread() -> Iterator[None]:
+    """Run numpy's BLAS on one thread inside.
+
+    The limit is that of the process, so only one thread may be inside at a time.
+    """
+    with _blas_lock, threadpool_limits(limits=1, user_api="blas"):
+        yield
+
+
 def _forget_other_threads() -> None:
-    """Reset in a forked process: another thread may have held the lock."""
-    global _lock, _n_inside
-    _lock = threading.Lock()
+    """Reset in a forked process: another thread may have held a lock."""
+    global _lock, _blas_lock, _n_inside
+    _lock, _blas_lock = threading.Lock(), threading.Lock()
     _n_inside = int(getattr(_here, "inside", False))
 
 

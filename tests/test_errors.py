@@ -142,8 +142,15 @@ def test_what_is_no_number(fitted: DSNClassifier, name: str, value: object) -> N
     assert_parameter_fails(fitted, name, value, TypeError, words)
 
 
-def test_lr_below_lr_min_names_both(fitted: DSNClassifier) -> None:
-    assert_parameter_fails(fitted, "lr", 1e-5, ValueError, ["lr_min", "1e-05", "0.0001"])
+def test_lr_below_lr_min_names_both() -> None:
+    with pytest.raises(
+        ValueError, match=r"lr_min must be a number in \[0, lr=1e-05\], found 0.0001"
+    ):
+        tiny_classifier(schedule="cosine", lr=np.float64(1e-5)).fit(*panel())
+
+
+def test_a_schedule_that_ends_at_zero_ignores_lr_min() -> None:
+    tiny_classifier(schedule="one_cycle", lr=1e-5).fit(*panel())
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,16 @@ def test_initial_receptive_fields_are_those_of_the_network_before_training(fitte
     assert not np.diff(drawn, axis=1).clip(min=0).any()
 
 
+def test_initial_receptive_fields_of_an_ensemble_are_the_mean_of_its_networks():
+    diverse = tiny(n_estimators=3, n_epochs=1, kernel_size=12, diverse=True).fit(*panel())
+    expected = np.zeros(60)
+    for number in range(3):
+        start = receptive_fields(diverse.make_network(1, 24, 2, number)).query("layer == 2")
+        expected[start["receptive_field"]] += start["fraction"] / 3
+    line = plot_receptive_fields(diverse, initial=True).lines[-1]
+    assert line.get_ydata() == pytest.approx(expected[line.get_xdata()])
+
+
 def test_growth_is_the_share_of_activated_weights(fitted):
     heights = [bar.get_height() for bar in plot_growth(fitted).patches]
     grown = [record["n_grown"] for record in fitted.history_]
@@ -257,9 +267,9 @@ def test_what_cannot_be_drawn_of_predictions_is_refused(fitted):
     X, y = panel()
     with pytest.raises(ValueError, match="one series, found 20"):
         plot_contributions(fitted, X)
-    with pytest.raises(ValueError, match=r"must be a class, .*, found 'no'"):
+    with pytest.raises(ValueError, match=r"label must be one of .*, found 'no'"):
         plot_contributions(fitted, X[0], label="no")
-    with pytest.raises(ValueError, match=r"must be a class, .*, found 'no'"):
+    with pytest.raises(ValueError, match=r"labels in y must be one of .*, found 'no'"):
         plot_class_means(fitted, X, ["no"] * len(y))
     with pytest.raises(ValueError, match=r"variate must be one of \[0\] or lie in 0\.\.0, found 1"):
         plot_class_means(fitted, X, y, variate=1)

@@ -8,6 +8,7 @@ from scipy.special import softmax
 from sklearn.linear_model import RidgeCV
 
 from dsn_sktime import DSNClassifier
+from dsn_sktime.estimators import ridge_head
 from dsn_sktime.estimators.ridge_head import RidgeHeadFit, center_kernels, fit_ridge
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.panel import Panel
@@ -292,6 +293,27 @@ def test_a_resumed_fit_has_the_head_of_an_uninterrupted_one(tmp_path):
     DSNClassifier(**settings, callbacks=[Checkpoint(tmp_path)]).fit(X, y)
     resumed = DSNClassifier(**settings, callbacks=[Checkpoint(tmp_path)]).fit(X, y)
     np.testing.assert_array_equal(resumed.predict_proba(X), whole.predict_proba(X))
+
+
+def test_statistics_of_an_untrained_network_are_those_of_its_series_however_long():
+    # So long that a chunk has a single one.
+    panel = Panel(3 + torch.randn(3, 1, 40_000))
+    untrained = DSNNetwork(1, 1, n_layers=1, n_filters=1, kernel_size=18)
+    targets, weight = signs(np.arange(3) % 2, 2), np.ones(3)
+    RidgeHeadFit([untrained], panel, targets, weight, True, np.random.default_rng(0))
+    kernels = untrained.sparse_convs()[0](panel.values).detach()
+    norm = untrained.layers[0].norm
+    assert norm.running_mean.numpy() == pytest.approx(kernels.mean((0, 2)).numpy(), abs=1e-3)
+    assert norm.running_var.numpy() == pytest.approx(kernels.var((0, 2)).numpy(), rel=0.05)
+
+
+def test_some_series_of_a_rare_class_are_drawn(monkeypatch):
+    monkeypatch.setattr(ridge_head, "_MOST_SERIES", 100)
+    class_indices = np.zeros(5000, dtype=int)
+    class_indices[[70, 4000]] = 1
+    rows = ridge_head._drawn_rows(signs(class_indices, 2), True, np.random.default_rng(0))
+    assert len(rows) == len(set(rows)) == 100
+    assert {70, 4000} <= set(rows)
 
 
 def test_series_of_unequal_length_with_missing_values():

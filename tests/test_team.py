@@ -354,12 +354,25 @@ def test_memory_of_another_size_is_large_enough():
 def test_only_so_much_unused_memory_is_kept(monkeypatch):
     held = [buffers.empty_matrix(30_011) for _ in range(4)]
     gc.collect()
-    before, capacity = buffers._n_unused, buffers._capacity(30_011)
-    monkeypatch.setattr(buffers, "_LIMIT", before + 2 * capacity + 1)
+    buffers.release_memory()
+    capacity = buffers._capacity(30_011)
+    monkeypatch.setattr(buffers, "_LIMIT", 2 * capacity + 1)
     del held
     gc.collect()
-    # The third does not fit: all make room for it.
-    assert buffers._n_unused == 2 * capacity
+    # The limit and one more: the fourth does not fit, and all make room for it.
+    assert buffers._n_unused == capacity
+
+
+def test_a_buffer_that_is_larger_than_the_limit_is_used_again(monkeypatch):
+    gc.collect()
+    monkeypatch.setattr(buffers, "_LIMIT", 1000)
+    addresses = set()
+    for _ in range(3):
+        large, small = buffers.empty_matrix(50_000), buffers.empty_matrix(100)
+        addresses.add(large.ctypes.data)
+        del large, small
+        gc.collect()
+    assert len(addresses) == 1
 
 
 def test_threads_never_share_memory():

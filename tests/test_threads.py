@@ -156,6 +156,38 @@ def test_two_threads_at_once():
     )
 
 
+def test_blas_has_as_many_threads_after_heads_are_fitted_at_once_as_before():
+    run(
+        """
+        import time
+
+        from threadpoolctl import threadpool_info, threadpool_limits
+
+        from dsn_sktime.runtime import single_blas_thread
+
+        def counts():
+            return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
+        left = threading.Event()
+
+        def second():
+            with single_blas_thread():
+                left.wait(60)
+
+        threadpool_limits(2, "blas")
+        assert counts() == {2}
+        thread = threading.Thread(target=second)
+        with single_blas_thread():
+            thread.start()
+            time.sleep(0.2)
+            assert counts() == {1}
+        left.set()
+        thread.join(60)
+        assert counts() == {2}
+        """
+    )
+
+
 @pytest.mark.skipif("not hasattr(__import__('os'), 'fork')")
 def test_a_fork_after_a_fit():
     run(

@@ -65,7 +65,7 @@ class DSNEstimator(NetworkEstimator):
             check_integer(name, getattr(self, name), 1)
         if self.n_bottleneck is not None:
             check_integer("n_bottleneck", self.n_bottleneck, 1)
-        check_number("sparsity", self.sparsity, "[0, 1)", lambda share: 0 <= share < 1)
+        check_number("sparsity", self.sparsity, "[0, 1)")
         check_choice("topology_init", self.topology_init, TOPOLOGY_INITS)
         check_choice("padding", self.padding, PADDINGS)
         check_choice("head", self.head, ("ridge", *HEADS))
@@ -113,7 +113,9 @@ class DSNEstimator(NetworkEstimator):
             layers=self.n_layers,
             sparse_weights=(1 - self.sparsity) * positions,
             dense_weights=from_series + channels * (n_more * width + n_outputs),
-            activations=n_steps * channels + n_bins * (channels + n_outputs),
+            # Of each layer, the output of its 1x1 convolution and its own.
+            activations=n_steps * (first + n_more * width + self.n_layers * channels)
+            + n_bins * (channels + n_outputs),
         )
 
     def _relative_cost(self, number: int) -> float:

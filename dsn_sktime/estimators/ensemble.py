@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from torch import nn
 
 from dsn_sktime.estimators.parameters import resolve_device
+from dsn_sktime.kernels import release_memory
 from dsn_sktime.runtime import compute_threads, default_switches, n_threads
 from dsn_sktime.training import Batch, Callback, EpochLog, Objective, ProgressBar, Recipe, Trainer
 from dsn_sktime.training.time_budget import Deadline, seconds_until
@@ -57,6 +58,16 @@ class EnsembleFit:
     recipe: Recipe
     run_id: str
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return arrays for tensors: joblib maps them into memory, tensors it copies each time."""
+        batches = {name: _arrays(getattr(self, name)) for name in ("data", "validation")}
+        return {**self.__dict__, **batches}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make tensors of arrays."""
+        batches = {name: _tensors(state[name]) for name in ("data", "validation")}
+        self.__dict__.update(state, **batches)
+
     def train_all(self) -> list[Trained]:
         """Train the networks; return them, or after Ctrl-C those that have an epoch."""
         trained: list[Trained] = []
@@ -68,6 +79,9 @@ class EnsembleFit:
         except KeyboardInterrupt:
             if not trained:
                 raise
+        finally:
+            # Of long series, a training step takes gigabytes.
+            release_memory()
         return sorted(trained, key=lambda one: one.number)
 
     def _each_trained(self) -> Iterator[Trained]:
@@ -85,13 +99,14 @@ class EnsembleFit:
                 left = min(seconds - used, seconds * n_here / n_turns)
                 deadline = Deadline(left, n_here)
             n_at_once = min(n_processes, len(some))
-            n_each = n_threads(estimator.n_jobs) // n_at_once
+            n_each, n_more = divmod(n_threads(estimator.n_jobs), n_at_once)
             if n_at_once > 1:
                 # The longest first, so that the processes end at about the same time.
                 some.sort(key=lambda one: estimator._relative_cost(one[0]), reverse=True)
-            found = Parallel(n_jobs=n_at_once, return_as="generator_unordered")(
-                delayed(self._train)(number, int(seed), n_each, deadline, place // n_at_once)
-                for place, (number, seed) in enumerate(some)
+            turns = [(*divmod(place, n_at_once), *one) for place, one in enumerate(some)]
+            found = Parallel(n_at_once, return_as="generator_unordered", mmap_mode="c")(
+                delayed(self._train)(number, int(seed), n_each + (at < n_more), deadline, turn)
+                for turn, at, number, seed in turns
             )
             for one in found:
                 used += one.seconds / n_at_once
@@ -152,6 +167,18 @@ class EnsembleFit:
             name=f"{estimator._network_name} {number + 1}/{estimator.n_estimators}",
             validation=validation,
         )
+
+
+def _arrays(batch: Batch | None) -> list[np.ndarray | None] | None:
+    if batch is None:
+        return None
+    return [None if tensor is None else tensor.numpy() for tensor in batch]
+
+
+def _tensors(arrays: Sequence[Any] | None) -> Batch | None:
+    if arrays is None:
+        return None
+    return Batch._make(None if array is None else torch.from_numpy(array) for array in arrays)
 
 
 def draw_seeds(random_state: Any, n: int) -> np.ndarray:

@@ -46,9 +46,9 @@ def check_memory(estimator: NetworkEstimator, n_series: int, shape: tuple[int, i
     name = max(saving, key=lambda name: saving[name])
     what, remedy = f"{name}={brief_repr(given[name])}", f"Lower {name}."
     if saving[name] <= 0:
-        sizes = dict(zip(("n_variates", "n_steps", "n_outputs"), shape, strict=True))
-        what = ", ".join(f"{name}={size}" for name, size in sizes.items())
-        remedy = "Use fewer variates, time steps or classes."
+        n_variates, n_steps, n_outputs = shape
+        what = f"{n_series=}, {n_variates=}, {n_steps=}, {n_outputs=}"
+        remedy = "Use fewer series, variates, time steps or classes."
     raise ValueError(
         f"{what} needs at least {needed / 2**30:,.0f} GiB of memory, found "
         f"{available / 2**30:,.0f} GiB here. {remedy}"
@@ -60,4 +60,8 @@ def _bytes(estimator: NetworkEstimator, n_series: int, shape: tuple[int, int, in
     kept = sum(getattr(sizes, name) * n_bytes for name, n_bytes in _KEPT_BYTES.items())
     trained = sum(getattr(sizes, name) * n_bytes for name, n_bytes in _TRAINED_BYTES.items())
     n_in_batch = min(estimator._batch_size(n_series), n_series)
-    return (estimator.n_estimators - 1) * kept + trained + 4 * n_in_batch * sizes.activations
+    trained += 4 * n_in_batch * sizes.activations
+    n_variates, n_steps, _ = shape
+    # All series are padded to the longest.
+    panel = 4 * n_series * n_variates * n_steps
+    return panel + (estimator.n_estimators - 1) * kept + trained

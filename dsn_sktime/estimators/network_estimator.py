@@ -8,7 +8,6 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from math import inf
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -128,12 +127,12 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         if not (isinstance(self.batch_size, str) and self.batch_size in _LEAST_BATCH_SIZES):
             # BatchNorm has no variance to divide by in a batch of one.
             check_integer("batch_size", self.batch_size, 2, or_else=", 'auto' or 'paper'")
-        check_number("lr", self.lr, "(0, inf)", lambda lr: 0 < lr < inf)
+        check_number("lr", self.lr, "(0, inf)")
         self._recipe(n_series=2)  # checks its parameters
         check_choice("backend", self.backend, BACKENDS)
         check_choice("standardize", self.standardize, (True, False))
         share = self.validation_fraction
-        check_number("validation_fraction", share, "[0, 1)", lambda share: 0 <= share < 1)
+        check_number("validation_fraction", share, "[0, 1)")
         check_choice("verbose", self.verbose, tuple(PROGRESS))
         check_callbacks(self.callbacks, self.random_state)
 

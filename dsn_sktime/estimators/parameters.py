@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
 from numbers import Integral
 from typing import Any
 
@@ -19,7 +18,7 @@ def check_class_weight(class_weight: object) -> None:
         for label, weight in class_weight.items():
             # Not 0: a batch with only such series would have no mean loss.
             name = f"class_weight[{label!r}]"
-            check_number(name, weight, "(0, inf)", lambda weight: 0 < weight < inf)
+            check_number(name, weight, "(0, inf)")
     elif class_weight is not None and not (
         isinstance(class_weight, str) and class_weight == "balanced"
     ):
@@ -92,7 +91,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
             "device='auto' or 'cpu', or install a CUDA build of torch."
         )
     try:
-        torch.zeros(1, device=resolved).cpu()
+        # Statistics and heads are computed in double precision.
+        torch.zeros(1, dtype=torch.float64, device=resolved).cpu()
     except Exception as error:  # Each backend raises its own.
         reason = str(error).split("\n")[0].split(". ")[0]
         raise ValueError(

@@ -7,15 +7,16 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy.special import log_softmax
-from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from dsn_sktime.estimators.network_estimator import prediction_batches
 from dsn_sktime.layers import FeatureNetwork
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.panel import Panel
+from dsn_sktime.runtime import single_blas_thread
 from dsn_sktime.training import Batch, update_bn
 
 # Of "stats", the pooling of its features, in their order.
@@ -39,7 +40,7 @@ class Ridge(NamedTuple):
 
 
 # The number of threads changes the last digits of sums.
-@threadpool_limits.wrap(limits=1, user_api="blas")
+@single_blas_thread()
 def fit_ridge(features: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> Ridge:
     """Fit a ridge regression of targets (n, c) on standardized features (n, p).
 
@@ -63,11 +64,11 @@ def fit_ridge(features: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> 
     y = root * (targets - target_mean)
     left, squared, right = _thin_svd(x)
     projected = left.T @ y
+    shrinkage = squared / (squared + _ALPHAS[:, None])
+    # The intercept's leverage is the share of the weight.
+    leverages = shrinkage @ (left**2).T + share
     best_error = np.inf
-    for alpha in _ALPHAS:
-        kept = squared / (squared + alpha)
-        # The intercept's leverage is the share of the weight.
-        leverage = (left**2) @ kept + share
+    for alpha, kept, leverage in zip(_ALPHAS, shrinkage, leverages, strict=True):
         residual = (y - left @ (kept[:, None] * projected)) / root
         residual /= np.maximum(1 - leverage, 1e-12)[:, None]
         error = float((share @ residual**2).sum())
@@ -212,12 +213,34 @@ def _split_variates(networks: Sequence[FeatureNetwork], x: Tensor) -> tuple[Tens
     return x.split([one.n_variates for one in networks], 1)
 
 
+def _drawn_rows(targets: np.ndarray, are_classes: bool, rng: np.random.Generator) -> np.ndarray:
+    """Draw rows for the regressions, all of them or at most 10,000."""
+    rows = rng.permutation(len(targets))
+    if are_classes and len(rows) > _MOST_SERIES:
+        # Some of each class come first: of a class without rows, all would be held against it.
+        class_indices = pd.Series(targets.argmax(1)[rows])
+        place = class_indices.groupby(class_indices).cumcount()
+        n_first = max(1, _MOST_SERIES // (10 * targets.shape[1]))
+        rows = rows[np.argsort(place >= n_first, kind="stable")]
+    return rows[:_MOST_SERIES]
+
+
+class _Untrained(nn.ModuleList):
+    """Untrained networks, each of which reads its own variates."""
+
+    def forward(self, x: Tensor, lengths: Tensor | None) -> None:
+        """Compute the layers, which updates BatchNorm's statistics in training mode."""
+        networks = cast("list[FeatureNetwork]", [*self])
+        for network, part in zip(networks, _split_variates(networks, x), strict=True):
+            network.features(part, lengths)
+
+
 class RidgeHeadFit:
     """Fit of a ridge head in two halves: what reads the untrained networks can be done first.
 
     The BatchNorm statistics of the untrained networks are set to those of the training series, of
-    which at most 10,000, drawn at random, are used. With ``are_logits`` the targets are 1 for a
-    series' class and -1 for the others, and the outputs are scaled to logits.
+    which at most 10,000, drawn at random and some of each class, are used. With ``are_logits`` the
+    targets are 1 for a series' class and -1 for the others, and the outputs are scaled to logits.
     """
 
     def __init__(
@@ -229,13 +252,13 @@ class RidgeHeadFit:
         are_logits: bool,
         rng: np.random.Generator,
     ) -> None:
-        rows = rng.permutation(len(panel))[:_MOST_SERIES]
+        rows = _drawn_rows(targets, are_logits, rng)
         self._panel, self._rows = panel, torch.from_numpy(rows).to(panel.values.device)
         self._targets, self._weight = targets[rows], weight[rows]
-        for network, x in zip(untrained, _split_variates(untrained, panel.values), strict=True):
-            update_bn(network, self._batches(Panel(x, panel.lengths)))
-            network.eval()
         self._untrained = untrained
+        module = _Untrained(untrained)
+        update_bn(module, self._batches())
+        module.eval()
         features = self._training_features(untrained)
         started = time.perf_counter()
         self._ridge = fit_ridge(features, self._targets, self._weight)
@@ -266,15 +289,15 @@ class RidgeHeadFit:
         """Return the statistics of the training series, (n, p)."""
         found = [
             _statistics(networks, chunk.values, chunk.lengths).flatten(1).cpu()
-            for chunk in self._chunks(self._panel)
+            for chunk in self._chunks()
         ]
         return torch.cat(found).numpy()
 
-    def _batches(self, panel: Panel) -> Iterator[Batch]:
-        for chunk in self._chunks(panel):
-            # BatchNorm needs more than one series for a variance; its update reads no targets.
-            if len(chunk) > 1:
+    def _batches(self) -> Iterator[Batch]:
+        for chunk in self._chunks():
+            # BatchNorm needs more than one value for a variance; its update reads no targets.
+            if len(chunk) > 1 or chunk.values.shape[2] > 1:
                 yield Batch(chunk.values, chunk.lengths, chunk.values, None)
 
-    def _chunks(self, panel: Panel) -> Iterator[Panel]:
-        return prediction_batches(panel.take(self._rows), _BATCH_SIZE)
+    def _chunks(self) -> Iterator[Panel]:
+        return prediction_batches(self._panel.take(self._rows), _BATCH_SIZE)

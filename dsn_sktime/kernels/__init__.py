@@ -11,6 +11,7 @@ The sparse engine, from the top down: ``engine`` is the autograd function of a n
 """
 
 from dsn_sktime.kernels.adam import AdamSettings, adam_step
+from dsn_sktime.kernels.buffers import release_memory
 from dsn_sktime.kernels.dispatch import (
     BACKENDS,
     KernelIndex,
@@ -30,6 +31,7 @@ __all__ = [
     "check_backend",
     "compile_kernels",
     "kernel_threads",
+    "release_memory",
     "sparse",
     "sparse_conv1d",
     "uses_sparse_kernels",

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Unused memory that is kept, in float32.
+# Unused memory that is kept besides the largest buffer, in float32.
 _LIMIT = 2**26
 
 # Re-entrant: garbage may be collected, and given back, while it is held.
@@ -52,12 +52,19 @@ def _capacity(n: int) -> int:
     return -(-n // unit) * unit
 
 
+def release_memory() -> None:
+    """Give unused memory back to the operating system."""
+    global _n_unused
+    with _lock:
+        _unused.clear()
+        _n_unused = 0
+
+
 def _forget() -> None:
     """Start afresh in a forked process: another thread may have held the lock."""
-    global _lock, _n_unused
+    global _lock
     _lock = threading.RLock()
-    _unused.clear()
-    _n_unused = 0
+    release_memory()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
@@ -67,10 +74,10 @@ if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
 def _give_back(buffer: Tensor, capacity: int) -> None:
     global _n_unused
     with _lock:
-        if _n_unused + capacity > _LIMIT:
+        _unused[capacity].append(buffer)
+        _n_unused += capacity
+        if _n_unused > _LIMIT and _n_unused - max(filter(_unused.get, _unused)) > _LIMIT:
             # Sizes of batches that are no longer met, most likely.
-            _unused.clear()
-            _n_unused = 0
-        if capacity <= _LIMIT:
+            release_memory()
             _unused[capacity].append(buffer)
-            _n_unused += capacity
+            _n_unused = capacity

@@ -93,7 +93,8 @@ class Engine:
         call = None if training else _idle_call(plan, tables)
         call = call or _Call(plan, tables)
         found = call.run_forward(blocks, x.detach().contiguous())
-        if not training and len(plan.idle) < _N_IDLE and call.size <= _IDLE_SIZE:
+        is_kept = tables is plan.full_tables and len(plan.idle) < _N_IDLE
+        if not training and is_kept and call.size <= _IDLE_SIZE:
             plan.idle.append(call)
         return found
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -55,13 +55,21 @@ def run_on_threads(work: Callable[[int], None], n_threads: int) -> None:
                 others.append(pool.submit(work, thread))
         work(0)
     finally:
-        for other in others:
-            # Giving way again and again: to be woken would take longer than this wait does.
-            while not other.cancel() and not other.done():
-                time.sleep(0)
+        _wait_for(others)
     for other in others:
         if not other.cancelled():
             other.result()
+
+
+def _wait_for(calls: Sequence[Future]) -> None:
+    try:
+        for call in calls:
+            # Giving way again and again: to be woken would take longer than this wait does.
+            while not call.cancel() and not call.done():
+                time.sleep(0)
+    except KeyboardInterrupt:
+        _wait_for(calls)
+        raise
 
 
 def _pool() -> ThreadPoolExecutor | None:

@@ -155,7 +155,7 @@ class SparseConv1d(nn.Module):
         """
         check_batch(x, lengths, self.groups.in_channels, self.values.dtype)
         return sparse_conv1d(
-            self._pad(x, lengths),
+            self.pad(x, lengths),
             self.values,
             self.index,
             self.groups.shape,
@@ -165,7 +165,8 @@ class SparseConv1d(nn.Module):
             self.backend,
         )
 
-    def _pad(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+    def pad(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return a batch as the kernels read it, of shape (B, in_channels, L + k - 1)."""
         k = self.groups.kernel_size
         if self.padding == "zeros":
             if lengths is not None:

@@ -61,7 +61,7 @@ def plot_contributions(
         raise ValueError(f"x must be one series, found {len(raw)}. Plot them one by one.")
     found, probabilities = contributions(classifier, raw), classifier.predict_proba(raw)[0]
     labels = classifier.classes_.tolist()
-    place = int(probabilities.argmax()) if label is None else _place(label, labels)
+    place = int(probabilities.argmax()) if label is None else _place("label", label, labels)
     names = [str(name) for name in _names(classifier)]
     ax = axes_or_new(ax)
     series = np.asarray(raw.series[0], dtype=np.float64)
@@ -109,7 +109,8 @@ def plot_class_means(
     raw = classifier._check_convert_X_for_predict(X)
     row = _row_of(variate, classifier)
     labels = classifier.classes_.tolist()
-    places = np.array([_place(label, labels) for label in np.asarray(read_labels(y, raw)).tolist()])
+    given = np.asarray(read_labels(y, raw)).tolist()
+    places = np.array([_place("labels in y", label, labels) for label in given])
     found = contributions(classifier, raw)[np.arange(len(raw)), places, row]
     series = np.full(found.shape, np.nan)
     for filled, one in zip(series, raw.series, strict=True):
@@ -163,9 +164,9 @@ def plot_confusion_matrix(
     return ax
 
 
-def _place(label: Any, labels: list[Any]) -> int:
+def _place(name: str, label: Any, labels: list[Any]) -> int:
     if label not in labels:
-        raise ValueError(f"label must be a class, {brief_repr(labels)}, found {label!r}.")
+        raise ValueError(f"{name} must be one of {brief_repr(labels)}, found {label!r}.")
     return labels.index(label)
 
 

@@ -53,7 +53,7 @@ def plot_activated_weights(
         If the network has no such layer.
     """
     _check_trained_dsn(estimator)
-    network = _initial_network(estimator) if initial else estimator.networks_[0]
+    network = (_initial_networks(estimator) if initial else estimator.networks_)[0]
     convs = network.sparse_convs()
     if not 1 <= layer <= len(convs):
         raise ValueError(f"layer must lie in 1..{len(convs)}, found {layer}.")
@@ -100,7 +100,7 @@ def plot_receptive_fields(
     ax : Axes, optional
         A new figure's if None.
     initial : bool, default=False
-        Plot the network before training instead, as :func:`plot_activated_weights`.
+        Plot the networks before training instead, as :func:`plot_activated_weights`.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def plot_receptive_fields(
         If there is no trained network.
     """
     _check_trained_dsn(estimator)
-    networks = [_initial_network(estimator)] if initial else estimator.networks_
+    networks = _initial_networks(estimator) if initial else estimator.networks_
     ax = axes_or_new(ax)
     n_layers = estimator.n_layers
     kernel_size = max(network.kernel_size for network in networks)
@@ -184,10 +184,11 @@ def plot_growth(estimator: DSNEstimator, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _initial_network(estimator: DSNEstimator) -> DSNNetwork:
+def _initial_networks(estimator: DSNEstimator) -> list[DSNNetwork]:
     # The number of time steps changes nothing.
     shape = estimator.n_variates_, 1, getattr(estimator, "n_classes_", 1)
-    return cast("DSNNetwork", estimator.make_network(*shape))
+    networks = [estimator.make_network(*shape, number) for number in estimator._network_numbers]
+    return cast("list[DSNNetwork]", networks)
 
 
 def _check_trained_dsn(estimator: DSNEstimator) -> None:

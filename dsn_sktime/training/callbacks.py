@@ -42,7 +42,7 @@ class EarlyStopping(Callback):
     def __init__(self, monitor: str = "loss", patience: int = 10, min_delta: float = 0.0) -> None:
         check_choice("monitor", monitor, _MONITORS)
         check_integer("patience", patience, 1)
-        check_number("min_delta", min_delta, "[0, inf)", lambda delta: 0 <= delta < inf)
+        check_number("min_delta", min_delta, "[0, inf)")
         self.monitor = monitor
         self.patience = patience
         self.min_delta = min_delta

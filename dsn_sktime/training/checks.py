@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -30,13 +30,19 @@ def check_integer(name: str, value: Any, least: int, or_else: str = "") -> None:
         raise ValueError(f"{name} must be below 2**63, found {brief_repr(value)}.")
 
 
-def check_number(name: str, value: Any, interval: str, holds: Callable[[Any], bool]) -> None:
-    """Raise unless a parameter is a number in an interval, which NaN never is."""
+def check_number(name: str, value: Any, interval: str) -> None:
+    """Raise unless a parameter is a number in an interval, such as "[0, inf)"; NaN never is.
+
+    A bound may be named: "[0, lr=0.1]".
+    """
+    lower, upper = (float(bound.split("=")[-1]) for bound in interval[1:-1].split(","))
     message = f"{name} must be a number in {interval}, found {brief_repr(value)}."
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(message)
     try:
-        is_inside = holds(float(value))
+        number = float(value)
+        is_inside = lower <= number if interval[0] == "[" else lower < number
+        is_inside &= number <= upper if interval[-1] == "]" else number < upper
     except OverflowError:
         is_inside = False
     if not is_inside:

@@ -41,7 +41,7 @@ class CrossEntropy:
     metrics: tuple[str, ...] = ("accuracy",)
 
     def __init__(self, class_weight: Tensor | None = None, label_smoothing: float = 0.0) -> None:
-        check_number("label_smoothing", label_smoothing, "[0, 1)", lambda share: 0 <= share < 1)
+        check_number("label_smoothing", label_smoothing, "[0, 1)")
         self.class_weight = class_weight
         self.label_smoothing = float(label_smoothing)
 

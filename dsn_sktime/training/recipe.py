@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
 from typing import Any
 
 from dsn_sktime.training.checks import check_choice, check_integer, check_number
@@ -83,14 +82,16 @@ class Recipe:
     def __post_init__(self) -> None:
         check_integer("n_epochs", self.n_epochs, 1)
         if self.max_seconds is not None:
-            check_number("max_seconds", self.max_seconds, "(0, inf)", lambda time: 0 < time < inf)
+            check_number("max_seconds", self.max_seconds, "(0, inf)")
         check_integer("batch_size", self.batch_size, 2)
-        check_number("lr", self.lr, "[0, inf)", lambda lr: 0 <= lr < inf)
-        check_number("lr_min", self.lr_min, f"[0, lr={self.lr!r}]", lambda lr: 0 <= lr <= self.lr)
+        check_number("lr", self.lr, "[0, inf)")
         check_choice("schedule", self.schedule, SCHEDULES)
-        check_number("lr_factor", self.lr_factor, "(0, 1)", lambda factor: 0 < factor < 1)
+        # "one_cycle" ends at 0, whatever it is.
+        most = "inf)" if self.schedule == "one_cycle" else f"lr={float(self.lr)}]"
+        check_number("lr_min", self.lr_min, f"[0, {most}")
+        check_number("lr_factor", self.lr_factor, "(0, 1)")
         check_integer("patience", self.patience, 0)
-        check_number("weight_decay", self.weight_decay, "[0, inf)", lambda decay: 0 <= decay < inf)
+        check_number("weight_decay", self.weight_decay, "[0, inf)")
         check_choice("keep", self.keep, KEEPS)
         check_choice("update_bn", self.update_bn, (False, True))
 
@@ -138,7 +139,7 @@ class SparseRecipe(Recipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("growth", self.growth, GROWTHS)
-        check_number("alpha", self.alpha, "[0, 1]", lambda alpha: 0 <= alpha <= 1)
+        check_number("alpha", self.alpha, "[0, 1]")
         check_integer("delta_t", self.delta_t, 1)
 
     def drop_fraction(self, progress: float) -> float:
