@@ -73,7 +73,7 @@ def count_flops(network: DSNNetwork | OSCNNNetwork, series_length: int) -> Count
     ValueError
         If ``series_length`` is below 1.
     TypeError
-        If ``network`` is no such network.
+        If ``network`` is not such a network.
 
     Examples
     --------

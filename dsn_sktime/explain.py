@@ -85,7 +85,7 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
     Raises
     ------
     TypeError
-        If the classifier is no DSN, or has layers or a head of an unknown kind.
+        If the classifier is not a DSN, or has layers or a head of an unknown kind.
     NotFittedError
         If the classifier has no trained network.
     ValueError

@@ -17,9 +17,9 @@ from dsn_sktime.kernels import kernel_threads
 
 _lock = threading.Lock()
 _blas_lock = threading.Lock()
-_here = threading.local()
-_n_inside = 0
-_n_threads_outside = 1
+_thread_state = threading.local()
+_n_active = 0
+_n_threads_before = 1
 
 
 def n_threads(n_jobs: int | None) -> int:
@@ -36,8 +36,8 @@ def compute_threads(n: int) -> Iterator[None]:
     spin while the kernels run. May be entered by several threads at once, and again by one that
     is inside.
     """
-    global _n_inside, _n_threads_outside
-    if getattr(_here, "inside", False):
+    global _n_active, _n_threads_before
+    if getattr(_thread_state, "inside", False):
         with kernel_threads(n):
             yield
         return
@@ -45,19 +45,19 @@ def compute_threads(n: int) -> Iterator[None]:
         # torch has a count per thread; a new thread starts with the one set last. Where
         # that is our 1, the count from before is what the thread should have had.
         before = torch.get_num_threads()
-        if before == 1 and _n_inside > 0:
-            before = _n_threads_outside
-        _n_threads_outside = before
-        _n_inside += 1
+        if before == 1 and _n_active > 0:
+            before = _n_threads_before
+        _n_threads_before = before
+        _n_active += 1
         torch.set_num_threads(1)
-    _here.inside = True
+    _thread_state.inside = True
     try:
         with kernel_threads(n):
             yield
     finally:
-        _here.inside = False
+        _thread_state.inside = False
         with _lock:
-            _n_inside -= 1
+            _n_active -= 1
             torch.set_num_threads(before)
 
 
@@ -73,9 +73,9 @@ def single_blas_thread() -> Iterator[None]:
 
 def _forget_other_threads() -> None:
     """Reset in a forked process: another thread may have held a lock."""
-    global _lock, _blas_lock, _n_inside
+    global _lock, _blas_lock, _n_active
     _lock, _blas_lock = threading.Lock(), threading.Lock()
-    _n_inside = int(getattr(_here, "inside", False))
+    _n_active = int(getattr(_thread_state, "inside", False))
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks

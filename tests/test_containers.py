@@ -565,7 +565,7 @@ def test_tables_that_are_no_panels(table: pd.DataFrame, words: list[str]) -> Non
         ([[1.0, 2.0], [[1.0], [2.0, 3.0]]], ["found list as series 1"]),
         ([[[1.0, 2.0, 3.0], [2.0, 3.0]]] * 20, ["found list as series 0"]),
         ([torch.tensor(1.0)] * 20, ["found shape ()"]),
-        ([[]] * 20, ["20 series without any"]),
+        ([[]] * 20, ["20 empty series"]),
         (
             [series[:, : 10 + i].T for i, series in enumerate(MULTIVARIATE[:20])],
             ["same number of variates", "[x.T for x in X]"],

@@ -308,7 +308,7 @@ def test_statistics_of_an_untrained_network_are_those_of_its_series_however_long
 
 
 def test_some_series_of_a_rare_class_are_drawn(monkeypatch):
-    monkeypatch.setattr(ridge_head, "_MOST_SERIES", 100)
+    monkeypatch.setattr(ridge_head, "_MAX_SERIES", 100)
     class_indices = np.zeros(5000, dtype=int)
     class_indices[[70, 4000]] = 1
     rows = ridge_head._drawn_rows(signs(class_indices, 2), True, np.random.default_rng(0))

@@ -209,8 +209,8 @@ class DSNEstimator(NetworkEstimator):
         numbers = {**self._arguments_for(SparseRecipe), "batch_size": self._batch_size(n_series)}
         return SparseRecipe(**numbers)
 
-    def _remember(self, trained: list[Trained]) -> None:
-        super()._remember(trained)
+    def _set_fitted(self, trained: list[Trained]) -> None:
+        super()._set_fitted(trained)
         self.n_activated_ = self.networks_[0].n_activated
 
     @default_switches()
@@ -218,7 +218,7 @@ class DSNEstimator(NetworkEstimator):
         """Compute what the heads of the networks read: float64 (n, d)."""
         check_trained(self)
         raw = self._check_convert_X_for_predict(X)
-        return np.concatenate(self._computed(raw, _features), axis=1)
+        return np.concatenate(self._apply(raw, _features), axis=1)
 
     def pooled_feature_names(self) -> np.ndarray:
         """Return a name for each column of the features."""

@@ -19,9 +19,9 @@ from dsn_sktime.runtime import default_switches
 from dsn_sktime.training import CrossEntropy
 from dsn_sktime.training.checks import brief_repr
 
-_LEAST_WEIGHT = 1e-30
+_MIN_WEIGHT = 1e-30
 # With more distinct values, fractions are labels only if each occurs often.
-_MOST_FRACTIONS = 20
+_MAX_FRACTIONS = 20
 
 
 class NetworkClassifier(NetworkEstimator, BaseClassifier):
@@ -71,9 +71,9 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         raw, y = self._training_rows(X, y)
         class_indices = np.searchsorted(self.classes_, y)
         weights = self._class_weights(class_indices, raw.sample_weight)
-        if weights.max() > 1 / _LEAST_WEIGHT or weights.min() < _LEAST_WEIGHT:
+        if weights.max() > 1 / _MIN_WEIGHT or weights.min() < _MIN_WEIGHT:
             # Only the ratios count, and single precision has no larger ones.
-            weights = np.maximum(weights / weights.max(), _LEAST_WEIGHT)
+            weights = np.maximum(weights / weights.max(), _MIN_WEIGHT)
         objective = self._objective(torch.tensor(weights, dtype=torch.float32))
         self._fit_networks(raw, y, self.n_classes_, objective)
         return self
@@ -298,7 +298,7 @@ def _check_discrete(y: np.ndarray) -> None:
         return
     values = np.unique(y)
     fractions = values[np.isinf(values) | (values != np.round(values))]
-    is_continuous = len(values) > max(_MOST_FRACTIONS, len(y) / 2)
+    is_continuous = len(values) > max(_MAX_FRACTIONS, len(y) / 2)
     if len(fractions) and (is_continuous or np.isinf(values).any()):
         raise ValueError(
             "y must hold class labels, found continuous or infinite numbers such as "

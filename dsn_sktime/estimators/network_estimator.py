@@ -61,11 +61,11 @@ if TYPE_CHECKING:
 # Batches of a prediction: as many series as suit the sparse kernels best, several times of them
 # where series are short, but of long ones few enough time steps to keep memory small.
 _SERIES_PER_BATCH = 16
-_MOST_SERIES = 64
+_MAX_SERIES = 64
 _STEPS_OF_SEVERAL = 2**15
 _STEPS_PER_BATCH = 2**16
 
-_LEAST_BATCH_SIZES = {"auto": 8, "paper": 2}
+_MIN_BATCH_SIZES = {"auto": 8, "paper": 2}
 
 # Increased when the content of checkpoints changes: old ones are then not found.
 _CHECKPOINT_FORMAT = 3
@@ -124,7 +124,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         check_n_jobs(self.n_jobs)
         check_seed(self.random_state)
         check_integer("n_estimators", self.n_estimators, 1)
-        if not (isinstance(self.batch_size, str) and self.batch_size in _LEAST_BATCH_SIZES):
+        if not (isinstance(self.batch_size, str) and self.batch_size in _MIN_BATCH_SIZES):
             # BatchNorm has no variance to divide by in a batch of one.
             check_integer("batch_size", self.batch_size, 2, or_else=", 'auto' or 'paper'")
         check_number("lr", self.lr, "(0, inf)")
@@ -457,7 +457,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         self.n_variates_ = raw.n_variates
         self.variate_names_ = raw.variate_names
         self.mean_, self.scale_ = standardization
-        self._remember(trained)
+        self._set_fitted(trained)
 
     def _begin_head(
         self, data: Batch, shape: tuple[int, int, int], objective: Objective, number: int, seed: int
@@ -468,10 +468,10 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     def _build_head(
         self, n_variates: int, n_steps: int, n_outputs: int, number: int, file_format: int
     ) -> nn.Module | None:
-        """Return a module like that of ``RidgeHeadFit.finish``, whose tensors mean nothing."""
+        """Return a module like that of ``RidgeHeadFit.finish``, for tensors from a file."""
         return None
 
-    def _remember(self, trained: list[Trained]) -> None:
+    def _set_fitted(self, trained: list[Trained]) -> None:
         self._network_numbers = [one.number for one in trained]
         self.networks_ = [one.network for one in trained]
         self.heads_ = [one.head for one in trained]
@@ -492,14 +492,14 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         def outputs(network: Any, head: Any, *series: Any) -> Tensor:
             return network(*series) if head is None else head(network, *series)
 
-        return self._computed(raw, outputs)
+        return self._apply(raw, outputs)
 
-    def _computed(self, raw: RawPanel, of_network: Callable[..., Tensor]) -> np.ndarray:
-        """Return (n_estimators, n, ...): what is computed of a network, its head and series."""
+    def _apply(self, raw: RawPanel, function: Callable[..., Tensor]) -> np.ndarray:
+        """Apply a function of a network, its head and a batch to all: (n_estimators, n, ...)."""
         check_n_jobs(self.n_jobs)
         panel = Panel.from_raw(raw, Standardization(self.mean_, self.scale_))
         with compute_threads(n_threads(self.n_jobs)), torch.no_grad():
-            found = [self._of_batch(one, of_network) for one in prediction_batches(panel)]
+            found = [self._apply_to_batch(one, function) for one in prediction_batches(panel)]
         # From here on without torch, which waits forever for its threads in a forked process.
         outputs = np.concatenate(found, axis=1)
         overflown = ~np.isfinite(outputs).all((0, 2))
@@ -511,10 +511,10 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
             )
         return outputs
 
-    def _of_batch(self, batch: Panel, of_network: Callable[..., Tensor]) -> np.ndarray:
+    def _apply_to_batch(self, batch: Panel, function: Callable[..., Tensor]) -> np.ndarray:
         batch = batch.to(next(self.networks_[0].parameters()).device)
         members = zip(self.networks_, self.heads_, strict=True)
-        found = [of_network(*member, batch.values, batch.lengths) for member in members]
+        found = [function(*member, batch.values, batch.lengths) for member in members]
         return torch.stack(found).cpu().double().numpy()
 
     def _settings(self) -> dict[str, Any]:
@@ -532,7 +532,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
 
     def _batch_size(self, n_series: int) -> int:
         if isinstance(self.batch_size, str):
-            return max(min(n_series // 10, 16), _LEAST_BATCH_SIZES[self.batch_size])
+            return max(min(n_series // 10, 16), _MIN_BATCH_SIZES[self.batch_size])
         return int(self.batch_size)
 
     def _run_id(self, data: Batch, validation: Batch | None) -> str:
@@ -688,7 +688,7 @@ def _as_python(value: Any) -> Any:
     return int(value) if isinstance(value, Integral) else float(value)
 
 
-def prediction_batches(panel: Panel, most: int = _MOST_SERIES) -> Iterator[Panel]:
+def prediction_batches(panel: Panel, most: int = _MAX_SERIES) -> Iterator[Panel]:
     """Yield parts of ``most`` series or fewer that networks predict fast and in little memory."""
     n_steps = panel.values.shape[2]
     n_times = max(1, min(most, _STEPS_OF_SEVERAL // n_steps) // _SERIES_PER_BATCH)

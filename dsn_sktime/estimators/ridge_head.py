@@ -27,7 +27,7 @@ _LOG_TEMPERATURES = np.linspace(-2, 5, 141)
 # BatchNorm's statistics of untrained networks are means over batches of this size.
 _BATCH_SIZE = 16
 # More do not change a linear model of some thousand features by much.
-_MOST_SERIES = 10_000
+_MAX_SERIES = 10_000
 
 
 class Ridge(NamedTuple):
@@ -216,13 +216,13 @@ def _split_variates(networks: Sequence[FeatureNetwork], x: Tensor) -> tuple[Tens
 def _drawn_rows(targets: np.ndarray, are_classes: bool, rng: np.random.Generator) -> np.ndarray:
     """Draw rows for the regressions, all of them or at most 10,000."""
     rows = rng.permutation(len(targets))
-    if are_classes and len(rows) > _MOST_SERIES:
+    if are_classes and len(rows) > _MAX_SERIES:
         # Some of each class come first: of a class without rows, all would be held against it.
         class_indices = pd.Series(targets.argmax(1)[rows])
         place = class_indices.groupby(class_indices).cumcount()
-        n_first = max(1, _MOST_SERIES // (10 * targets.shape[1]))
+        n_first = max(1, _MAX_SERIES // (10 * targets.shape[1]))
         rows = rows[np.argsort(place >= n_first, kind="stable")]
-    return rows[:_MOST_SERIES]
+    return rows[:_MAX_SERIES]
 
 
 class _Untrained(nn.ModuleList):

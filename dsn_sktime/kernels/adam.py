@@ -91,7 +91,10 @@ def _update(addresses, sizes, corrections, lr, beta1, beta2, eps, decayed):
     moments (float32) and step counts (int32).
     """
     one, last = np.float32(1), np.int32(corrections.shape[1] - 1)
-    of_first, of_second = np.empty(_N_LOOKED_UP, np.float32), np.empty(_N_LOOKED_UP, np.float32)
+    first_correction, second_correction = (
+        np.empty(_N_LOOKED_UP, np.float32),
+        np.empty(_N_LOOKED_UP, np.float32),
+    )
     for parameter in range(len(sizes)):
         place = addresses[parameter]
         # In short loops over few arrays each: only these become vector code.
@@ -103,11 +106,11 @@ def _update(addresses, sizes, corrections, lr, beta1, beta2, eps, decayed):
             for i in range(n):
                 done[i] += np.int32(1)
                 t = np.uint32(min(done[i], last))
-                of_first[i], of_second[i] = corrections[0, t], corrections[1, t]
+                first_correction[i], second_correction[i] = corrections[0, t], corrections[1, t]
             for i in range(n):
                 mean[i] += (one - beta1) * (gradient[i] - mean[i])
             for i in range(n):
                 square[i] = beta2 * square[i] + (one - beta2) * gradient[i] * gradient[i]
             for i in range(n):
-                denominator = np.sqrt(square[i] * of_second[i]) + eps
-                weight[i] = decayed * weight[i] - lr * (mean[i] * of_first[i]) / denominator
+                denominator = np.sqrt(square[i] * second_correction[i]) + eps
+                weight[i] = decayed * weight[i] - lr * (mean[i] * first_correction[i]) / denominator

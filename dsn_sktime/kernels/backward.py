@@ -128,8 +128,8 @@ def _batch_norm_sums(layer, batch, chunk):
     sums = floats(layer.strip_sums, n_all * layer.n_out * 2).reshape((n_all, layer.n_out, 2))
     variance, scale = floats(layer.variance, layer.n_out), floats(layer.scale, layer.n_out)
     slope, offset = floats(layer.slope, layer.n_out), floats(layer.offset, layer.n_out)
-    of_weight = floats(layer.weight_gradient, layer.n_out)
-    of_bias = floats(layer.bias_gradient, layer.n_out)
+    grad_weight = floats(layer.weight_gradient, layer.n_out)
+    grad_bias = floats(layer.bias_gradient, layer.n_out)
     for row in range(chunk * ROWS, min((chunk + 1) * ROWS, layer.n_out)):
         plain = 0.0
         scaled = 0.0
@@ -137,8 +137,8 @@ def _batch_norm_sums(layer, batch, chunk):
             plain += sums[strip, row, 0]
             scaled += sums[strip, row, 1]
         rstd = 1 / np.sqrt(variance[row] + layer.eps)
-        of_weight[row] = scaled * rstd
-        of_bias[row] = plain
+        grad_weight[row] = scaled * rstd
+        grad_bias[row] = plain
         slope[row] = -scale[row] * rstd * rstd * scaled / batch.n_observed
         offset[row] = -scale[row] * plain / batch.n_observed
 

@@ -69,7 +69,7 @@ def sparse_conv1d(
         groups of output channels have no value; k for all if None.
     on_dense_gradient : callable, optional
         Called during the backward pass with the gradient w.r.t. *every* weight within these
-        taps, a tensor of shape (C_out, C_in, k); what it holds beyond them means nothing.
+        taps, a tensor of shape (C_out, C_in, k); what it holds beyond them is undefined.
         Without it that gradient need not be computed.
     backend : {"auto", "sparse", "dense"}, default="auto"
     """

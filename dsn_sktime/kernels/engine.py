@@ -126,7 +126,7 @@ def _pointers(plan: Plan, blocks: Sequence[Block]) -> list[int]:
 
 
 def _refuse(tensors: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]) -> NoReturn:
-    """Say which tensor compiled code cannot read."""
+    """Raise for the first tensor that compiled code cannot read."""
     for tensor, shape in zip(tensors, shapes, strict=True):
         if tensor.shape != shape:
             raise ValueError(

@@ -34,8 +34,8 @@ _TILE_STEPS = 16
 # Work of a step of the halo, which is copied, beside a step that is convolved.
 _HALO_COST = 0.06
 # Shorter segments would leave too few sums under way at once.
-_LEAST_STEPS = 8
-_MOST_SEGMENTS = 16
+_MIN_STEPS = 8
+_MAX_SEGMENTS = 16
 
 
 def pitch(n_columns: int, n_together: int) -> int:
@@ -154,10 +154,10 @@ def _best_segments(n_series: int, n_steps: int, halo: int) -> int:
 
     def cost(n_segments: int) -> float:
         n_groups = -(-n_series * n_segments // LANES)
-        n_steps_each = max(-(-n_steps // n_segments), _LEAST_STEPS)
+        n_steps_each = max(-(-n_steps // n_segments), _MIN_STEPS)
         return n_groups * (n_steps_each + _HALO_COST * halo)
 
-    return min(range(1, min(n_steps, _MOST_SEGMENTS) + 1), key=cost)
+    return min(range(1, min(n_steps, _MAX_SEGMENTS) + 1), key=cost)
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ class Weights:
         return len(self.counts)
 
     def offsets(self, row_pitch: int) -> np.ndarray:
-        """Return what stands between the start of a tile and what each read loads, int32."""
+        """Return the offset of each read from the start of its tile, in float32 elements: int32."""
         return _offsets(self.channel, self.step, row_pitch)
 
 

@@ -45,18 +45,18 @@ class SparseConvolution(torch.autograd.Function):
         """Return the gradients w.r.t. the padded batch and w.r.t. the values."""
         x, values = ctx.saved_tensors
         kernels: KernelIndex = ctx.kernels
-        of_values = None
+        grad_values = None
         if ctx.needs_input_grad[1]:
-            of_values = _values_gradient(x, gradient, kernels)
+            grad_values = _values_gradient(x, gradient, kernels)
         if ctx.on_dense_gradient is not None:
             ctx.on_dense_gradient(dense_gradient(x.transpose(0, 1), gradient.transpose(0, 1)))
-        of_x = None
+        grad_x = None
         if ctx.needs_input_grad[0]:
             n = kernels.shape[2] - 1
             weights = kernels.backward
             padded = torch.nn.functional.pad(gradient, (n, n))
-            of_x = _correlate(padded, values, weights, kernels.shape[1], kernels.shape[2])
-        return of_x, of_values, None, None
+            grad_x = _correlate(padded, values, weights, kernels.shape[1], kernels.shape[2])
+        return grad_x, grad_values, None, None
 
 
 def _correlate(x: Tensor, values: Tensor, weights: Weights, n_out: int, kernel_size: int) -> Tensor:

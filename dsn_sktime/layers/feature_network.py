@@ -178,10 +178,11 @@ class FeatureNetwork(nn.Module):
         Raises
         ------
         TypeError
-            If ``x`` has not the type of the weights, or ``lengths`` are no int64 tensor.
+            If ``x`` does not have the dtype of the weights, or ``lengths`` is not an int64
+            tensor.
         ValueError
             If ``x`` or ``lengths`` have another shape, a length lies outside 1..L, or
-            ``layers`` or ``pool`` is no choice.
+            ``layers`` or ``pool`` is invalid.
         RuntimeError
             If the backend is "sparse" and the sparse kernels cannot compute ``x``.
         """

@@ -60,7 +60,7 @@ class SparseConv1d(nn.Module):
         If True, each backward pass leaves the gradient w.r.t. every weight of the dense
         kernels in ``dense_gradient``.
     dense_gradient : tensor of shape (C_out, C_in, k) or None
-        Beyond the exploration regions it means nothing.
+        Beyond the exploration regions it is undefined.
 
     Raises
     ------
@@ -147,7 +147,7 @@ class SparseConv1d(nn.Module):
         Raises
         ------
         TypeError
-            If ``x`` has not the type of the weights, or ``lengths`` are no int64.
+            If ``x`` does not have the dtype of the weights, or ``lengths`` is not int64.
         ValueError
             If ``x`` or ``lengths`` have another shape, or a length lies outside 1..L.
         RuntimeError

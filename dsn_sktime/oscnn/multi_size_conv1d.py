@@ -103,7 +103,7 @@ class MultiSizeConv1d(nn.Module):
         Raises
         ------
         TypeError
-            If ``x`` has not the type of the weights, or ``lengths`` are no int64.
+            If ``x`` does not have the dtype of the weights, or ``lengths`` is not int64.
         ValueError
             If ``x`` or ``lengths`` have another shape, or a length lies outside 1..L.
         """

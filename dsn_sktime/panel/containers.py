@@ -47,7 +47,7 @@ def read_panel(X: Any, variate_names: tuple[Hashable, ...] | None = None) -> Raw
     raw = _read(X, variate_names)
     lengths = raw.lengths if len(raw) else np.array([0])
     if (lengths == 0).all() or raw.n_variates == 0:
-        found = f"shape {np.shape(X)}" if hasattr(X, "shape") else f"{len(raw)} series without any"
+        found = f"shape {np.shape(X)}" if hasattr(X, "shape") else f"{len(raw)} empty series"
         raise ValueError(
             "X must have at least one series, one variate and one time step, found "
             f"{found if len(raw) or hasattr(X, 'shape') else 'an empty list'}."

@@ -11,7 +11,7 @@ from dsn_sktime.panel.raw_panel import RawPanel
 from dsn_sktime.panel.user_warning import warn_user
 
 # Fewer rise by chance.
-_LEAST_STEPS = 8
+_MIN_STEPS = 8
 
 
 def match_variates(
@@ -76,7 +76,7 @@ def _is_default(names: tuple[Hashable, ...] | None) -> bool:
 def _is_key(raw: RawPanel, place: int, name: Hashable) -> bool:
     """Return True for a variate with the name of an id or a time that is constant or rises."""
     # One letter may be any quantity.
-    if not looks_like_key(name) or len(str(name)) == 1 or raw.lengths.max() < _LEAST_STEPS:
+    if not looks_like_key(name) or len(str(name)) == 1 or raw.lengths.max() < _MIN_STEPS:
         return False
     rows = [series[place] for series in raw.series]
     is_id = all((row == row[0]).all() and row[0] % 1 == 0 for row in rows)

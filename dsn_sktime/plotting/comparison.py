@@ -22,7 +22,7 @@ _FEW_DECADES = 1e3
 # Characters of a line below a tick.
 _TICK_WIDTH = 16
 # More labels than this have no room beside one another.
-_MOST_LEVEL_TICKS = 6
+_MAX_LEVEL_TICKS = 6
 
 
 def plot_critical_difference(
@@ -231,7 +231,7 @@ def plot_settings(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         color = COLORS[number] if few else "0.7"
         ax.plot(places, accuracies, "o-", ms=3, lw=1, color=color, label=name if few else None)
     ax.plot(places, table.mean(), "s-", ms=6, lw=2.5, color=COLORS[-1], label="mean")
-    if len(places) <= _MOST_LEVEL_TICKS:
+    if len(places) <= _MAX_LEVEL_TICKS:
         ax.set_xticks(places, [fill(str(name), _TICK_WIDTH) for name in table.columns])
     else:
         names = [str(name) for name in table.columns]

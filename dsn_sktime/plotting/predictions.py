@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from dsn_sktime.estimators import DSNClassifier
 
 # With more classes the title names the likeliest.
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 # Letters of all labels that have room beside one another.
-_MOST_LETTERS = 40
+_MAX_LETTERS = 40
 
 
 def plot_contributions(
@@ -68,9 +68,9 @@ def plot_contributions(
     _draw_rows(ax, series, found[0, place], names, "variate")
     listed = ", ".join(
         f"{labels[one]}: {probabilities[one]:.2f}"
-        for one in np.argsort(-probabilities, kind="stable")[:_MOST_NAMED]
+        for one in np.argsort(-probabilities, kind="stable")[:_MAX_NAMED]
     )
-    more = ", ..." if len(labels) > _MOST_NAMED else ""
+    more = ", ..." if len(labels) > _MAX_NAMED else ""
     title = f"Contributions to class {labels[place]}\nprobabilities: {listed}{more}"
     ax.set_title(title, wrap=True)
     return ax
@@ -159,7 +159,7 @@ def plot_confusion_matrix(
     ConfusionMatrixDisplay.from_predictions(
         y, classifier.predict(X), cmap="Blues", colorbar=False, ax=ax
     )
-    if sum(len(label.get_text()) for label in ax.get_xticklabels()) > _MOST_LETTERS:
+    if sum(len(label.get_text()) for label in ax.get_xticklabels()) > _MAX_LETTERS:
         ax.tick_params("x", rotation=90)
     return ax
 

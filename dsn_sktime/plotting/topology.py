@@ -46,7 +46,7 @@ def plot_activated_weights(
     Raises
     ------
     TypeError
-        If the estimator is no DSN.
+        If the estimator is not a DSN.
     NotFittedError
         If there is no trained network.
     ValueError
@@ -109,7 +109,7 @@ def plot_receptive_fields(
     Raises
     ------
     TypeError
-        If the estimator is no DSN.
+        If the estimator is not a DSN.
     NotFittedError
         If there is no trained network.
     """
@@ -158,7 +158,7 @@ def plot_growth(estimator: DSNEstimator, ax: Axes | None = None) -> Axes:
     Raises
     ------
     TypeError
-        If the estimator is no DSN.
+        If the estimator is not a DSN.
     NotFittedError
         If there is no trained network.
     """

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-_LONGEST_REPR = 80
+_MAX_REPR = 80
 
 
 def brief_repr(value: object) -> str:
     """Return ``repr(value)`` on one line, shortened where it is long."""
     text = " ".join(repr(value).split())
-    if len(text) <= _LONGEST_REPR:
+    if len(text) <= _MAX_REPR:
         return text
-    return f"{text[:_LONGEST_REPR]}... ({type(value).__name__})"
+    return f"{text[:_MAX_REPR]}... ({type(value).__name__})"
 
 
 def check_integer(name: str, value: Any, least: int, or_else: str = "") -> None:

@@ -16,7 +16,7 @@ KEEPS = ("best", "last", "average")
 # The authors' code: the drop fraction anneals over the first 80 % of the training and never
 # falls below 0.001.
 _ANNEALED_SHARE = 0.8
-_LEAST_DROP_FRACTION = 0.001
+_MIN_DROP_FRACTION = 0.001
 
 # An average is taken over the last quarter of the optimizer steps.
 _AVERAGED_SHARE = 0.25
@@ -148,7 +148,7 @@ class SparseRecipe(Recipe):
         ``progress``, in [0, 1], is the share of the training that is done.
         """
         annealed = self.alpha * half_cosine(min(progress / _ANNEALED_SHARE, 1.0))
-        return max(annealed, _LEAST_DROP_FRACTION)
+        return max(annealed, _MIN_DROP_FRACTION)
 
     def is_update_epoch(self, epoch: int) -> bool:
         """Return True if the topology is updated after an epoch, counted from 0.

@@ -17,7 +17,7 @@ _NOT_NEGATIVE = ("step", "exp_avg_sq", "running_var", "num_batches_tracked")
 # Of a history; compared, not converted: an integer may be beyond all floats.
 _LARGEST = 1e300
 # Compiled code counts on from here in int32.
-_MOST_STEPS = 2**30
+_MAX_STEPS = 2**30
 
 
 def check_run_state(
@@ -103,7 +103,7 @@ def _check_tensors(name: str, found: Any, expected: dict[str, Tensor]) -> None:
         if key.endswith(_NOT_NEGATIVE):
             _require(not bool((other < 0).any()), entry, "negative values")
         if key == "step":
-            _require(not bool((other > _MOST_STEPS).any()), entry, "values that are too large")
+            _require(not bool((other > _MAX_STEPS).any()), entry, "values that are too large")
 
 
 def _check_topology(network: nn.Module, *states: dict[str, Tensor]) -> None:

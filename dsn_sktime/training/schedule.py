@@ -8,8 +8,8 @@ from typing import Any
 
 # An epoch's loss is a new lowest one if it is below the lowest by this share of it, and a
 # learning rate moves if it moves by more than this: torch's ReduceLROnPlateau, as published.
-_LEAST_IMPROVEMENT = 1e-4
-_LEAST_REDUCTION = 1e-8
+_MIN_IMPROVEMENT = 1e-4
+_MIN_REDUCTION = 1e-8
 
 # torch's OneCycleLR, as published: the first rate is the peak's 25th part, and the peak is
 # reached after three tenths of the optimizer steps.
@@ -49,11 +49,11 @@ def plateau(
     """
     lowest, n_bad = math.inf, 0
     for record in history:
-        if record["loss"] < lowest * (1 - _LEAST_IMPROVEMENT):
+        if record["loss"] < lowest * (1 - _MIN_IMPROVEMENT):
             lowest, n_bad = record["loss"], 0
         else:
             n_bad += 1
         if n_bad > patience:
             reduced, n_bad = max(lr * factor, lr_min), 0
-            lr = reduced if lr - reduced > _LEAST_REDUCTION else lr
+            lr = reduced if lr - reduced > _MIN_REDUCTION else lr
     return lr

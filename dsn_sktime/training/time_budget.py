@@ -10,12 +10,12 @@ import torch
 
 # Computing outputs takes about a third of the time of an optimizer step.
 _FORWARD_SHARE = 1 / 3
-_LARGEST_FIRST_SHARE = 0.5
+_MAX_FIRST_SHARE = 0.5
 # Until this many steps are counted, one slow step must not set all of the time aside.
 _FEW_STEPS = 10
-_LEAST_SHARE = 0.5
+_MIN_SHARE = 0.5
 # Where no time is left for training, one optimizer step is still taken.
-_LEAST_SECONDS = 1e-3
+_MIN_SECONDS = 1e-3
 
 
 @lru_cache(maxsize=64)
@@ -55,7 +55,7 @@ class Deadline:
 
 def seconds_until(end: float) -> float:
     """Return the time until an end, and a least one where it has passed."""
-    return max(end - time.perf_counter(), _LEAST_SECONDS)
+    return max(end - time.perf_counter(), _MIN_SECONDS)
 
 
 class TimeBudget:
@@ -88,18 +88,18 @@ class TimeBudget:
 
     def count_step(self) -> float:
         """Count an optimizer step, and return the share of the time that is used."""
-        if self._seconds <= _LEAST_SECONDS:
+        if self._seconds <= _MIN_SECONDS:
             return 1.0
         if self._device.type == "cuda":  # Its steps are queued.
             torch.cuda.synchronize(self._device)
         now = time.perf_counter()
         if self._n_steps == 0:
             self._first_end = now
-            if now - self._started > _LARGEST_FIRST_SHARE * self._seconds:
+            if now - self._started > _MAX_FIRST_SHARE * self._seconds:
                 self._started = now
         seconds_per_step = (now - self._first_end) / max(self._n_steps, 1)
         self._n_steps += 1
         closing = self._n_closing * _FORWARD_SHARE * seconds_per_step
-        least = _LEAST_SHARE * self._seconds if self._n_steps <= _FEW_STEPS else _LEAST_SECONDS
+        least = _MIN_SHARE * self._seconds if self._n_steps <= _FEW_STEPS else _MIN_SECONDS
         available = max(self._seconds - closing, least)
         return self._used + (now - self._started) / available
