@@ -87,8 +87,8 @@ def count_flops(network: DSNNetwork | OSCNNNetwork, series_length: int) -> Count
         raise ValueError(f"series_length must be at least 1, found {series_length}.")
     names = "conv.values", "bottleneck.weight"
     found = [one for name, one in network.layers.named_parameters() if name.endswith(names)]
-    of_head = sum(one.numel() for one in network.head.parameters() if one.ndim > 1)
-    activated = series_length * sum(one.numel() for one in found) + network.n_pool * of_head
+    n_head = sum(one.numel() for one in network.head.parameters() if one.ndim > 1)
+    activated = series_length * sum(one.numel() for one in found) + network.n_pool * n_head
     return Count(activated, activated + series_length * _n_left_out(network))
 
 

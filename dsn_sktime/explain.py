@@ -24,7 +24,7 @@ from dsn_sktime.runtime import compute_threads, default_switches, n_threads
 
 __all__ = ["baseline", "check_explainable", "contributions"]
 
-# Values of a layer's activations, times classes, in a batch: 64 MiB in float64.
+# Values of a layer's activations, times classes or variates, in a batch: 64 MiB in float64.
 _VALUES_PER_BATCH = 2**23
 # What a kernel reads shares its relevance in proportion to this power of weight times value. With
 # the square, the many small values of noise get more of it; above 4, little changes.
@@ -114,12 +114,12 @@ def contributions(classifier: DSNClassifier, X: Any) -> np.ndarray:
     panel = Panel.from_raw(raw, Standardization(classifier.mean_, classifier.scale_))
     n, n_variates, n_steps = panel.values.shape
     found = np.zeros((n, classifier.n_classes_, n_variates, n_steps))
-    widest = max(n_variates, *(width for form in forms for width in _widths(form.network)))
-    # Relevance has a class axis; what each variate adds to the first layer, one of variates.
-    n_each = max(classifier.n_classes_, n_variates)
-    size = max(1, _VALUES_PER_BATCH // (widest * n_steps * n_each))
     with compute_threads(n_threads(classifier.n_jobs)), torch.no_grad():
         for form in forms:
+            # Relevance has an axis of classes; the first layer's terms have one of variates.
+            n_each = max(classifier.n_classes_, form.network.n_variates)
+            n_values = n_steps * n_each * max(_widths(form.network))
+            size = max(1, _VALUES_PER_BATCH // n_values)
             for start, chunk in zip(range(0, n, size), panel.chunks(size), strict=True):
                 part = _form_contributions(form, chunk).cpu().numpy()
                 rows = slice(start, start + len(chunk))

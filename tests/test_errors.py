@@ -150,7 +150,12 @@ def test_lr_below_lr_min_names_both() -> None:
 
 
 def test_a_schedule_that_ends_at_zero_ignores_lr_min() -> None:
-    tiny_classifier(schedule="one_cycle", lr=1e-5).fit(*panel())
+    X, y = panel()
+    found = [
+        tiny_classifier(schedule="one_cycle", lr=1e-5, lr_min=lr_min).fit(X, y).predict_proba(X)
+        for lr_min in (0.0, 1e-4)
+    ]
+    assert np.array_equal(*found)
 
 
 @pytest.mark.parametrize(

@@ -67,8 +67,8 @@ def test_an_ensemble_has_the_mean_of_its_networks_logits(head):
     assert found == pytest.approx(logits_of(classifier, X), abs=1e-5)
 
 
-def naive_carry(relevance, weight, inputs):
-    """Carry relevance (C_out, L) of a convolution (C_out, C_in, k) to its inputs (C_in, L)."""
+def naive_propagate(relevance, weight, inputs):
+    """Propagate relevance (C_out, L) of a convolution (C_out, C_in, k) to its inputs (C_in, L)."""
     found = np.zeros(inputs.shape)
     n_steps = inputs.shape[1]
     for out_channel, step in np.ndindex(relevance.shape):
@@ -87,7 +87,7 @@ def naive_carry(relevance, weight, inputs):
 
 
 def naive_variates(relevance, kernels, x):
-    """Carry relevance (C_out, L) to the series (m, L), first to its variates."""
+    """Propagate relevance (C_out, L) to the series (m, L), first to its variates."""
     n_steps = x.shape[1]
     added = np.zeros((len(x), *relevance.shape))
     for variate, channel, step in np.ndindex(added.shape):
@@ -96,7 +96,7 @@ def naive_variates(relevance, kernels, x):
     total = (added**4).sum(0)
     shares = np.where(total > 0, added**4 / np.where(total > 0, total, 1), 1 / len(x))
     rows = [
-        naive_carry(relevance * shares[variate], kernels[:, [variate]], x[[variate]])
+        naive_propagate(relevance * shares[variate], kernels[:, [variate]], x[[variate]])
         for variate in range(len(x))
     ]
     return np.concatenate(rows)
@@ -120,13 +120,13 @@ def naive_parts(activations, coef, norm):
     for channel, (row, reference) in enumerate(
         zip(activations, naive_reference(norm), strict=True)
     ):
-        of_mean, of_largest, of_share = coef[channel]
+        mean_coef, max_coef, share_coef = coef[channel]
         for step, value in enumerate(row):
-            parts[channel, step] += of_mean * (value - reference[0]) / n_steps
-            parts[channel, step] += of_share * ((value > 0) - reference[2]) / n_steps
+            parts[channel, step] += mean_coef * (value - reference[0]) / n_steps
+            parts[channel, step] += share_coef * ((value > 0) - reference[2]) / n_steps
         steps_of_largest = np.flatnonzero(row == row.max())
         parts[channel, steps_of_largest] += (
-            of_largest * (row.max() - reference[1]) / len(steps_of_largest)
+            max_coef * (row.max() - reference[1]) / len(steps_of_largest)
         )
     found = np.zeros(parts.shape)
     for step in range(n_steps):
@@ -165,8 +165,8 @@ def test_contributions_are_those_of_plain_loops():
     (kernels, mixing), (more_kernels, more_mixing) = map(weights_of, network.layers)
     for number in range(2):
         relevance = naive_parts(trained[9:], second[:, :, number], last.norm)
-        relevance = naive_carry(relevance, more_kernels, more_mixing @ trained[:9])
-        relevance = naive_carry(relevance, more_mixing[:, :, None], trained[:9])
+        relevance = naive_propagate(relevance, more_kernels, more_mixing @ trained[:9])
+        relevance = naive_propagate(relevance, more_mixing[:, :, None], trained[:9])
         relevance += naive_parts(trained[:9], first[:, :, number], layer.norm)
         mixed = np.einsum("kjt,jv->kvt", kernels, mixing)
         expected[number] += naive_variates(relevance, mixed, values)
@@ -232,7 +232,7 @@ def planted(n, kind, seed):
 
 @untraced
 @pytest.mark.parametrize("kind", KINDS)
-def test_most_of_what_speaks_for_the_predicted_class_lies_on_a_planted_pattern(kind):
+def test_most_of_what_supports_the_predicted_class_lies_on_a_planted_pattern(kind):
     X, y, _ = planted(120 if kind == "multivariate" else 60, kind, seed=0)
     classifier = DSNClassifier(n_epochs=20, n_filters=16, random_state=0).fit(X, y)
     X, y, starts = planted(100, kind, seed=1)

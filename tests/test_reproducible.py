@@ -71,6 +71,18 @@ def test_results_do_not_depend_on_n_jobs(tiny: Callable, n_jobs: int, n_estimato
     assert np.array_equal(probabilities(classifier), of_an_ensemble(tiny, n_estimators))
 
 
+def test_processes_that_share_the_series_by_a_file_give_the_same() -> None:
+    # Arrays of more than 1 MB are mapped into the memory of each process.
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(260, 2, 600)), np.arange(260) % 2
+    settings = {"n_estimators": 2, "n_epochs": 1, "validation_fraction": 0.1}
+    found = [
+        tiny_classifier(**settings, n_jobs=n_jobs).fit(X, y, sample_weight=1 + y)
+        for n_jobs in (1, 2)
+    ]
+    assert np.array_equal(*(one.predict_proba(X[:9]) for one in found))
+
+
 def test_results_do_not_depend_on_global_seeds() -> None:
     results = []
     for seed in (1, 2):

@@ -311,9 +311,12 @@ def test_some_series_of_a_rare_class_are_drawn(monkeypatch):
     monkeypatch.setattr(ridge_head, "_MAX_SERIES", 100)
     class_indices = np.zeros(5000, dtype=int)
     class_indices[[70, 4000]] = 1
-    rows = ridge_head._drawn_rows(signs(class_indices, 2), True, np.random.default_rng(0))
+    rng, targets = np.random.default_rng(0), signs(class_indices, 2)
+    rows, weight = ridge_head._sample_rows(targets, np.ones(5000), True, rng)
     assert len(rows) == len(set(rows)) == 100
     assert {70, 4000} <= set(rows)
+    # By weight, it is as rare as before.
+    assert weight[class_indices[rows] == 1].sum() / weight.sum() == pytest.approx(2 / 5000)
 
 
 def test_series_of_unequal_length_with_missing_values():

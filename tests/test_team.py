@@ -214,6 +214,33 @@ def test_an_interrupt_while_threads_are_called_waits_for_those_that_work(monkeyp
         assert ended == [1]
 
 
+def test_an_interrupt_while_the_caller_waits_does_not_end_the_wait(monkeypatch):
+    started, ended = threading.Event(), []
+
+    def work(thread: int) -> None:
+        if thread == 0:
+            assert started.wait(60)
+            return
+        started.set()
+        time.sleep(0.2)
+        ended.append(thread)
+
+    def interrupted(seconds: float) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    run_on_threads(lambda thread: None, 2)
+    sleep = time.sleep
+    monkeypatch.setattr(
+        threads.time,
+        "sleep",
+        lambda seconds: interrupted(seconds) if seconds == 0 else sleep(seconds),
+    )
+    with pytest.raises(KeyboardInterrupt):
+        run_on_threads(work, 2)
+    assert ended == [1]
+
+
 # How many threads
 
 
@@ -372,6 +399,7 @@ def test_a_buffer_that_is_larger_than_the_limit_is_used_again(monkeypatch):
         addresses.add(large.ctypes.data)
         del large, small
         gc.collect()
+        assert len(buffers._unused[buffers._capacity(50_000)]) == 1
     assert len(addresses) == 1
 
 

@@ -187,8 +187,8 @@ def to_markdown(table: pd.DataFrame) -> str:
     cells = [f"{a / 1e3:,.1f} K, {b / 1e6:,.1f} M" for a, b in rows[counts].to_numpy()]
     lines = [["data set", "m", "L", "c", *means["estimator"]]]
     lines.append(["---", *["---:"] * (3 + len(means))])
-    for shape, of_set in rows.assign(cell=cells).groupby(["dataset", *_SHAPE], sort=False):
-        lines.append([*map(str, shape), *of_set["cell"]])
+    for shape, group in rows.assign(cell=cells).groupby(["dataset", *_SHAPE], sort=False):
+        lines.append([*map(str, shape), *group["cell"]])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 

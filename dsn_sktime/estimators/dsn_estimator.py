@@ -113,7 +113,7 @@ class DSNEstimator(NetworkEstimator):
             layers=self.n_layers,
             sparse_weights=(1 - self.sparsity) * positions,
             dense_weights=from_series + channels * (n_more * width + n_outputs),
-            # Of each layer, the output of its 1x1 convolution and its own.
+            # Per layer: the outputs of the 1x1 and of the sparse convolution.
             activations=n_steps * (first + n_more * width + self.n_layers * channels)
             + n_bins * (channels + n_outputs),
         )

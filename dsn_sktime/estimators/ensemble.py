@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -59,14 +60,19 @@ class EnsembleFit:
     run_id: str
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return arrays for tensors: joblib maps them into memory, tensors it copies each time."""
-        batches = {name: _arrays(getattr(self, name)) for name in ("data", "validation")}
-        return {**self.__dict__, **batches}
+        """Return the state with tensors as NumPy arrays, which joblib can memory-map."""
+        fields = {name: self.__dict__[name] for name in self.__dataclass_fields__}
+        return {**fields, **self._arrays}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Make tensors of arrays."""
-        batches = {name: _tensors(state[name]) for name in ("data", "validation")}
+        """Convert the arrays back to tensors."""
+        batches = {name: _as_tensors(state[name]) for name in ("data", "validation")}
         self.__dict__.update(state, **batches)
+
+    @cached_property
+    def _arrays(self) -> dict[str, list[np.ndarray | None] | None]:
+        # Kept: joblib writes an array to disk once, as long as it is the same object.
+        return {name: _as_arrays(getattr(self, name)) for name in ("data", "validation")}
 
     def train_all(self) -> list[Trained]:
         """Train the networks; return them, or after Ctrl-C those that have an epoch."""
@@ -79,9 +85,6 @@ class EnsembleFit:
         except KeyboardInterrupt:
             if not trained:
                 raise
-        finally:
-            # Of long series, a training step takes gigabytes.
-            release_memory()
         return sorted(trained, key=lambda one: one.number)
 
     def _each_trained(self) -> Iterator[Trained]:
@@ -104,6 +107,7 @@ class EnsembleFit:
                 # The longest first, so that the processes end at about the same time.
                 some.sort(key=lambda one: estimator._relative_cost(one[0]), reverse=True)
             turns = [(*divmod(place, n_at_once), *one) for place, one in enumerate(some)]
+            # torch needs arrays that can be written to, as in mode "c".
             found = Parallel(n_at_once, return_as="generator_unordered", mmap_mode="c")(
                 delayed(self._train)(number, int(seed), n_each + (at < n_more), deadline, turn)
                 for turn, at, number, seed in turns
@@ -139,6 +143,8 @@ class EnsembleFit:
                     raise
             head_fit = head_fit or self._begin_head(data, number, seed)
             head = None if head_fit is None else head_fit.finish(network)
+        # Buffers of a training step on long series can take gigabytes.
+        release_memory()
         return Trained(
             number,
             network,
@@ -169,13 +175,13 @@ class EnsembleFit:
         )
 
 
-def _arrays(batch: Batch | None) -> list[np.ndarray | None] | None:
+def _as_arrays(batch: Batch | None) -> list[np.ndarray | None] | None:
     if batch is None:
         return None
     return [None if tensor is None else tensor.numpy() for tensor in batch]
 
 
-def _tensors(arrays: Sequence[Any] | None) -> Batch | None:
+def _as_tensors(arrays: Sequence[Any] | None) -> Batch | None:
     if arrays is None:
         return None
     return Batch._make(None if array is None else torch.from_numpy(array) for array in arrays)

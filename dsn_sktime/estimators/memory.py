@@ -47,7 +47,8 @@ def check_memory(estimator: NetworkEstimator, n_series: int, shape: tuple[int, i
     what, remedy = f"{name}={brief_repr(given[name])}", f"Lower {name}."
     if saving[name] <= 0:
         n_variates, n_steps, n_outputs = shape
-        what = f"{n_series=}, {n_variates=}, {n_steps=}, {n_outputs=}"
+        what = f"{n_variates=}, {n_steps=}, {n_outputs=}"
+        what = f"{n_series=}, {what}" if n_series > 1 else what
         remedy = "Use fewer series, variates, time steps or classes."
     raise ValueError(
         f"{what} needs at least {needed / 2**30:,.0f} GiB of memory, found "

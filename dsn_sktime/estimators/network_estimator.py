@@ -468,7 +468,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     def _build_head(
         self, n_variates: int, n_steps: int, n_outputs: int, number: int, file_format: int
     ) -> nn.Module | None:
-        """Return a module like that of ``RidgeHeadFit.finish``, for tensors from a file."""
+        """Build the module that a file's tensors are loaded into."""
         return None
 
     def _set_fitted(self, trained: list[Trained]) -> None:
@@ -495,7 +495,10 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         return self._apply(raw, outputs)
 
     def _apply(self, raw: RawPanel, function: Callable[..., Tensor]) -> np.ndarray:
-        """Apply a function of a network, its head and a batch to all: (n_estimators, n, ...)."""
+        """Apply ``function(network, head, values, lengths)`` to all networks and batches.
+
+        Returns float64 of shape (n_estimators, n, ...).
+        """
         check_n_jobs(self.n_jobs)
         panel = Panel.from_raw(raw, Standardization(self.mean_, self.scale_))
         with compute_threads(n_threads(self.n_jobs)), torch.no_grad():
@@ -688,10 +691,10 @@ def _as_python(value: Any) -> Any:
     return int(value) if isinstance(value, Integral) else float(value)
 
 
-def prediction_batches(panel: Panel, most: int = _MAX_SERIES) -> Iterator[Panel]:
-    """Yield parts of ``most`` series or fewer that networks predict fast and in little memory."""
+def prediction_batches(panel: Panel, max_series: int = _MAX_SERIES) -> Iterator[Panel]:
+    """Yield parts that networks predict fast and in little memory."""
     n_steps = panel.values.shape[2]
-    n_times = max(1, min(most, _STEPS_OF_SEVERAL // n_steps) // _SERIES_PER_BATCH)
+    n_times = max(1, min(max_series, _STEPS_OF_SEVERAL // n_steps) // _SERIES_PER_BATCH)
     return panel.chunks(min(n_times * _SERIES_PER_BATCH, max(1, _STEPS_PER_BATCH // n_steps)))
 
 

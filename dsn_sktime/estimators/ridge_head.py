@@ -213,23 +213,31 @@ def _split_variates(networks: Sequence[FeatureNetwork], x: Tensor) -> tuple[Tens
     return x.split([one.n_variates for one in networks], 1)
 
 
-def _drawn_rows(targets: np.ndarray, are_classes: bool, rng: np.random.Generator) -> np.ndarray:
-    """Draw rows for the regressions, all of them or at most 10,000."""
+def _sample_rows(
+    targets: np.ndarray, weight: np.ndarray, are_classes: bool, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sample at most 10,000 rows for the ridge regressions, including some of each class.
+
+    Returns rows and their weights, which keep the shares of the classes.
+    """
     rows = rng.permutation(len(targets))
-    if are_classes and len(rows) > _MAX_SERIES:
-        # Some of each class come first: of a class without rows, all would be held against it.
-        class_indices = pd.Series(targets.argmax(1)[rows])
-        place = class_indices.groupby(class_indices).cumcount()
-        n_first = max(1, _MAX_SERIES // (10 * targets.shape[1]))
-        rows = rows[np.argsort(place >= n_first, kind="stable")]
-    return rows[:_MAX_SERIES]
+    if not are_classes or len(rows) <= _MAX_SERIES:
+        return rows[:_MAX_SERIES], weight[rows[:_MAX_SERIES]]
+    # A class without rows would never be predicted.
+    class_indices = targets.argmax(1)
+    drawn = pd.Series(class_indices[rows])
+    is_spare = drawn.groupby(drawn).cumcount() >= max(1, _MAX_SERIES // (10 * targets.shape[1]))
+    rows = rows[np.argsort(is_spare.to_numpy(), kind="stable")][:_MAX_SERIES]
+    n_all, n_drawn = (np.bincount(one) for one in (class_indices, class_indices[rows]))
+    factor = n_all / np.maximum(n_drawn, 1)
+    return rows, weight[rows] * factor[class_indices[rows]]
 
 
 class _Untrained(nn.ModuleList):
     """Untrained networks, each of which reads its own variates."""
 
     def forward(self, x: Tensor, lengths: Tensor | None) -> None:
-        """Compute the layers, which updates BatchNorm's statistics in training mode."""
+        """Run all layers; in training mode, this updates the statistics of BatchNorm."""
         networks = cast("list[FeatureNetwork]", [*self])
         for network, part in zip(networks, _split_variates(networks, x), strict=True):
             network.features(part, lengths)
@@ -238,9 +246,10 @@ class _Untrained(nn.ModuleList):
 class RidgeHeadFit:
     """Fit of a ridge head in two halves: what reads the untrained networks can be done first.
 
-    The BatchNorm statistics of the untrained networks are set to those of the training series, of
-    which at most 10,000, drawn at random and some of each class, are used. With ``are_logits`` the
-    targets are 1 for a series' class and -1 for the others, and the outputs are scaled to logits.
+    The BatchNorm statistics of the untrained networks are set to those of the training series. At
+    most 10,000 of these are used, sampled at random with some of each class. With ``are_logits``
+    the targets are 1 for a series' class and -1 for the others, and the outputs are scaled to
+    logits.
     """
 
     def __init__(
@@ -252,9 +261,9 @@ class RidgeHeadFit:
         are_logits: bool,
         rng: np.random.Generator,
     ) -> None:
-        rows = _drawn_rows(targets, are_logits, rng)
+        rows, self._weight = _sample_rows(targets, weight, are_logits, rng)
         self._panel, self._rows = panel, torch.from_numpy(rows).to(panel.values.device)
-        self._targets, self._weight = targets[rows], weight[rows]
+        self._targets = targets[rows]
         self._untrained = untrained
         module = _Untrained(untrained)
         update_bn(module, self._batches())

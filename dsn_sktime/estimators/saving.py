@@ -125,7 +125,7 @@ def _modules_of(estimator: NetworkEstimator, arrays: dict[str, np.ndarray]) -> d
 def _new_modules(
     estimator: NetworkEstimator, shape: tuple[int, int, int], number: int, file_format: int
 ) -> tuple[nn.Module, nn.Module | None]:
-    """Return a network of the right sizes and its head, whose tensors are to be overwritten."""
+    """Build the network and the head that a file's tensors are loaded into."""
     network = estimator._build_network(*shape, number, torch.Generator())
     return network, estimator._build_head(*shape, number, file_format)
 

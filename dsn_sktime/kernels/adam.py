@@ -56,7 +56,9 @@ def adam_step(
         gradients = [gradient.contiguous() for gradient in gradients]
         tensors = zip(weights, gradients, means, squares, steps, strict=True)
         _update(
-            np.array([[one.data_ptr() for one in of_one] for of_one in tensors], dtype=np.int64),
+            np.array(
+                [[one.data_ptr() for one in parameter] for parameter in tensors], dtype=np.int64
+            ),
             np.array([weight.numel() for weight in weights], dtype=np.int64),
             corrections.numpy(),
             *map(np.float32, (float(lr), beta1, beta2, eps, 1 - float(lr) * weight_decay)),
@@ -91,10 +93,8 @@ def _update(addresses, sizes, corrections, lr, beta1, beta2, eps, decayed):
     moments (float32) and step counts (int32).
     """
     one, last = np.float32(1), np.int32(corrections.shape[1] - 1)
-    first_correction, second_correction = (
-        np.empty(_N_LOOKED_UP, np.float32),
-        np.empty(_N_LOOKED_UP, np.float32),
-    )
+    first_correction = np.empty(_N_LOOKED_UP, np.float32)
+    second_correction = np.empty(_N_LOOKED_UP, np.float32)
     for parameter in range(len(sizes)):
         place = addresses[parameter]
         # In short loops over few arrays each: only these become vector code.

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Unused memory that is kept besides the largest buffer, in float32.
+# Maximum size of the cache without its largest buffer, in float32 elements.
 _LIMIT = 2**26
 
 # Re-entrant: garbage may be collected, and given back, while it is held.
@@ -80,4 +80,4 @@ def _give_back(buffer: Tensor, capacity: int) -> None:
             # Sizes of batches that are no longer met, most likely.
             release_memory()
             _unused[capacity].append(buffer)
-            _n_unused = capacity
+            _n_unused += capacity

@@ -340,12 +340,12 @@ def pool_lanes_gradient(gradient, pitch, starts, stops, shares, out, stride):
     """Add the gradient w.r.t. one channel's activations to ``out``; see :func:`pool_lanes`."""
     for group in range(pitch // LANES):
         for i in range(starts.size):
-            of_bin = floats(gradient + 4 * (i * pitch + group * LANES), LANES)
+            grad_bin = floats(gradient + 4 * (i * pitch + group * LANES), LANES)
             share = floats(shares, starts.size)[i]
             for step in range(starts[i], stops[i]):
                 found = floats(out + 4 * (group * stride + step * LANES), LANES)
                 for lane in range(LANES):
-                    found[lane] += of_bin[lane] * share
+                    found[lane] += grad_bin[lane] * share
 
 
 @compiled()

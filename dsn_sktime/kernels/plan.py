@@ -320,8 +320,8 @@ class Plan:
         ]
         before = [0, *self.gradient_sizes[:-1]]
         self.gradient_offsets = 4 * np.cumsum(before).reshape(len(blocks), -1)
-        of_layers = sum(one.shape[0] * one.shape[1] for one in self.indices)
-        n_weights = of_layers + sum(one.n_activated for one in self.indices)
+        n_bottleneck = sum(one.shape[0] * one.shape[1] for one in self.indices)
+        n_weights = n_bottleneck + sum(one.n_activated for one in self.indices)
         self.cost = n_weights * self.time_batch.n_columns
 
     def _keep(self, array: np.ndarray) -> int:

@@ -67,7 +67,7 @@ def _wait_for(calls: Sequence[Future]) -> None:
             # Giving way again and again: to be woken would take longer than this wait does.
             while not call.cancel() and not call.done():
                 time.sleep(0)
-    except KeyboardInterrupt:
+    except BaseException:  # of a signal handler
         _wait_for(calls)
         raise
 

@@ -52,7 +52,7 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
         Returns
         -------
         float tensor of shape (B, C, L)
-            Values in the padding are finite but undefined.
+            Values in the padding are arbitrary but finite.
 
         Raises
         ------

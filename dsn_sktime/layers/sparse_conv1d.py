@@ -166,7 +166,17 @@ class SparseConv1d(nn.Module):
         )
 
     def pad(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return a batch as the kernels read it, of shape (B, in_channels, L + k - 1)."""
+        """Pad a batch as the kernels read it.
+
+        Parameters
+        ----------
+        x, lengths
+            As in :meth:`forward`, but not checked.
+
+        Returns
+        -------
+        float tensor of shape (B, in_channels, L + k - 1)
+        """
         k = self.groups.kernel_size
         if self.padding == "zeros":
             if lengths is not None:

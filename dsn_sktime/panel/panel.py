@@ -15,7 +15,7 @@ from dsn_sktime.panel.standardization import Standardization
 # Largest magnitude that a network is given. BatchNorm sums squares over a batch: with a
 # factor of 1e2 from the convolutions before it and 1e7 values of a channel, float32 (3.4e38)
 # still holds the sum.
-_LARGEST = 1e12
+_MAX_VALUE = 1e12
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,14 @@ class Panel:
 
 
 def _check_magnitude(chunk: np.ndarray, raw: RawPanel, start: int) -> None:
-    too_large = ~(np.abs(chunk) <= _LARGEST)
+    too_large = ~(np.abs(chunk) <= _MAX_VALUE)
     if not too_large.any():
         return
     row, variate, step = np.argwhere(too_large)[0]
     given, scaled = raw.series[start + row][variate, step], chunk[row, variate, step]
     after = "" if given == scaled else f", which is {scaled:g} on the scale of the training series"
     raise ValueError(
-        f"X must have values that single precision can square and sum, up to {_LARGEST:g}, found "
+        f"X must have values that single precision can square and sum, up to {_MAX_VALUE:g}, found "
         f"{given:g} in {raw.place(start + row, variate)}{after}. Mark fill values as missing "
         "(NaN), or rescale the variate."
     )

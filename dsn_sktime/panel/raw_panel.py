@@ -14,7 +14,7 @@ import pandas as pd
 _CHUNK_SIZE = 2**18
 # Larger values are fill values (1e20, 9.97e36) or time stamps in nanoseconds, and their
 # squares soon exceed float32.
-_LARGEST = 1e15
+_MAX_VALUE = 1e15
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class RawPanel:
     def check_values(self) -> None:
         """Raise ValueError if values are infinite or beyond 1e15."""
         for rows, chunk in self.chunks():
-            wrong = np.abs(chunk) > _LARGEST
+            wrong = np.abs(chunk) > _MAX_VALUE
             if wrong.any():
                 row, variate, step = np.argwhere(wrong)[0]
                 value = chunk[row, variate, step]
@@ -121,7 +121,7 @@ class RawPanel:
                         "missing values may be NaN."
                     )
                 raise ValueError(
-                    f"X must have values up to {_LARGEST:g}, as larger ones overflow in single "
+                    f"X must have values up to {_MAX_VALUE:g}, as larger ones overflow in single "
                     f"precision, found {value:g} {where}. Mark fill values as missing (NaN), or "
                     "rescale the variate."
                 )

@@ -31,7 +31,7 @@ def check_integer(name: str, value: Any, least: int, or_else: str = "") -> None:
 
 
 def check_number(name: str, value: Any, interval: str) -> None:
-    """Raise unless a parameter is a number in an interval, such as "[0, inf)"; NaN never is.
+    """Raise if ``value`` is not a number in ``interval``, for example "[0, inf)"; NaN never is.
 
     A bound may be named: "[0, lr=0.1]".
     """

@@ -86,9 +86,9 @@ class Recipe:
         check_integer("batch_size", self.batch_size, 2)
         check_number("lr", self.lr, "[0, inf)")
         check_choice("schedule", self.schedule, SCHEDULES)
-        # "one_cycle" ends at 0, whatever it is.
-        most = "inf)" if self.schedule == "one_cycle" else f"lr={float(self.lr)}]"
-        check_number("lr_min", self.lr_min, f"[0, {most}")
+        # "one_cycle" anneals to 0 and ignores lr_min.
+        interval = "[0, inf)" if self.schedule == "one_cycle" else f"[0, lr={float(self.lr)}]"
+        check_number("lr_min", self.lr_min, interval)
         check_number("lr_factor", self.lr_factor, "(0, 1)")
         check_integer("patience", self.patience, 0)
         check_number("weight_decay", self.weight_decay, "[0, inf)")

@@ -15,7 +15,7 @@ from dsn_sktime.training.recipe import Recipe
 
 _NOT_NEGATIVE = ("step", "exp_avg_sq", "running_var", "num_batches_tracked")
 # Of a history; compared, not converted: an integer may be beyond all floats.
-_LARGEST = 1e300
+_MAX_VALUE = 1e300
 # Compiled code counts on from here in int32.
 _MAX_STEPS = 2**30
 
@@ -42,9 +42,9 @@ def check_run_state(
     kept = _kept_epoch(losses, recipe.keep)
     best_epoch = found["best_epoch"]
     _require(_is_integer(best_epoch) and best_epoch == kept, "best_epoch", brief_repr(best_epoch))
-    of_network: dict[str, Tensor] = expected["network"]
-    _check_tensors("network", found["network"], of_network)
-    _check_tensors("best_state", found["best_state"], of_network if losses else {})
+    tensors: dict[str, Tensor] = expected["network"]
+    _check_tensors("network", found["network"], tensors)
+    _check_tensors("best_state", found["best_state"], tensors if losses else {})
     _check_nested("followers", found["followers"], expected["followers"])
     _check_topology(network, found["network"], found["best_state"])
 
@@ -68,7 +68,7 @@ def _check_history(history: Any, figures: Sequence[str], n_epochs: int) -> None:
         for name, number in record.items():
             is_number = isinstance(number, Real) and not isinstance(number, bool)
             is_metric = name in figures and not name.endswith(("loss", "progress"))
-            holds = is_number and abs(number) < _LARGEST and (number >= 0 or is_metric)
+            holds = is_number and abs(number) < _MAX_VALUE and (number >= 0 or is_metric)
             holds = holds and (number <= 1 or name != "progress")
             _require(isinstance(name, str) and holds, "history", f"{name}={brief_repr(number)}")
         is_next = _is_integer(record["epoch"]) and record["epoch"] == epoch

@@ -54,7 +54,7 @@ class Deadline:
 
 
 def seconds_until(end: float) -> float:
-    """Return the time until an end, and a least one where it has passed."""
+    """Return the seconds until ``end``, at least ``_MIN_SECONDS``."""
     return max(end - time.perf_counter(), _MIN_SECONDS)
 
 

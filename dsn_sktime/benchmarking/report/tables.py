@@ -144,9 +144,9 @@ def published_means(means: pd.DataFrame) -> Table:
 
 def parameters(compared: Comparison) -> Table:
     """List the parameters of the measured estimators."""
-    of_first = compared.runs.groupby("label", sort=False)["parameters"].first()
+    first = compared.runs.groupby("label", sort=False)["parameters"].first()
     caption = "Parameters of the measured estimators (of the first run; seeds differ)."
-    return _table("Estimator", of_first.to_frame("Parameters"), caption)
+    return _table("Estimator", first.to_frame("Parameters"), caption)
 
 
 def _table(corner: str, cells: pd.DataFrame, caption: str, best: np.ndarray | None = None) -> Table:
