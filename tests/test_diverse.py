@@ -141,8 +141,8 @@ def test_a_kernel_too_small_to_vary_is_not_varied():
 def test_costs_are_those_of_each_network(ensemble):
     networks = [ensemble.make_network(1, 24, 2, number) for number in range(6)]
     found = costs(ensemble, n_variates=1, series_length=24, n_classes=2)
-    assert found.n_parameters == sum(count_parameters(one).activated for one in networks)
-    assert found.multiply_adds == sum(count_flops(one, 24).activated for one in networks)
+    assert found["n_parameters"] == sum(count_parameters(one).activated for one in networks)
+    assert found["multiply_adds"] == sum(count_flops(one, 24).activated for one in networks)
 
 
 def test_other_values_are_refused():

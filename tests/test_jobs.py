@@ -132,7 +132,7 @@ def test_a_job_asked_for_twice_is_one_job(folder):
     assert len(plan([one, one], ["dsn", "dsn"], [0, 0])) == 1
 
 
-def test_the_longest_jobs_start_first(tmp_path):
+def test_jobs_of_a_data_set_follow_each_other_the_longest_first(tmp_path):
     write_dataset(tmp_path, "Short", lengths=(8,))
     write_dataset(tmp_path, "Long", lengths=(80,))
     found = [datasets.find(name, tmp_path) for name in ("Short", "Long")]
@@ -140,9 +140,9 @@ def test_the_longest_jobs_start_first(tmp_path):
     assert [(job.dataset.name, job.estimator) for job in jobs] == [
         ("Long", "dsn-ens5"),
         ("Long", "dsn"),
+        ("Long", "minirocket"),
         ("Short", "dsn-ens5"),
         ("Short", "dsn"),
-        ("Long", "minirocket"),
         ("Short", "minirocket"),
     ]
 

@@ -235,6 +235,27 @@ def test_parameter_sets_of_one_name_are_told_apart():
     assert estimator_labels(pd.DataFrame(backends)).tolist() == ["dsn", "dsn"]
 
 
+def test_seeds_of_the_parts_of_a_pipeline_make_no_other_estimator():
+    parts = [{"steps": [["dsn", {"class": "DSNClassifier", "random_state": n}]]} for n in range(2)]
+    rows = [row(estimator="mine:make", seed=n, parameters=json.dumps(parts[n])) for n in range(2)]
+    assert estimator_labels(pd.DataFrame(rows)).tolist() == ["mine:make"] * 2
+
+
+def test_runs_of_another_protocol_do_not_name_the_estimators():
+    rows = [row(n_epochs=50), row(n_epochs=10, split="fold1of5-seed0")]
+    runs, _ = split_runs(pd.DataFrame(rows), "default")
+    assert runs["label"].tolist() == ["dsn"]
+
+
+def test_a_data_set_where_all_failed_is_listed_and_failures_of_others_are_not():
+    rows = [row(accuracy=None), row("Coffee"), row("Coffee", "oscnn", accuracy=None)]
+    page = build.build(pd.DataFrame(rows), estimators=["dsn"]).markdown()
+    left_out, failed = page.split("## Data sets left out")[1].split("## Failed runs")
+    assert "| Beef | failed: dsn |" in left_out
+    assert "| Beef | dsn |" in failed
+    assert "oscnn" not in failed
+
+
 def test_a_repeated_run_counts_once_and_its_last_result():
     rows = pd.DataFrame([row(accuracy=0.5), row(accuracy=None), row(accuracy=0.7)])
     runs, failed = split_runs(rows, "default")

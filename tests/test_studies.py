@@ -24,7 +24,7 @@ def runs_of(name, accuracy):
 
 
 def activated(estimator):
-    return costs(make(estimator, seed=0), 1, 100, 2).n_parameters
+    return costs(make(estimator, seed=0), 1, 100, 2)["n_parameters"]
 
 
 def test_each_setting_is_the_reference_but_for_what_it_studies():

@@ -3,9 +3,9 @@
 import argparse
 import json
 import os
-import platform
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -15,14 +15,14 @@ from tqdm import tqdm
 
 from dsn_sktime.benchmarking import datasets
 from dsn_sktime.benchmarking.datasets import UCR_85, Dataset
-from dsn_sktime.benchmarking.estimators.registry import ESTIMATORS, costs, entry, make
+from dsn_sktime.benchmarking.estimators.registry import ESTIMATORS, costs, make
 from dsn_sktime.benchmarking.report import study
 from dsn_sktime.benchmarking.report.build import build
 from dsn_sktime.benchmarking.report.comparison import read_published
 from dsn_sktime.benchmarking.report.page import check_installed
 from dsn_sktime.benchmarking.report.study import DEFAULT, STUDIES
 from dsn_sktime.benchmarking.run import results
-from dsn_sktime.benchmarking.run.jobs import Job, plan
+from dsn_sktime.benchmarking.run.jobs import Job, environment, plan
 from dsn_sktime.benchmarking.run.runner import Runner
 from dsn_sktime.benchmarking.speed import engine, limits, rivals
 
@@ -57,24 +57,32 @@ _SHAPE = ["n_variates", "series_length", "n_classes"]
 _NO_GPU = "skipped: torch sees no CUDA device here, so no training step on a GPU was measured."
 
 
+def _integer(least: int, text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and least <= int(text) < 2**32):
+        wanted = f"an integer of at least {least} and below 2**32"
+        raise argparse.ArgumentTypeError(f"must be {wanted}, found {text!r}")
+    return int(text)
+
+
+_COUNT = partial(_integer, 1)
+
+
 def _add_run(command: argparse.ArgumentParser) -> None:
     command.epilog = _RUN_EPILOG
     _add_datasets(command)
     option, path = command.add_argument, Path("results.csv")
     option("-e", "--estimators", nargs="+", required=True, metavar="NAME", help="listed below")
     option("-r", "--results", type=Path, default=path, metavar="FILE", help=f"added to ({path})")
-    option, number = command.add_argument_group("protocol").add_argument, _count_from
+    option = command.add_argument_group("protocol").add_argument
     seeds = "one number: that many seeds, from 0 (1); several: these seeds"
-    option("--seeds", nargs="+", type=number(0), default=[1], metavar="N", help=seeds)
+    option("--seeds", nargs="+", type=partial(_integer, 0), default=[1], metavar="N", help=seeds)
     folds = "instead of the archive's split, K stratified folds of all series, shuffled by seed"
-    option("--folds", type=number(2), default=0, metavar="K", help=folds)
-    option("--epochs", type=number(1), metavar="N", help="training epochs of networks (their own)")
+    option("--folds", type=partial(_integer, 2), default=0, metavar="K", help=folds)
+    option("--epochs", type=_COUNT, metavar="N", help="training epochs of networks (their own)")
     _add_machine(command)
 
 
 def _run(args: argparse.Namespace) -> int:
-    for name in args.estimators:
-        entry(name)
     seeds = range(args.seeds[0]) if len(args.seeds) == 1 else args.seeds
     if not seeds:
         raise ValueError("--seeds with one number must be at least 1, found 0: it is a count.")
@@ -109,14 +117,14 @@ def _report(args: argparse.Namespace) -> None:
 
 def _add_study(command: argparse.ArgumentParser) -> None:
     command.description = _STUDY
-    option, number, folder = command.add_argument, _count_from(1), Path("studies")
+    option, folder = command.add_argument, Path("studies")
     option("name", choices=STUDIES, metavar="STUDY", help=", ".join(STUDIES))
     option("--output", type=Path, default=folder, metavar="FOLDER", help=f"of pages ({folder})")
     full = f"{len(_FULL[0])} data sets of the UCR archive, {_FULL[1]} epochs, {_FULL[2]} seeds"
     option("--full", action="store_true", help=f"{full}: days to weeks")
     own = f"training epochs ({_SMALL[1]}; of {', '.join(_OF_DEFAULT)} each setting's own)"
-    option("--epochs", type=number, metavar="N", help=own)
-    option("--seeds", type=number, metavar="N", help=f"that many seeds, from 0 ({_SMALL[2]})")
+    option("--epochs", type=_COUNT, metavar="N", help=own)
+    option("--seeds", type=_COUNT, metavar="N", help=f"that many seeds, from 0 ({_SMALL[2]})")
     _add_datasets(command)
     _add_machine(command)
 
@@ -170,9 +178,9 @@ def cost_table(datasets: Iterable[Dataset], estimators: Sequence[str]) -> pd.Dat
     for dataset, (name, classifier) in product(datasets, classifiers.items()):
         shape = {column: getattr(dataset, column) for column in _SHAPE}
         counted = costs(classifier, **shape)
-        if counted is None:
+        if not counted:
             raise ValueError(f"estimator {name!r} is not a torch network: nothing to count.")
-        rows.append({"dataset": dataset.name, **shape, "estimator": name, **counted._asdict()})
+        rows.append({"dataset": dataset.name, **shape, "estimator": name, **counted})
     return pd.DataFrame(rows)
 
 
@@ -193,8 +201,8 @@ def to_markdown(table: pd.DataFrame) -> str:
 
 
 def _add_speed(command: argparse.ArgumentParser) -> None:
-    option, number = command.add_argument, _count_from(1)
-    option("--repeats", type=number, default=15, metavar="N", help="timed turns of each (15)")
+    option = command.add_argument
+    option("--repeats", type=_COUNT, default=15, metavar="N", help="timed turns of each (15)")
     option("--rocket", action="store_true", help="also predict 100 series, beside MiniROCKET")
     option("--latency", action="store_true", help="also predict a single series")
     option("--limits", action="store_true", help="also start-up and memory (takes minutes)")
@@ -222,12 +230,7 @@ def _speed(args: argparse.Namespace) -> None:
     for rows in tables.values():
         print(pd.DataFrame(rows).round(2).to_string(index=False))
     if args.json:
-        machine = {
-            "processor": platform.processor() or platform.machine(),
-            "gpu": torch.cuda.get_device_name() if args.device == "cuda" else None,
-            "torch": torch.__version__,
-            "repeats": n,
-        }
+        machine = environment() | {"repeats": n}
         args.json.write_text(json.dumps({"machine": machine, **tables}, indent=2) + "\n")
 
 
@@ -243,15 +246,15 @@ def _add_datasets(command: argparse.ArgumentParser) -> None:
 
 def _add_machine(command: argparse.ArgumentParser) -> None:
     """Add the options that :func:`_run_jobs` reads, and ``--n-jobs``."""
-    option, number = command.add_argument_group("where and how").add_argument, _count_from(1)
-    option("--workers", type=number, default=1, metavar="N", help="processes, a job in each (1)")
+    option = command.add_argument_group("where and how").add_argument
+    option("--workers", type=_COUNT, default=1, metavar="N", help="processes, a job in each (1)")
     option("--scheduler", metavar="ADDRESS", help="run on the workers of this dask scheduler")
-    option("--n-jobs", type=number, default=1, metavar="N", help="cores of each classifier (1)")
+    option("--n-jobs", type=_COUNT, default=1, metavar="N", help="cores of each classifier (1)")
     option("--retry-failed", action="store_true", help="run jobs again that failed before")
 
 
-def _find_datasets(args: argparse.Namespace) -> list[datasets.Dataset]:
-    """Find the data sets that the options of :func:`_add_datasets` name.
+def _find_datasets(args: argparse.Namespace) -> Iterator[Dataset]:
+    """Find the data sets that the options of :func:`_add_datasets` name, when they are needed.
 
     Raise ValueError if they name none, or one that cannot be found or is malformed.
     """
@@ -267,7 +270,8 @@ def _find_datasets(args: argparse.Namespace) -> list[datasets.Dataset]:
     if not places:
         raise ValueError("no data set is named: use --datasets, --list or --all.")
     with tqdm(places.items(), unit="data set", desc="reading", leave=False) as bar:
-        return [datasets.find(name, place) for name, place in bar]
+        for name, place in bar:
+            yield datasets.find(name, place)
 
 
 def _run_jobs(jobs: list[Job], path: Path, args: argparse.Namespace) -> bool:
@@ -282,18 +286,6 @@ def _run_jobs(jobs: list[Job], path: Path, args: argparse.Namespace) -> bool:
             hint = " --retry-failed runs failed jobs again." if n["failed before"] else ""
             print(f"{len(jobs)} jobs: {text}. Results: {path}.{hint}")
     return not n["failed"] + n["failed before"]
-
-
-def _count_from(least: int) -> Callable[[str], int]:
-    """Return the type of an option that is an integer of at least ``least``."""
-
-    def parse(text: str) -> int:
-        if not (text.isascii() and text.isdecimal() and least <= int(text) < 2**32):
-            wanted = f"an integer of at least {least} and below 2**32"
-            raise argparse.ArgumentTypeError(f"must be {wanted}, found {text!r}")
-        return int(text)
-
-    return parse
 
 
 # Help, function that adds options, function that takes the arguments and may return a status.

@@ -128,10 +128,10 @@ def make(name: str, seed: int, n_jobs: int = 1, n_epochs: int | None = None) -> 
     return classifier.set_params(**wanted, **dict.fromkeys(seeded, seed))
 
 
-def n_epochs_of(classifier: BaseClassifier) -> int | None:
+def n_epochs_of(parameters: dict[str, Any]) -> int | None:
     """Return the training epochs that a network is set to, None for other classifiers."""
-    own = classifier.get_params(deep=False)
-    return own.get("n_epochs", own.get("num_epochs"))
+    n_epochs = parameters.get("n_epochs", parameters.get("num_epochs"))
+    return n_epochs if isinstance(n_epochs, int) else None
 
 
 def parameters_json(classifier: BaseClassifier) -> str:
@@ -140,14 +140,7 @@ def parameters_json(classifier: BaseClassifier) -> str:
     What JSON has no form for is named by its class and its own parameters, or its ``repr``
     without memory addresses.
     """
-    return json.dumps(_keyed(classifier.get_params(deep=False)), sort_keys=True, default=_plain)
-
-
-def _keyed(value: Any) -> Any:
-    """Return nested dicts with keys of text, which JSON sorts."""
-    if isinstance(value, dict):
-        return {str(key): _keyed(one) for key, one in value.items()}
-    return [_keyed(one) for one in value] if isinstance(value, list | tuple) else value
+    return json.dumps(classifier.get_params(deep=False), sort_keys=True, default=_plain)
 
 
 def _plain(value: Any) -> Any:
@@ -160,31 +153,25 @@ def _plain(value: Any) -> Any:
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
-class Costs(NamedTuple):
-    """Parameters, and multiply-adds of the logits of one series."""
-
-    n_parameters: int
-    multiply_adds: int
-
-
 def costs(
     classifier: BaseClassifier, n_variates: int, series_length: int, n_classes: int
-) -> Costs | None:
-    """Count parameters and multiply-adds of all networks of a classifier, without training.
+) -> dict[str, int]:
+    """Count "n_parameters" and "multiply_adds" per series of all networks, without training.
 
     Of sparse layers the activated weights count, of an OS-CNN those that its kernel sizes
-    leave. Return None if the classifier has no torch network.
+    leave. The dict is empty if the classifier has no torch network.
     """
     shape = (n_variates, series_length, n_classes)
     if hasattr(classifier, "make_network"):
         numbers = range(classifier.n_estimators)
         networks = [classifier.make_network(*shape, number=number) for number in numbers]
+        n_parameters = sum(count_parameters(one).activated for one in networks)
         multiply_adds = sum(count_flops(one, series_length).activated for one in networks)
-        return Costs(sum(count_parameters(one).activated for one in networks), multiply_adds)
-    return _costs_of_sktimes(classifier, *shape) if hasattr(classifier, "num_epochs") else None
+        return {"n_parameters": n_parameters, "multiply_adds": multiply_adds}
+    return _costs_of_sktimes(classifier, *shape) if hasattr(classifier, "num_epochs") else {}
 
 
-def _costs_of_sktimes(classifier: BaseClassifier, m: int, length: int, c: int) -> Costs:
+def _costs_of_sktimes(classifier: BaseClassifier, m: int, length: int, c: int) -> dict[str, int]:
     """Count by torch's own counter what an sktime network does in one prediction."""
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -194,4 +181,4 @@ def _costs_of_sktimes(classifier: BaseClassifier, m: int, length: int, c: int) -
     with FlopCounterMode(display=False) as counter:
         fitted.predict_proba(np.zeros((1, m, length)))
     n_parameters = sum(parameter.numel() for parameter in fitted.network.parameters())
-    return Costs(n_parameters, counter.get_total_flops() // 2)
+    return {"n_parameters": n_parameters, "multiply_adds": counter.get_total_flops() // 2}

@@ -16,8 +16,7 @@ from sktime.classification.base import BaseClassifier
 from dsn_sktime import DSNClassifier
 from dsn_sktime.estimators.ridge_head import fit_ridge, fit_temperature
 
-# Fits in memory: data sets that take equally long may alternate.
-_KEPT = 4
+# The last fit: jobs of a data set and a seed follow each other.
 _trained: dict[str, DSNClassifier] = {}
 
 
@@ -25,8 +24,7 @@ def _fit_shared(X: Any, y: np.ndarray, seed: int) -> DSNClassifier:
     """Return a DSN fitted to series, in a process the same one for the same arguments."""
     key = joblib.hash((X, y, seed))
     if key not in _trained:
-        while len(_trained) >= _KEPT:
-            del _trained[next(iter(_trained))]
+        _trained.clear()
         _trained[key] = DSNClassifier(device="cpu", random_state=seed, n_jobs=1).fit(X, y)
     return _trained[key]
 

@@ -38,6 +38,7 @@ def build(
         raise ValueError(f"no run of the protocol {protocol} succeeded, the first failed: {first}")
     compared = comparison.collect(runs, accuracies, estimators)
     names = list(compared.accuracy.columns)
+    failed = failed[failed["label"].isin(names)]
     reference = names[0] if reference is None else comparison.resolve(reference, names)
     found = sections(compared, failed, reference, means)
     if others := ", ".join(sorted({*present} - {protocol})):
@@ -66,8 +67,8 @@ def sections(
         "Failed runs": [tables.failures(failed)],
         "Published means": [tables.published_means(one) for one in means],
     }
-    shown = {title: [one for one in found[title] if len(one.cells)] for title in found}
-    listed = [Section(title, [], [], shown[title]) for title in found if shown[title]]
+    shown = {title: [one for one in each if len(one.cells)] for title, each in found.items()}
+    listed = [Section(title, [], [], each) for title, each in shown.items() if each]
     return [*_averages(compared, reference), *listed, _provenance(compared)]
 
 

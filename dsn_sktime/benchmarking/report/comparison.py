@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -45,15 +45,18 @@ def estimator_labels(results: pd.DataFrame) -> pd.Series:
     Where one short name was run with several parameter sets, the name includes the parameters
     that differ, so that their results are not averaged.
     """
-    labels = results["estimator"].astype(str)
-    settings = pd.DataFrame([json.loads(text) for text in results["parameters"]], results.index)
-    settings = settings[[name for name in settings if name.split("__")[-1] not in _NEUTRAL]]
-    for _, rows in settings.map(json.dumps).groupby(labels):
+    labels, texts = results["estimator"].astype(str), results["parameters"]
+    given = {row: json.loads(text, object_hook=_distinctive) for row, text in texts.items()}
+    settings = pd.DataFrame([*given.values()], results.index).map(json.dumps)
+    for _, rows in settings.groupby(labels):
         differing = sorted(rows.columns[rows.nunique() > 1])
         for row in rows.index if differing else []:
-            given = json.loads(results.at[row, "parameters"])
-            labels[row] += f" ({', '.join(f'{name}={given.get(name)}' for name in differing)})"
+            labels[row] += f" ({', '.join(f'{name}={given[row].get(name)}' for name in differing)})"
     return labels
+
+
+def _distinctive(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if name not in _NEUTRAL}
 
 
 def protocols(results: pd.DataFrame) -> pd.Series:
@@ -63,7 +66,8 @@ def protocols(results: pd.DataFrame) -> pd.Series:
 
 def split_runs(results: pd.DataFrame, protocol: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the last success of each run of a protocol, and the last failure of the others."""
-    rows = results.assign(label=estimator_labels(results))[protocols(results) == protocol]
+    rows = results[protocols(results) == protocol]
+    rows = rows.assign(label=estimator_labels(rows))
     is_ok = rows["status"] == "ok"
     runs, failed = (rows[one].drop_duplicates(RUN, keep="last") for one in (is_ok, ~is_ok))
     succeeded = pd.MultiIndex.from_frame(runs[RUN])

@@ -61,7 +61,8 @@ def pairwise(compared: Comparison, reference: str, place: int, name: str) -> Fig
 
 def accuracy_costs(compared: Comparison) -> list[Figure]:
     """Draw mean accuracy against each cost that is known of an estimator."""
-    costs, n_datasets = _shortened(mean_costs(compared).T, compared)[0].T, len(compared.common)
+    means, n_datasets = mean_costs(compared), len(compared.common)
+    costs = _shortened(means.assign(accuracy=compared.common.mean()).T, compared)[0].T
     return [
         draw(
             f"accuracy-{column.replace('_', '-')}",

@@ -111,5 +111,5 @@ def table(name: str, compared: Comparison) -> pd.DataFrame:
     }
     against = wins_ties_losses(common, STUDIES[name].reference)
     numbers = pd.DataFrame(columns).loc[common.columns]
-    costs = tables.mean_costs(compared).drop(columns="accuracy")
+    costs = tables.mean_costs(compared)
     return pd.concat([numbers, against, costs, compared.accuracy.T], axis=1).rename_axis("setting")

@@ -76,12 +76,12 @@ def mean_costs(compared: Comparison) -> pd.DataFrame:
     runs = runs.assign(predict_ms=per_series).astype(dict.fromkeys(_COSTS, float))
     by_dataset = runs.groupby(["label", "dataset"])[list(_COSTS)].mean()
     means = by_dataset.groupby("label").agg(lambda values: values.mean(skipna=False))
-    return means.reindex(compared.measured).assign(accuracy=compared.common.mean())
+    return means.reindex(compared.measured)
 
 
 def costs(compared: Comparison) -> Table:
     """List costs and measures of each measured estimator, those that are known of any."""
-    means = mean_costs(compared)[list(_COSTS)].dropna(axis="columns", how="all")
+    means = mean_costs(compared).dropna(axis="columns", how="all")
     cells = {
         title: means[name].map(form.format, na_action="ignore")
         for name, (title, form) in _COSTS.items()
@@ -115,7 +115,10 @@ def by_dataset(compared: Comparison) -> Table:
 def left_out(compared: Comparison, failed: pd.DataFrame) -> Table:
     """List the data sets that are in no average, and why."""
     did_fail = set(zip(failed["dataset"], failed["label"], strict=True))
-    gaps, reasons = compared.accuracy.isna().stack(), dict[str, list[str]]()
+    # Where all failed, there is no row.
+    datasets = compared.accuracy.index.union(failed["dataset"])
+    gaps = compared.accuracy.reindex(datasets).isna().stack()
+    reasons: dict[str, list[str]] = {}
     for dataset, name in gaps[gaps].index:
         reason = "failed" if (dataset, name) in did_fail else "not run"
         reason = "not in the published file" if name in compared.published else reason

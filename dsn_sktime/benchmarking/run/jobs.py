@@ -82,22 +82,27 @@ def plan(
     n_jobs: int = 1,
     n_epochs: int | None = None,
 ) -> list[Job]:
-    """Return the jobs, those that probably take longest first; no folds is the archive's split.
+    """Return the jobs by data set; no folds is the archive's split.
+
+    The data set with the job that probably takes longest comes first, and of its jobs this one.
 
     Raise ValueError if an estimator cannot be made.
     """
     pairs = product(estimators, seeds)
     made = {(name, seed): registry.make(name, seed, n_jobs, n_epochs) for name, seed in pairs}
-    folds, jobs = range(1, n_folds + 1) if n_folds else [0], {}
-    for dataset, ((name, seed), classifier), fold in product(datasets, made.items(), folds):
-        n_networks = classifier.get_params(deep=False).get("n_estimators", 1)
+    folds, jobs = range(1, n_folds + 1) if n_folds else [0], dict[str, Job]()
+    for dataset, seed, fold, name in product(datasets, seeds, folds, estimators):
+        classifier = made[name, seed]
+        own = classifier.get_params(deep=False)
         size = dataset.n_train * dataset.series_length * dataset.n_variates
-        work = (registry.n_epochs_of(classifier) or 1) * n_networks * size
+        work = (registry.n_epochs_of(own) or 1) * (own.get("n_estimators") or 1) * size
         parameters = registry.parameters_json(classifier)
         job = Job(dataset, name, seed, fold, n_folds, n_jobs, n_epochs, parameters, work)
         jobs[job.digest] = job
-    # Data sets together where jobs take as long: the last one read is kept in memory.
-    return sorted(jobs.values(), key=lambda job: (-job.work, job.dataset.name))
+    ordered = sorted(jobs.values(), key=lambda job: -job.work)
+    # The jobs of a data set follow each other: the last one read is kept in memory.
+    names = list(dict.fromkeys(job.dataset.name for job in ordered))
+    return sorted(ordered, key=lambda job: names.index(job.dataset.name))
 
 
 def run_job(job: Job) -> dict[str, Any]:
@@ -151,9 +156,8 @@ def _identity(job: Job) -> dict[str, Any]:
     """Return the entries of a record that are known before the job runs."""
     known = ("estimator", "seed", "split", "parameters", "n_jobs")
     record = dict.fromkeys(COLUMNS) | {name: getattr(job, name) for name in known}
-    record |= _environment() | {"dataset": job.dataset.name, "job": job.digest}
-    parameters = json.loads(job.parameters)
-    record["n_epochs"] = parameters.get("n_epochs", parameters.get("num_epochs"))
+    record |= environment() | {"dataset": job.dataset.name, "job": job.digest}
+    record["n_epochs"] = registry.n_epochs_of(json.loads(job.parameters))
     return record | {"started": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
 
 
@@ -170,8 +174,7 @@ def _fill(record: dict[str, Any], job: Job) -> None:
     record |= {"series_length": longest, "n_classes": len(np.unique(y[train]))}
     classifier = registry.make(job.estimator, job.seed, job.n_jobs, job.n_epochs)
     is_argmax = registry.entry(job.estimator).argmax
-    if counted := registry.costs(classifier, m, longest, record["n_classes"]):
-        record |= counted._asdict()
+    record |= registry.costs(classifier, m, longest, record["n_classes"])
     n_threads = torch.get_num_threads()
     torch.set_num_threads(job.n_jobs)
     with threadpool_limits(job.n_jobs), ExitStack() as stack:
@@ -200,7 +203,7 @@ def _warm_up(estimator: str, n_variates: int) -> None:
 
 
 @cache
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return the columns of versions and machine."""
     versions = {"dsn_sktime": __version__, "python": platform.python_version()}
     versions |= {name: version(name) for name in _PACKAGES}

@@ -54,7 +54,6 @@ class Runner:
         if not self.path.parent.is_dir():
             raise ValueError(f"there is no folder {self.path.parent}.")
         self.folder.mkdir(exist_ok=True)
-        (self.folder / "export.lock").touch()
         table = results.read(self.path)
         self._known = dict(zip(table["job"], table["status"], strict=True))
         if self.retry_failed:
@@ -82,7 +81,7 @@ class Runner:
             return lambda: (_Here(), 1)
         if self.scheduler is None:
             # joblib would take the pool for one of its own kind and fail.
-            stack.callback(lambda: get_reusable_executor().shutdown(kill_workers=True))
+            stack.callback(lambda: get_reusable_executor(reuse=True).shutdown(kill_workers=True))
             return lambda: (get_reusable_executor(self.n_workers), self.n_workers)
         try:
             from dask.distributed import Client, KilledWorker

@@ -6,8 +6,11 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from sktime.datatypes import check_is_scitype
 
+from dsn_sktime import DSNClassifier
 from dsn_sktime.benchmarking.speed.engine import Call, median_seconds
+from dsn_sktime.panel import read_panel
 
 LENGTHS = (100, 300, 500, 700)
 # Of a single series, and where sktime's classifier is timed too: it takes over a second each time.
@@ -25,7 +28,6 @@ def rockets(n_repeats: int, thread_counts: Sequence[int]) -> list[dict[str, Any]
     # Slow to import, and needed here only.
     from sktime.classification.kernel_based import RocketClassifier
 
-    from dsn_sktime import DSNClassifier
     from dsn_sktime.benchmarking.estimators.rocket import RocketRidge
 
     rows = []
@@ -58,11 +60,6 @@ def latency(n_repeats: int, thread_counts: Sequence[int]) -> list[dict[str, Any]
     Return rows with "call", "threads" and "ms". Our own checks are part of ``predict_proba``;
     sktime's, which other classifiers make, are not.
     """
-    from sktime.datatypes import check_is_scitype
-
-    from dsn_sktime import DSNClassifier
-    from dsn_sktime.panel import read_panel
-
     (X, y), rows = _panel(_N_FITTED, LENGTH), []
     for n_threads in thread_counts:
         default, bins = (
