@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -90,6 +91,26 @@ def test_a_job_that_raises_is_recorded_and_the_rest_goes_on(folder, path, capsys
     after = results.read(path)
     assert after["job"].tolist() == before["job"].tolist()
     assert Counter(after["status"]) == {"ok": 6, "failed": 3}
+
+
+def test_a_failed_job_that_another_process_ran_again_is_left_alone(
+    folder, path, monkeypatch, capsys
+):
+    run(folder, path, "-e", "archive:raising", "--seeds", "3")
+    read = results.read
+
+    def read_before_another_ends(path):
+        table = read(path)
+        for file in records(path):
+            record = json.loads(file.read_text())
+            if record["status"] == "failed":
+                later = {"status": "ok", "accuracy": 1.0, "started": "2030-01-01T00:00:00Z"}
+                results.write(path, record | later)
+        return table
+
+    monkeypatch.setattr(results, "read", read_before_another_ends)
+    assert run(folder, path, "-e", "archive:raising", "--seeds", "3", "--retry-failed") == 0
+    assert "9 jobs: 9 done before" in capsys.readouterr().out
 
 
 def test_killed_and_started_again_it_loses_only_the_job_in_flight(

@@ -54,12 +54,8 @@ class Runner:
         if not self.path.parent.is_dir():
             raise ValueError(f"there is no folder {self.path.parent}.")
         self.folder.mkdir(exist_ok=True)
-        table = results.read(self.path)
-        self._known = dict(zip(table["job"], table["status"], strict=True))
-        if self.retry_failed:
-            for digest in [job.digest for job in jobs if self._known.get(job.digest) == "failed"]:
-                del self._known[digest]
-                (self.folder / f"{digest}.json").unlink(missing_ok=True)
+        rows = results.read(self.path).itertuples()
+        self._known = {row.job: (row.status, row.started) for row in rows}
         try:
             with ExitStack() as stack:
                 self._bar = stack.enter_context(tqdm(total=len(jobs), unit="job", smoothing=0))
@@ -149,12 +145,15 @@ class Runner:
 
     def _is_settled(self, job: Job) -> bool:
         """Count and return whether the job has a result."""
-        status = self._known.get(job.digest)
+        found = known = self._known.get(job.digest, ("", ""))
         if (file := self.folder / f"{job.digest}.json").exists():
-            status = json.loads(file.read_text(encoding="utf-8"))["status"]
-        if status is not None:
-            self._count("done before" if status == "ok" else "failed before")
-        return status is not None
+            record = json.loads(file.read_text(encoding="utf-8"))
+            found = record["status"], record["started"]
+        # Another process may have run a failed job again since.
+        if not found[0] or (self.retry_failed and found == known and found[0] == "failed"):
+            return False
+        self._count("done before" if found[0] == "ok" else "failed before")
+        return True
 
     def _record(self, future: Future, record: dict[str, Any]) -> None:
         results.write(self.path, record)
@@ -173,7 +172,9 @@ class Runner:
             _release(lock)
         for left in self.folder.glob("*.lock"):  # of processes killed after their record
             if left.with_suffix(".json").exists():
-                left.unlink(missing_ok=True)
+                # A failed job may be running again.
+                with suppress(Timeout), FileLock(left, timeout=0) as lock:
+                    _release(lock)
 
 
 class _Here(Executor):
