@@ -101,6 +101,9 @@ def test_parameters_are_all_there_as_json():
     read = json.loads(parameters_json(given))
     assert read.keys() == given.get_params().keys()
     assert (read["lr"], read["class_weight"]) == (0.5, {"a": 2})
+    # Keys that JSON cannot write or sort.
+    mixed = parameters_json(DSNClassifier(class_weight={np.int64(1): 2.0, "a": 1.0}))
+    assert json.loads(mixed)["class_weight"] == {"1": 2.0, "a": 1.0}
     assert " at 0x" not in parameters_json(DSNClassifier(callbacks=[object()]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -53,7 +54,8 @@ def plot_activated_weights(
         If the network has no such layer.
     """
     _check_trained_dsn(estimator)
-    network = (_initial_networks(estimator) if initial else estimator.networks_)[0]
+    networks = _initial_networks(estimator) if initial else estimator.networks_
+    network = next(iter(networks))
     convs = network.sparse_convs()
     if not 1 <= layer <= len(convs):
         raise ValueError(f"layer must lie in 1..{len(convs)}, found {layer}.")
@@ -114,7 +116,7 @@ def plot_receptive_fields(
         If there is no trained network.
     """
     _check_trained_dsn(estimator)
-    networks = _initial_networks(estimator) if initial else estimator.networks_
+    networks = [*_initial_networks(estimator)] if initial else estimator.networks_
     ax = axes_or_new(ax)
     n_layers = estimator.n_layers
     kernel_size = max(network.kernel_size for network in networks)
@@ -184,11 +186,11 @@ def plot_growth(estimator: DSNEstimator, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _initial_networks(estimator: DSNEstimator) -> list[DSNNetwork]:
+def _initial_networks(estimator: DSNEstimator) -> Iterator[DSNNetwork]:
     # The number of time steps changes nothing.
     shape = estimator.n_variates_, 1, getattr(estimator, "n_classes_", 1)
-    networks = [estimator.make_network(*shape, number) for number in estimator._network_numbers]
-    return cast("list[DSNNetwork]", networks)
+    for number in estimator._network_numbers:
+        yield cast("DSNNetwork", estimator.make_network(*shape, number))
 
 
 def _check_trained_dsn(estimator: DSNEstimator) -> None:

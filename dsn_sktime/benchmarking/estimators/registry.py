@@ -131,7 +131,7 @@ def make(name: str, seed: int, n_jobs: int = 1, n_epochs: int | None = None) -> 
 def n_epochs_of(parameters: dict[str, Any]) -> int | None:
     """Return the training epochs that a network is set to, None for other classifiers."""
     n_epochs = parameters.get("n_epochs", parameters.get("num_epochs"))
-    return n_epochs if isinstance(n_epochs, int) else None
+    return int(n_epochs) if isinstance(n_epochs, int | np.integer) else None
 
 
 def parameters_json(classifier: BaseClassifier) -> str:
@@ -140,7 +140,14 @@ def parameters_json(classifier: BaseClassifier) -> str:
     What JSON has no form for is named by its class and its own parameters, or its ``repr``
     without memory addresses.
     """
-    return json.dumps(classifier.get_params(deep=False), sort_keys=True, default=_plain)
+    return json.dumps(_keyed(classifier.get_params(deep=False)), sort_keys=True, default=_plain)
+
+
+def _keyed(value: Any) -> Any:
+    """Return nested dicts with keys of text, which JSON sorts."""
+    if isinstance(value, dict):
+        return {str(key): _keyed(one) for key, one in value.items()}
+    return [_keyed(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _plain(value: Any) -> Any:
