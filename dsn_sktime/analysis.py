@@ -38,6 +38,11 @@ def count_parameters(network: DSNNetwork | OSCNNNetwork) -> Count:
     -------
     Count
 
+    Raises
+    ------
+    TypeError
+        If ``network`` is not such a network.
+
     Examples
     --------
     >>> from dsn_sktime.analysis import count_parameters
@@ -118,6 +123,11 @@ def enrf(network: DSNNetwork) -> pd.DataFrame:
     DataFrame
         One row per kernel: "layer", "kernel_group" (both from 1), "out_channel",
         "in_channel" (from 0) and "enrf" in time steps, 0 if no tap is activated.
+
+    Raises
+    ------
+    TypeError
+        If ``network`` is not such a network.
     """
     _check_network(network)
     tables = []
@@ -150,6 +160,11 @@ def receptive_fields(network: DSNNetwork) -> pd.DataFrame:
     DataFrame
         "layer" (from 1: paths through the layers up to it), "receptive_field" in time
         steps and "fraction" of these paths; sizes that no path has are left out.
+
+    Raises
+    ------
+    TypeError
+        If ``network`` is not such a network.
     """
     _check_network(network)
     fractions = np.array([0.0, 1.0])

@@ -281,12 +281,8 @@ def _split_statistics(
         (largest - maximum) * steps_of_largest / steps_of_largest.sum(2, keepdim=True),
         ((activations > 0).double() - share) * weights,
     )
-    found = torch.stack(
-        [
-            sum(part * one[:, None] for part, one in zip(parts, of_class, strict=True))
-            for of_class in coef.permute(2, 1, 0)
-        ]
-    )
+    pairs = zip(parts, coef.permute(1, 2, 0), strict=True)
+    found = cast(Tensor, sum(part * one[:, None, :, None] for part, one in pairs))
     squares = found.square()
     total = squares.sum(2, keepdim=True)
     return found.sum(2, keepdim=True) * (squares / total).masked_fill(total == 0, 0)

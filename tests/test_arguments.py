@@ -138,6 +138,13 @@ def test_of_several_large_sizes_the_one_that_counts_is_named() -> None:
         tiny_classifier(n_filters=10**7, n_pool=500, n_layers=5).fit(*panel())
 
 
+def test_a_default_that_does_not_go_with_other_parameters_is_no_remedy() -> None:
+    # The default budgets leave no filter for kernels as large as these.
+    large = OSCNNClassifier(max_kernel_size=97, layer_budgets=(10**9, 10**15))
+    with pytest.raises(ValueError, match=r"^layer_budgets=.* Lower layer_budgets\.$"):
+        large.make_network(1, 400, 2)
+
+
 def test_a_linear_head_has_no_bins_that_need_memory() -> None:
     classifier = tiny_classifier(head="linear", n_pool=10**11).fit(*panel())
     assert classifier.predict(panel()[0]).shape == (20,)

@@ -210,6 +210,11 @@ def test_random_state(fitted: DSNClassifier, value: object) -> None:
     assert_parameter_fails(fitted, "random_state", value, ValueError, words)
 
 
+def test_numpys_global_generator_is_no_random_state(fitted: DSNClassifier) -> None:
+    words = ["integer from 0 to 2**32 - 1", "found <module 'numpy.random'"]
+    assert_parameter_fails(fitted, "random_state", np.random, ValueError, words)
+
+
 def test_more_kernel_groups_than_taps(fitted: DSNClassifier) -> None:
     words = ["at least n_kernel_groups", "kernel_size=2", "n_kernel_groups=3", "Enlarge"]
     assert_parameter_fails(fitted, "kernel_size", 2, ValueError, words)

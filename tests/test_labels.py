@@ -82,6 +82,7 @@ def frame_of_labels(labels: np.ndarray, index: pd.Index) -> pd.DataFrame:
 
 
 DAYS = pd.date_range("2026-01-01", periods=N)
+PAIRS = pd.MultiIndex.from_product([["p", "q"], range(N // 2)])
 
 
 @pytest.mark.parametrize(
@@ -100,6 +101,20 @@ def test_labels_in_another_order(hold: Callable, ids: pd.Index, as_labels: Calla
     assert np.array_equal(classifier.predict_proba(hold(ids)), expected())
     right = np.mean(classifier.predict(SERIES) == LABELS)
     assert classifier.score(hold(ids), y) == right
+
+
+@pytest.mark.parametrize("hold", [nested_frame, column_of_series])
+def test_ids_of_two_levels(hold: Callable) -> None:
+    X, y = hold(PAIRS), pd.Series(LABELS, index=PAIRS)
+    for labels in (y, y.sample(frac=1, random_state=0), y.reset_index(drop=True)):
+        classifier = one_epoch().fit(X, labels)
+        assert np.array_equal(classifier.predict_proba(SERIES), expected())
+    with pytest.raises(ValueError, match=r"none for 1 .* such as \('p', 3\)"):
+        one_epoch().fit(X, y.drop(("p", 3)))
+    with pytest.raises(ValueError, match="y must have the labels of the series in X"):
+        one_epoch().fit(X, pd.Series(LABELS, index=IDS))
+    with pytest.raises(ValueError, match="sample_weight must have"):
+        one_epoch().fit(X, y, sample_weight=pd.Series(1.0 + LABELS, index=IDS))
 
 
 def test_folds_of_labels_in_another_order(hold: Callable) -> None:
@@ -219,6 +234,16 @@ def test_cross_fitted_labels_that_numpy_would_merge_stay_apart() -> None:
     y = [("a", "a\0")[label] for label in LABELS]
     found = one_epoch().fit_predict(SERIES, y, cv=2)
     assert set(found) == {"a", "a\0"}
+
+
+@pytest.mark.parametrize("kind", [float, object, "S1"])
+def test_folds_are_stratified_whatever_the_type_of_the_labels(kind: Any) -> None:
+    # In order and not shuffled: folds that are not stratified would train on one class.
+    order = np.argsort(LABELS, kind="stable")
+    y = (LABELS[order] + 0.5 if kind is float else LABELS[order]).astype(kind)
+    found = one_epoch().fit_predict_proba(SERIES[order], y, cv=2)
+    expected = one_epoch().fit_predict_proba(SERIES[order], LABELS[order], cv=2)
+    assert np.array_equal(found, expected)
 
 
 def test_numbers_beside_ids_that_are_a_series_or_have_two_levels_are_refused() -> None:

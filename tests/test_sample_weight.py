@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+import torch
 from sklearn.ensemble import AdaBoostClassifier, BaggingClassifier, VotingClassifier
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sktime.datatypes import convert_to
@@ -39,6 +40,11 @@ def test_weights_shape_the_model(tiny: Callable) -> None:
 def test_equal_weights_are_none(tiny: Callable, weight: float) -> None:
     expected = probabilities(tiny(), X, Y)
     assert np.array_equal(probabilities(tiny(), X, Y, np.full(len(Y), weight)), expected)
+
+
+def test_weights_may_be_a_tensor(tiny: Callable) -> None:
+    weight = torch.tensor(WEIGHT, requires_grad=True)
+    assert np.array_equal(probabilities(tiny(), X, Y, weight), probabilities(tiny(), X, Y, WEIGHT))
 
 
 @pytest.mark.parametrize("factor", [2.0**-60, 2.0**60])

@@ -105,7 +105,7 @@ class DSNEstimator(NetworkEstimator):
         channels, width = self.n_filters * self.n_kernel_groups, self._width
         first = width if n_variates > 1 else 1
         n_more = self.n_layers - 1
-        # At least half of the kernels' positions lie in an exploration region.
+        # About half of the kernels' positions or more lie in an exploration region.
         positions = channels * self.kernel_size * (first + n_more * width) / 2
         from_series = n_variates * width if n_variates > 1 else 0
         n_bins = 1 if self.head == "linear" else self.n_pool

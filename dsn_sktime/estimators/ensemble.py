@@ -145,15 +145,8 @@ class EnsembleFit:
             head = None if head_fit is None else head_fit.finish(network)
         # Buffers of a training step on long series can take gigabytes.
         release_memory()
-        return Trained(
-            number,
-            network,
-            head,
-            trainer.history,
-            trainer.best_epoch,
-            trainer.is_interrupted,
-            time.perf_counter() - started,
-        )
+        outcome = trainer.history, trainer.best_epoch, trainer.is_interrupted
+        return Trained(number, network, head, *outcome, time.perf_counter() - started)
 
     def _begin_head(self, data: Batch, number: int, seed: int) -> RidgeHeadFit | None:
         return self.estimator._begin_head(data, self.shape, self.objective, number, seed)

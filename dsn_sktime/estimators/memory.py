@@ -39,10 +39,13 @@ def check_memory(estimator: NetworkEstimator, n_series: int, shape: tuple[int, i
         return
     # Name the parameter whose default would save most.
     given = estimator.get_params(deep=False)
-    saving = {
-        name: needed - _bytes(type(estimator)(**{**given, name: default}), n_series, shape)
-        for name, default in estimator.get_param_defaults().items()
-    }
+    saving = {}
+    for name, default in estimator.get_param_defaults().items():
+        changed = type(estimator)(**{**given, name: default})
+        try:
+            saving[name] = needed - _bytes(changed, n_series, shape)
+        except ValueError:  # The default is too small for the other parameters.
+            saving[name] = needed
     name = max(saving, key=lambda name: saving[name])
     what, remedy = f"{name}={brief_repr(given[name])}", f"Lower {name}."
     if saving[name] <= 0:

@@ -158,11 +158,11 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
 
     def _restore(self, fitted: dict[str, Any]) -> None:
         super()._restore(fitted)
-        places = {label: place for place, label in enumerate(self.classes_)}
-        self._class_dictionary = places
+        self._class_dictionary = {label: place for place, label in enumerate(self.classes_)}
 
     def _exported_output(self) -> tuple[str, Callable, dict[str, Any]]:
-        return "probabilities", _mean_probabilities, {"classes": _as_json(self.classes_)}
+        classes = {"classes": _as_json(self.classes_)}
+        return "probabilities", lambda logits: logits.softmax(2).mean(0), classes
 
     def fit_predict(self, X: Any, y: Any, cv: Any = None, change_state: bool = True) -> np.ndarray:
         """Fit, and predict the labels of the same series.
@@ -221,7 +221,8 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         classes = np.unique(y)
         self._check_keys(classes)
         probabilities = np.zeros((len(y), len(classes)))
-        for train, test in _folds(cv, y):
+        # scikit-learn stratifies neither fractions nor objects.
+        for train, test in _folds(cv, np.searchsorted(classes, y)):
             fold = self.clone()
             if isinstance(self.class_weight, dict):
                 # The keys that fit may all be absent from this fold.
@@ -305,10 +306,6 @@ def _check_discrete(y: np.ndarray) -> None:
             f"{fractions[0]:g} (unknown label type: continuous). Bin them, or convert them with "
             "y.astype(str) if they are labels."
         )
-
-
-def _mean_probabilities(logits: torch.Tensor) -> torch.Tensor:
-    return logits.softmax(2).mean(0)
 
 
 def _as_json(labels: np.ndarray) -> list[Any]:

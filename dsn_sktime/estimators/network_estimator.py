@@ -80,9 +80,9 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
     Holds what does not depend on the kind of target: reading of series, devices, seeds,
     ensembles, names of checkpoints, predictions in batches, pickling. A subclass derives
     from this class first and from sktime's base class of its task second. One for a *task*
-    writes ``_read_target``, ``_validation_rows``, ``_encoded``, ``_score`` and an ``_fit`` that
-    calls ``_fit_networks``. One for a *network* writes ``_check_shape``, ``_sizes``,
-    ``_build_network`` and ``_recipe``, and extends ``_check_parameters``.
+    writes ``_read_target``, ``_validation_rows``, ``_encoded``, ``_score``, ``_exported_output``
+    and an ``_fit`` that calls ``_fit_networks``. One for a *network* writes ``_check_shape``,
+    ``_sizes``, ``_build_network`` and ``_recipe``, and extends ``_check_parameters``.
     """
 
     _tags = {
@@ -131,8 +131,7 @@ class NetworkEstimator(SklearnCompatMixin, BaseEstimator):
         self._recipe(n_series=2)  # checks its parameters
         check_choice("backend", self.backend, BACKENDS)
         check_choice("standardize", self.standardize, (True, False))
-        share = self.validation_fraction
-        check_number("validation_fraction", share, "[0, 1)")
+        check_number("validation_fraction", self.validation_fraction, "[0, 1)")
         check_choice("verbose", self.verbose, tuple(PROGRESS))
         check_callbacks(self.callbacks, self.random_state)
 

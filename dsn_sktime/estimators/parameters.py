@@ -5,6 +5,7 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
@@ -64,6 +65,8 @@ def check_n_jobs(n_jobs: object) -> None:
 def check_seed(random_state: Any) -> None:
     """Raise unless ``random_state`` is one that scikit-learn accepts."""
     try:
+        if random_state is np.random:  # To scikit-learn, numpy's global generator.
+            raise TypeError
         check_random_state(random_state)
     except (TypeError, ValueError) as error:
         raise ValueError(

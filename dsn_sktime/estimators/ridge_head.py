@@ -45,8 +45,9 @@ def fit_ridge(features: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> 
     """Fit a ridge regression of targets (n, c) on standardized features (n, p).
 
     The penalty is the one of ten from 1e-3 to 1e3 with the least leave-one-out error, as in
-    ``sklearn.linear_model.RidgeCV``, whose leave-one-out predictions are not public. The model
-    that is returned reads features that are not standardized.
+    ``sklearn.linear_model.RidgeCV``, whose leave-one-out predictions are not in the units of the
+    targets in all supported versions. The model that is returned reads features that are not
+    standardized.
     """
     x = features.astype(np.float64)
     share = weight / weight.sum()
@@ -116,7 +117,7 @@ def fit_temperature(outputs: np.ndarray, class_indices: np.ndarray, weight: np.n
 
 
 @torch.no_grad()
-def center_kernels(network: DSNNetwork, first: int = 0) -> None:
+def center_kernels(network: DSNNetwork, first: int) -> None:
     """Subtract their mean from the weights of each kernel of every second output channel.
 
     Kernels whose weights sum to 0, as all of ROCKET's do [1]_, answer to changes of their input

@@ -50,7 +50,7 @@ def read_numbers(y: Any, raw: RawPanel) -> Any:
     y = read_labels(y, raw, noun="number")
     values = np.asarray(y)
     if values.dtype.kind not in "biuf":
-        for one in values.ravel().tolist():
+        for one in pd.Series(values.ravel()):  # numpy lists dates in nanoseconds as int.
             if not isinstance(one, Real):
                 raise TypeError(
                     f"y must hold one number per series, found {type(one).__name__} such as "
@@ -127,16 +127,16 @@ def _check_sortable(y: np.ndarray) -> None:
 
 def _length_remedy(y: np.ndarray | pd.Series | pd.DataFrame, raw: RawPanel) -> str:
     if isinstance(y, pd.Series | pd.DataFrame):
-        if y.index.nlevels == 2:
+        if y.index.nlevels == 2 and not isinstance(raw.ids, pd.MultiIndex):
             return "Use y.groupby(level=0, sort=False).first()."
         if raw.ids is not None and y.index.has_duplicates:
             again = y.index[y.index.duplicated()].tolist()[0]
             first = "Use y.groupby(level=0, sort=False).first() if these labels are equal."
             return f"The index of y has {again!r} several times. {first}"
-        if raw.ids is not None and raw.ids.isin(y.index).all():
+        if raw.ids is not None and _are_in(raw.ids, y.index).all():
             return "Select the labels of these series, with y.loc[ids]."
-        if raw.ids is not None and y.index.isin(raw.ids).all():
-            missing = raw.ids[~raw.ids.isin(y.index)]
+        if raw.ids is not None and _are_in(y.index, raw.ids).all():
+            missing = raw.ids[~_are_in(raw.ids, y.index)]
             such = missing.tolist()[0]
             return f"There is none for {len(missing)} of the series, such as {such!r}."
     return raw.layout
@@ -150,7 +150,7 @@ def _refuse_column_of_ids(y: pd.DataFrame, ids: pd.Index | None) -> None:
     if pd.RangeIndex(len(ids)).equals(ids):
         return
     for name in y.columns:
-        if ids.isin(y[name]).all():
+        if _are_in(ids, y[name]).all():
             others = [other for other in y.columns if other != name]
             chosen = others[0] if len(others) == 1 else others
             raise ValueError(
@@ -167,6 +167,8 @@ def read_sample_weight(sample_weight: Any, raw: RawPanel) -> np.ndarray | None:
     infinite, negative or all 0 ValueError.
     """
     expected = "sample_weight must hold one finite number of at least 0 per series"
+    if isinstance(sample_weight, torch.Tensor):
+        sample_weight = from_torch(sample_weight, "sample_weight")
     if isinstance(sample_weight, pd.Series):
         sample_weight = _in_order("sample_weight", sample_weight, raw.ids)
     try:
@@ -196,6 +198,11 @@ def read_sample_weight(sample_weight: Any, raw: RawPanel) -> np.ndarray | None:
     return weight / weight[weight > 0].mean()
 
 
+def _are_in(ids: pd.Index, others: Any) -> np.ndarray:
+    """Return which ids are among others; a MultiIndex itself takes tuples only."""
+    return ids.to_flat_index().isin(pd.Index(others, tupleize_cols=False).to_flat_index())
+
+
 def _is_sorted(ids: pd.Index) -> bool:
     """Return True for ids in order, also where T2 comes before T10."""
     if ids.is_monotonic_increasing:
@@ -218,7 +225,7 @@ def _in_order(
         isinstance(y.index, pd.RangeIndex) and numbers.equals(y.index)
     )
     is_unique = ids.is_unique and y.index.is_unique
-    if is_unique and ids.isin(y.index).all():
+    if is_unique and _are_in(ids, y.index).all():
         if not is_numbered:
             return y.iloc[y.index.get_indexer(ids)]
         raise ValueError(
@@ -240,7 +247,7 @@ def _in_order(
             f"{(ids if not ids.is_unique else y.index).duplicated().sum()} ids that occur again. "
             f"Make them unique, or {by_position}."
         )
-    missing, remedy = ids[~ids.isin(y.index)], "Select these series"
+    missing, remedy = ids[~_are_in(ids, y.index)], "Select these series"
     if {*map(str, ids)} <= {*map(str, y.index)}:
         remedy = f"It has them as {y.index.dtype} and X as {ids.dtype}: convert one of them"
     elif isinstance(y, pd.DataFrame) and is_integer_dtype(y.index):

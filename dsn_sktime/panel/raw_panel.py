@@ -71,17 +71,10 @@ class RawPanel:
         return replace(self, series=taken, ids=ids, n_padded=0, sample_weight=weight)
 
     def take_variates(self, columns: np.ndarray) -> RawPanel:
-        """Return the series with their variates in another order."""
-        series = self.series
-        taken = (
-            series[:, columns]
-            if isinstance(series, np.ndarray)
-            else [one[columns] for one in series]
-        )
-        names = self.variate_names
-        if names is not None:
-            names = tuple(names[column] for column in columns)
-        return replace(self, series=taken, variate_names=names)
+        """Return the series with their named variates in another order."""
+        names = self.variate_names or ()
+        series = [one[columns] for one in self.series]
+        return replace(self, series=series, variate_names=tuple(names[one] for one in columns))
 
     def chunks(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield rows and float64 copies (k, m, length) of consecutive series of equal length."""

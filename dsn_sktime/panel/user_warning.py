@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import warnings
 from importlib.util import find_spec
@@ -10,7 +11,8 @@ from pathlib import Path
 
 # Code between the user's call and the warning. sktime is not imported here: that takes long.
 _SKTIME = getattr(find_spec("sktime"), "submodule_search_locations", None) or ()
-_INSIDE = (str(Path(__file__).parents[1]), contextlib.__file__, *_SKTIME)
+_FOLDERS = (Path(__file__).parents[1], *_SKTIME)
+_INSIDE = (contextlib.__file__, *(f"{folder}{os.sep}" for folder in _FOLDERS))
 
 
 def warn_user(message: str) -> None:

@@ -31,7 +31,7 @@ def plot_critical_difference(
     """Draw the critical-difference diagram of classifiers compared on data sets.
 
     Classifiers are placed at their average rank, 1 being best. The dots on a bar are
-    classifiers of which no two differ significantly, at 5 % in the Wilcoxon signed-rank test
+    classifiers of which no two differ significantly, at 5 % in the Wilcoxon signed-rank test [1]_
     with Holm's correction; a bar may cross others.
 
     Parameters

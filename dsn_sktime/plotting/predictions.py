@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from dsn_sktime.estimators.parameters import brief_repr
 from dsn_sktime.explain import check_explainable, contributions
 from dsn_sktime.panel import read_labels, read_panel
 from dsn_sktime.plotting._axes import COLORS, axes_or_new, open_frame
+from dsn_sktime.training.checks import brief_repr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -187,7 +187,7 @@ def _row_of(variate: Any, classifier: DSNClassifier) -> int:
 
 
 def _draw_rows(ax: Axes, rows: np.ndarray, found: np.ndarray, names: list[str], kind: str) -> None:
-    """Draw series (r, L), colored by contributions (r, L or more), below one another.
+    """Draw series (r, L), colored by contributions (r, L), below one another.
 
     ``names`` are those of the rows, of one kind: a "variate" has a scale of its own.
     """
@@ -195,7 +195,6 @@ def _draw_rows(ax: Axes, rows: np.ndarray, found: np.ndarray, names: list[str], 
     from matplotlib.colors import LinearSegmentedColormap, Normalize
 
     n_rows, n_steps = rows.shape
-    found = found[:, :n_steps]
     if n_rows > 1:
         # Not nanmin, which warns of a row without values.
         own = 1 if kind == "variate" else None
