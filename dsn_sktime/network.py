@@ -91,21 +91,18 @@ class DSNNetwork(FeatureNetwork):
         super().__init__(backend)
         self.n_variates, self.kernel_size, self.padding = n_variates, kernel_size, padding
         counts = {"n_variates": n_variates, "n_classes": n_classes, "n_layers": n_layers}
-        for name, count in {**counts, "n_filters": n_filters, "n_pool": n_pool}.items():
+        n_bottleneck = n_filters if n_bottleneck is None else n_bottleneck
+        counts |= {"n_filters": n_filters, "n_bottleneck": n_bottleneck, "n_pool": n_pool}
+        for name, count in counts.items():
             if count < 1:
                 raise ValueError(f"{name} must be at least 1, found {count}.")
         n_channels = n_filters * n_kernel_groups
-        n_bottleneck = n_bottleneck or n_filters
+        shape = n_filters, kernel_size, n_kernel_groups, sparsity, padding, topology_init
         self.layers = nn.ModuleList(
             SparseModule(
                 n_variates if layer == 0 else n_channels,
                 n_bottleneck if layer > 0 or n_variates > 1 else None,
-                n_filters,
-                kernel_size,
-                n_kernel_groups,
-                sparsity,
-                padding,
-                topology_init,
+                *shape,
                 generator,
                 backend,
             )

@@ -104,6 +104,9 @@ def test_parameters_are_all_there_as_json():
     # Keys that JSON cannot write or sort.
     mixed = parameters_json(DSNClassifier(class_weight={np.int64(1): 2.0, "a": 1.0}))
     assert json.loads(mixed)["class_weight"] == {"1": 2.0, "a": 1.0}
+    one = DSNClassifier(class_weight={np.int64(1): 2.0, "a": 1.0})
+    nested = json.loads(parameters_json(ColumnEnsembleClassifier([("one", one, 0)])))
+    assert nested["estimators"][0][1]["class_weight"] == {"1": 2.0, "a": 1.0}
     assert " at 0x" not in parameters_json(DSNClassifier(callbacks=[object()]))
 
 

@@ -7,11 +7,13 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from archive import write_dataset
 from processes import run_python
 from sklearn.metrics import log_loss, roc_auc_score
 from sktime.datasets import load_unit_test
 from tiny import tiny_classifier, untraced
+from torch.utils.benchmark import set_torch_threads
 
 from dsn_sktime.benchmarking import datasets
 from dsn_sktime.benchmarking.run import results
@@ -50,6 +52,13 @@ def test_a_row_says_what_was_run_and_how_well(tmp_path):
     assert {"torch", "sktime", "python", "dsn_sktime"} <= json.loads(row["versions"]).keys()
     results.write(tmp_path / "r.csv", row)
     assert results.read(tmp_path / "r.csv")["job"].tolist() == [job.digest]
+
+
+def test_a_job_leaves_the_number_of_threads_as_it_was():
+    (job,) = plan([datasets.find("UnitTest")], [f"{__name__}:tiny_dsn"], [5], n_epochs=1)
+    with set_torch_threads(2):
+        run_job(job)
+        assert torch.get_num_threads() == 2
 
 
 @untraced

@@ -278,7 +278,10 @@ def test_equal_generators_make_equal_networks():
     assert not torch.equal(one.head.classes.weight, other.head.classes.weight)
 
 
-@pytest.mark.parametrize("name", ["n_variates", "n_classes", "n_layers", "n_filters", "n_pool"])
+SIZES = ["n_variates", "n_classes", "n_layers", "n_filters", "n_bottleneck", "n_pool"]
+
+
+@pytest.mark.parametrize("name", SIZES)
 def test_a_network_of_nothing_is_refused(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, found 0"):
         DSNNetwork(**{"n_variates": 1, "n_classes": 2, name: 0})

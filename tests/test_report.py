@@ -254,6 +254,14 @@ def test_a_data_set_where_all_failed_is_listed_and_failures_of_others_are_not():
     assert "| Beef | failed: dsn |" in left_out
     assert "| Beef | dsn |" in failed
     assert "oscnn" not in failed
+    everything = build.build(pd.DataFrame([row(), row("Beef", "oscnn", accuracy=None)])).markdown()
+    assert "| Beef | oscnn |" in everything.split("## Failed runs")[1]
+
+
+def test_an_estimator_that_is_named_twice_is_compared_once():
+    rows = pd.DataFrame([row(), row(estimator="rocket")])
+    page = build.build(rows, estimators=["dsn", "rocket", "dsn"]).markdown()
+    assert page == build.build(rows, estimators=["dsn", "rocket"]).markdown()
 
 
 def test_a_repeated_run_counts_once_and_its_last_result():

@@ -14,13 +14,9 @@ import torch
 from tqdm import tqdm
 
 from dsn_sktime.benchmarking import datasets
-from dsn_sktime.benchmarking.datasets import UCR_85, Dataset
 from dsn_sktime.benchmarking.estimators.registry import ESTIMATORS, costs, make
-from dsn_sktime.benchmarking.report import study
-from dsn_sktime.benchmarking.report.build import build
-from dsn_sktime.benchmarking.report.comparison import read_published
-from dsn_sktime.benchmarking.report.page import check_installed
-from dsn_sktime.benchmarking.report.study import DEFAULT, STUDIES
+from dsn_sktime.benchmarking.report import build, comparison, page, study
+from dsn_sktime.benchmarking.report.study import STUDIES
 from dsn_sktime.benchmarking.run import results
 from dsn_sktime.benchmarking.run.jobs import Job, environment, plan
 from dsn_sktime.benchmarking.run.runner import Runner
@@ -43,9 +39,9 @@ The exit status is 0, 1 if a job failed, 2 if nothing could be run.
 """
 # Data sets, epochs and seeds. The small ones come with sktime, so a study needs no network.
 _SMALL = (["ItalyPowerDemand", "GunPoint", "ArrowHead"], 50, 2)
-_FULL = (UCR_85, 1000, 5)
+_FULL = (datasets.UCR_85, 1000, 5)
 _STUDIES = "\n".join(f"  {key:<9} {', '.join(one.estimators)}" for key, one in STUDIES.items())
-_OF_DEFAULT = [name for name, one in STUDIES.items() if one.reference == DEFAULT]
+_OF_DEFAULT = [name for name, one in STUDIES.items() if one.reference == study.DEFAULT]
 _STUDY = f"""\
 Run a study and write its table and plots. Small by default: {", ".join(_SMALL[0])},
 {_SMALL[1]} epochs, {_SMALL[2]} seeds. An interrupted study resumes when it is started again.
@@ -103,15 +99,15 @@ def _add_report(command: argparse.ArgumentParser) -> None:
 
 
 def _report(args: argparse.Namespace) -> None:
-    check_installed()
+    page.check_installed()
     rows = results.read(args.results)
     if rows.empty:
         raise ValueError(f"{args.results} holds no results yet. Write some with 'run'.")
-    published = [read_published(path) for path in args.published]
-    page = build(rows, published, args.estimators, args.reference, args.split)
+    published = [comparison.read_published(path) for path in args.published]
+    made = build.build(rows, published, args.estimators, args.reference, args.split)
     args.output.mkdir(parents=True, exist_ok=True)
-    page.write(args.output / "report")
-    print("\n".join(page.paragraphs))
+    made.write(args.output / "report")
+    print("\n".join(made.paragraphs))
     print(f"Written: {args.output / 'report.html'} and {args.output / 'report.md'}")
 
 
@@ -130,7 +126,7 @@ def _add_study(command: argparse.ArgumentParser) -> None:
 
 
 def _study(args: argparse.Namespace) -> int:
-    check_installed()
+    page.check_installed()
     names, n_epochs, n_seeds = _FULL if args.full else _SMALL
     if not (args.datasets or args.list or args.all is not None):
         args.datasets = names
@@ -169,7 +165,7 @@ def _tables(args: argparse.Namespace) -> None:
         args.markdown.write_text(markdown, encoding="utf-8")
 
 
-def cost_table(datasets: Iterable[Dataset], estimators: Sequence[str]) -> pd.DataFrame:
+def cost_table(datasets: Iterable[datasets.Dataset], estimators: Sequence[str]) -> pd.DataFrame:
     """Count parameters and multiply-adds per series: a row per data set and estimator.
 
     Raise ValueError if an estimator is unknown or not a torch network.
@@ -219,13 +215,10 @@ def _speed(args: argparse.Namespace) -> None:
     if args.device == "cuda":
         tables = {"rows": [engine.measure_gpu(n)]}
     else:
-        tables = {
-            "rows": engine.measure(n, threads),
-            "figures": engine.figures(n),
-            "rockets": rivals.rockets(n, threads) if args.rocket else [],
-            "latency": rivals.latency(n, threads) if args.latency else [],
-            "limits": limits.measure() if args.limits else [],
-        }
+        tables = {"rows": engine.measure(n, threads), "figures": engine.figures(n)}
+        tables["rockets"] = rivals.rockets(n, threads) if args.rocket else []
+        tables["latency"] = rivals.latency(n, threads) if args.latency else []
+        tables["limits"] = limits.measure() if args.limits else []
     tables = {name: rows for name, rows in tables.items() if rows}
     for rows in tables.values():
         print(pd.DataFrame(rows).round(2).to_string(index=False))
@@ -253,14 +246,12 @@ def _add_machine(command: argparse.ArgumentParser) -> None:
     option("--retry-failed", action="store_true", help="run jobs again that failed before")
 
 
-def _find_datasets(args: argparse.Namespace) -> Iterator[Dataset]:
+def _find_datasets(args: argparse.Namespace) -> Iterator[datasets.Dataset]:
     """Find the data sets that the options of :func:`_add_datasets` name, when they are needed.
 
     Raise ValueError if they name none, or one that cannot be found or is malformed.
     """
-    names = list(args.datasets)
-    if args.list:
-        names += datasets.names_listed(args.list)
+    names = [*args.datasets, *(datasets.names_listed(args.list) if args.list else [])]
     folder = Path(args.all) if args.all else args.data_path
     places = dict.fromkeys(names, args.data_path or folder)
     if args.all is not None:

@@ -5,10 +5,10 @@ only become one, and fails on byte order marks and on comments without saying wh
 """
 
 import sys
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,8 +17,7 @@ from sktime.datasets import load_UCR_UEA_dataset
 from sktime.datasets.tsc_dataset_names import univariate_equal_length
 from tqdm import tqdm
 
-_SKTIME = Path(sktime.datasets.__file__).parent
-_SKTIMES_FOLDERS = [_SKTIME / "data", _SKTIME / "local_data"]
+_SKTIMES_FOLDERS = [Path(sktime.datasets.__file__).with_name(n) for n in ("data", "local_data")]
 # How the names begin that the archive of 2018 added.
 _NEWER = """
 ACSF1 BME Chinatown Crop EOG EthanolLevel Freezer Fungi GunPointA GunPointM GunPointO HouseTwenty
@@ -30,8 +29,7 @@ UCR_85 = sorted(_OLDER, key=str.lower)
 """The 85 univariate data sets of the UCR archive of 2015, by their names of 2018."""
 
 
-@dataclass(frozen=True)
-class Dataset:
+class Dataset(NamedTuple):
     """Files of a data set's split into training and test series, and its shape.
 
     ``series_length`` and ``n_classes`` are of the training series, the former of the longest.
@@ -102,8 +100,7 @@ def load(dataset: Dataset) -> tuple[np.ndarray | list[pd.DataFrame], np.ndarray]
     series, y = [*train, *test], np.array([*labels, *more])
     if len({one.shape[1] for one in series}) == 1:
         return np.stack(series), y
-    names = [f"dim_{number}" for number in range(dataset.n_variates)]
-    return [pd.DataFrame(one.T, columns=names) for one in series], y
+    return [pd.DataFrame(one.T).add_prefix("dim_") for one in series], y
 
 
 def read(path: Path) -> tuple[list[np.ndarray], list[str]]:

@@ -254,7 +254,7 @@ class Plan:
     numbers, relative : int64 arrays
         The same records as numbers; 1 for each address that counts from the memory's start.
     cost : int
-        Multiply-adds of a forward pass.
+        Multiply-adds of a forward pass, roughly.
     memory_size : int
         float32 of a call's memory, without ``scratch_size`` for each thread at its end.
     gradient_sizes : list of int

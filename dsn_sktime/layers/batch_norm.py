@@ -8,15 +8,14 @@ from torch import Tensor, nn
 from dsn_sktime.layers.lengths import observed_steps
 
 
-def check_statistics(x: Tensor, lengths: Tensor | None) -> int:
-    """Return how many time steps a batch has; raise ValueError for one, without a variance."""
+def check_statistics(x: Tensor, lengths: Tensor | None) -> None:
+    """Raise ValueError if a batch has one time step, which has no variance."""
     count = x.shape[0] * x.shape[2] if lengths is None else int(lengths.sum())
     if count == 1:
         raise ValueError(
             "BatchNorm needs more than one time step to train, found one series of one step, or "
             "pooled to one bin. Train on more series at a time, or raise n_pool."
         )
-    return count
 
 
 class MaskedBatchNorm1d(nn.BatchNorm1d):
@@ -52,7 +51,7 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
         Returns
         -------
         float tensor of shape (B, C, L)
-            Values in the padding are arbitrary but finite.
+            Values in the padding are arbitrary, in training finite.
 
         Raises
         ------
@@ -63,25 +62,11 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
             # Not the parent's, which takes as long as a small prediction may.
             own = self.weight, self.bias, self.running_mean, self.running_var
             return torch.batch_norm(x, *own, False, 0.0, self.eps, False)
-        count = check_statistics(x, lengths)
+        check_statistics(x, lengths)
         if lengths is None:
             return super().forward(x)
-        observed = observed_steps(lengths, x.shape[2])
         # Cut out, not weighted by zero: the padding may hold NaN, and 0 * NaN is NaN.
-        mean = x.where(observed, 0).sum((0, 2)) / count
-        centered = (x - mean[:, None]).where(observed, 0)
-        variance = centered.square().sum((0, 2)) / count
-        with torch.no_grad():
-            unbiased = variance * (count / max(count - 1, 1))
-            self.num_batches_tracked.add_(1)
-            # As torch: a cumulative average without momentum.
-            momentum = self.momentum
-            if momentum is None:
-                momentum = 1 / float(self.num_batches_tracked)
-            self.running_mean.lerp_(mean, momentum)
-            self.running_var.lerp_(unbiased, momentum)
-        scale = torch.rsqrt(variance + self.eps)
-        if self.weight is not None:
-            scale = scale * self.weight
-        normalized = centered * scale[:, None]
-        return normalized if self.bias is None else normalized + self.bias[:, None]
+        observed, by_step = observed_steps(lengths, x.shape[2])[:, 0], x.transpose(1, 2)
+        normalized = torch.zeros_like(by_step)
+        normalized[observed] = super().forward(by_step[observed])
+        return normalized.transpose(1, 2)

@@ -39,18 +39,10 @@ class SparseModule(FeatureLayer):
     ) -> None:
         super().__init__()
         out_channels = n_filters * n_kernel_groups
-        self.bottleneck = (
-            None if n_bottleneck is None else PointwiseConv1d(in_channels, n_bottleneck, generator)
-        )
-        self.conv = SparseConv1d(
-            n_bottleneck or in_channels,
-            out_channels,
-            kernel_size,
-            n_kernel_groups,
-            sparsity,
-            padding,
-            topology_init,
-            generator,
-            backend,
-        )
+        self.bottleneck = None
+        if n_bottleneck is not None:
+            self.bottleneck = PointwiseConv1d(in_channels, n_bottleneck, generator)
+            in_channels = n_bottleneck
+        own = kernel_size, n_kernel_groups, sparsity, padding, topology_init, generator, backend
+        self.conv = SparseConv1d(in_channels, out_channels, *own)
         self.norm = MaskedBatchNorm1d(out_channels)

@@ -55,9 +55,7 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
-        series, weight = self.panel.to(device), self.sample_weight
-        moved = None if weight is None else weight.to(device)
-        return Batch(series.values, series.lengths, self.target.to(device), moved)
+        return Batch._make(None if one is None else one.to(device) for one in self)
 
 
 # Maps a batch and a random stream to a batch of the same shapes.

@@ -27,7 +27,7 @@ class SparseTrainer(Trainer):
     network : DSNNetwork
         Trained in place, on the device where it lies.
     recipe : SparseRecipe
-    objective, seed, callbacks, run_id, name, augment
+    objective, seed, callbacks, run_id, name, augment, validation
         As in :class:`Trainer`; the seed fixes the random growth too.
 
     Attributes

@@ -82,7 +82,7 @@ class Trainer:
     best_epoch : int
         Epoch of the kept state, -1 before the first.
     best_state : dict of str to Tensor
-        Kept state: the network's at the end of that epoch.
+        Kept state: the network's at the end of that epoch, or the average.
     n_resumed : int
         Epochs of the history that were loaded.
     optimizer : Adam

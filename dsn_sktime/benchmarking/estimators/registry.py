@@ -33,9 +33,8 @@ _DTW = {"n_neighbors": 1, "distance": "dtw"}
 class Entry(NamedTuple):
     """A classifier that the benchmark knows.
 
-    ``path`` is the ``module:factory`` that makes it, ``settings`` its arguments, ``about`` a
-    line for the list. Where ``argmax``, ``predict`` is the most probable class of
-    ``predict_proba``, so that one call gives both.
+    ``path`` is the ``module:factory`` that makes it, ``settings`` its arguments, ``about`` a line
+    for the list. Where ``argmax``, ``predict`` is the most probable class: one call gives both.
     """
 
     path: str
@@ -88,7 +87,6 @@ ESTIMATORS = {
     "fcn": Entry(f"{_DEEP}:FCNClassifierTorch", {}, "fully convolutional network"),
     "1nn-dtw": Entry(_NEIGHBORS, _DTW, "one nearest neighbor by dynamic time warping, full window"),
 }
-"""The registered classifiers by short name."""
 
 
 def entry(name: str) -> Entry:
@@ -97,8 +95,7 @@ def entry(name: str) -> Entry:
         return ESTIMATORS[name]
     if ":" in name:
         return Entry(name, argmax=False)
-    nearest = get_close_matches(name, ESTIMATORS, n=1)
-    meant = "".join(f" Did you mean {one!r}?" for one in nearest)
+    meant = "".join(f" Did you mean {one!r}?" for one in get_close_matches(name, ESTIMATORS, n=1))
     known = f"Known are {', '.join(ESTIMATORS)}, and any classifier as module:factory."
     raise ValueError(f"unknown estimator {name!r}.{meant} {known}")
 
@@ -137,8 +134,7 @@ def n_epochs_of(parameters: dict[str, Any]) -> int | None:
 def parameters_json(classifier: BaseClassifier) -> str:
     """Return all parameters as JSON with sorted keys, the same in each process.
 
-    What JSON has no form for is named by its class and its own parameters, or its ``repr``
-    without memory addresses.
+    What JSON has no form for is named by class and parameters, or its ``repr`` without addresses.
     """
     return json.dumps(_keyed(classifier.get_params(deep=False)), sort_keys=True, default=_plain)
 
@@ -154,7 +150,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     if hasattr(value, "get_params") and not isinstance(value, type):
-        return {"class": _plain(type(value)), **value.get_params(deep=False)}
+        return _keyed({"class": type(value), **value.get_params(deep=False)})
     if hasattr(value, "__qualname__"):
         return f"{value.__module__}:{value.__qualname__}"
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))

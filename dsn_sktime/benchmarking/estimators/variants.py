@@ -1,7 +1,5 @@
 """Variants of the default recipe that the package does not offer, for the studies."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 
@@ -49,7 +47,6 @@ class OtherHead(BaseClassifier):
         "capability:multivariate": True,
         "capability:unequal_length": True,
         "capability:missing_values": True,
-        "capability:predict_proba": True,
     }
 
     def __init__(self, reading: str = "own", random_state: int = 0) -> None:
@@ -57,7 +54,7 @@ class OtherHead(BaseClassifier):
         self.random_state = random_state
         super().__init__()
 
-    def _fit(self, X: Any, y: np.ndarray) -> OtherHead:
+    def _fit(self, X: Any, y: np.ndarray) -> "OtherHead":
         self._dsn = _fit_shared(X, y, self.random_state)
         self._targets = np.searchsorted(self.classes_, y)
         self._parts = _read(self._dsn, X)

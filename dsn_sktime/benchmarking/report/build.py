@@ -38,7 +38,7 @@ def build(
         raise ValueError(f"no run of the protocol {protocol} succeeded, the first failed: {first}")
     compared = comparison.collect(runs, accuracies, estimators)
     names = list(compared.accuracy.columns)
-    failed = failed[failed["label"].isin(names)]
+    failed = failed[failed["label"].isin(names)] if estimators else failed
     reference = names[0] if reference is None else comparison.resolve(reference, names)
     found = sections(compared, failed, reference, means)
     if others := ", ".join(sorted({*present} - {protocol})):

@@ -133,7 +133,7 @@ def collect(
     accuracy = pd.concat(tables, axis=1).astype(float).round(6)
     accuracy.columns = unique_names(list(accuracy))
     if estimators:
-        accuracy = accuracy[[resolve(name, list(accuracy.columns)) for name in estimators]]
+        accuracy = accuracy[list(dict.fromkeys(resolve(name, [*accuracy]) for name in estimators))]
     measured = [name for name in accuracy if name in measured]
     if not measured:
         raise ValueError("estimators must have a measured one, found published ones only.")

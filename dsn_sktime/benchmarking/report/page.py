@@ -93,8 +93,7 @@ class Page(NamedTuple):
 
 def check_installed() -> None:
     """Raise ModuleNotFoundError if a package is missing that pages are made with."""
-    missing = ", ".join(name for name in _NEEDED if find_spec(name) is None)
-    if missing:
+    if missing := ", ".join(name for name in _NEEDED if find_spec(name) is None):
         raise ModuleNotFoundError(f"pages need {missing}: pip install dsn-sktime[benchmarks]")
 
 

@@ -8,7 +8,7 @@ import re
 import time
 import warnings
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -22,6 +22,7 @@ import torch
 from sklearn import metrics as sklearns
 from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
+from torch.utils.benchmark import set_torch_threads
 
 from dsn_sktime._version import __version__
 from dsn_sktime.benchmarking.datasets import Dataset, load
@@ -77,7 +78,7 @@ class Job:
 def plan(
     datasets: Iterable[Dataset],
     estimators: Sequence[str],
-    seeds: Iterable[int],
+    seeds: Sequence[int],
     n_folds: int = 0,
     n_jobs: int = 1,
     n_epochs: int | None = None,
@@ -85,18 +86,15 @@ def plan(
     """Return the jobs by data set; no folds is the archive's split.
 
     The data set with the job that probably takes longest comes first, and of its jobs this one.
-
     Raise ValueError if an estimator cannot be made.
     """
-    pairs = product(estimators, seeds)
-    made = {(name, seed): registry.make(name, seed, n_jobs, n_epochs) for name, seed in pairs}
+    made = {pair: registry.make(*pair, n_jobs, n_epochs) for pair in product(estimators, seeds)}
     folds, jobs = range(1, n_folds + 1) if n_folds else [0], dict[str, Job]()
     for dataset, seed, fold, name in product(datasets, seeds, folds, estimators):
-        classifier = made[name, seed]
-        own = classifier.get_params(deep=False)
+        own = made[name, seed].get_params(deep=False)
         size = dataset.n_train * dataset.series_length * dataset.n_variates
         work = (registry.n_epochs_of(own) or 1) * (own.get("n_estimators") or 1) * size
-        parameters = registry.parameters_json(classifier)
+        parameters = registry.parameters_json(made[name, seed])
         job = Job(dataset, name, seed, fold, n_folds, n_jobs, n_epochs, parameters, work)
         jobs[job.digest] = job
     ordered = sorted(jobs.values(), key=lambda job: -job.work)
@@ -109,8 +107,7 @@ def run_job(job: Job) -> dict[str, Any]:
     """Run a job and return its record; an exception is recorded, not raised."""
     record = _identity(job)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             _fill(record, job)
     except Exception as error:  # of any kind: the other jobs continue
         message = " ".join(f"{type(error).__name__}: {error}".split())[:500]
@@ -175,10 +172,7 @@ def _fill(record: dict[str, Any], job: Job) -> None:
     classifier = registry.make(job.estimator, job.seed, job.n_jobs, job.n_epochs)
     is_argmax = registry.entry(job.estimator).argmax
     record |= registry.costs(classifier, m, longest, record["n_classes"])
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(job.n_jobs)
-    with threadpool_limits(job.n_jobs), ExitStack() as stack:
-        stack.callback(torch.set_num_threads, n_threads)
+    with set_torch_threads(job.n_jobs), threadpool_limits(job.n_jobs):
         _warm_up(job.estimator, m)
         with PeakMemory() as memory:
             started = time.perf_counter()

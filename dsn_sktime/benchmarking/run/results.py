@@ -31,7 +31,6 @@ COLUMNS = (
     *("fit_seconds", "predict_seconds", "n_epochs", "n_parameters", "multiply_adds"),
     *("peak_memory_mb", *_SHAPES, "n_jobs", "versions", "host", "started"),
 )
-"""Columns of results, in their order."""
 
 
 def folder_of(path: str | Path) -> Path:
@@ -61,8 +60,7 @@ def read(path: str | Path) -> pd.DataFrame:
     """
     path, folder = Path(path), folder_of(path)
     lines = _lines(path) if path.is_file() or not folder.is_dir() else []
-    records = [_record(file) for file in sorted(folder.glob("*.json"))]
-    records.sort(key=lambda one: one["started"])
+    records = sorted(map(_record, sorted(folder.glob("*.json"))), key=lambda one: one["started"])
     table = _typed(pd.DataFrame([*lines, *records], columns=[*COLUMNS, "where"], dtype=object))
     last = dict(zip(table["job"], table.index, strict=True))
     return table.loc[list(last.values())].reset_index(drop=True)

@@ -27,8 +27,7 @@ class Runner:
 
     Processes that share the results file ``path`` share out the jobs. With one worker they run
     in this process, else in as many, or on the workers of the dask scheduler at an address.
-    ``counts`` says how many are "done", "failed", "done before", "failed before", or "left to
-    another process".
+    ``counts`` has "done", "failed", "done before", "failed before" and "left to another process".
     """
 
     path: Path

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils.benchmark import Timer
 
 from dsn_sktime.analysis import count_flops
-from dsn_sktime.benchmarking.speed.masked_dense import MaskedDenseNetwork, train_step
+from dsn_sktime.benchmarking.speed.masked_dense import MaskedDenseNetwork
 from dsn_sktime.kernels import sparse_conv1d
 from dsn_sktime.network import DSNNetwork
 from dsn_sktime.runtime import compute_threads
@@ -20,7 +20,6 @@ from dsn_sktime.training.batches import Batch
 from dsn_sktime.training.cuda_graph import CapturedStep, CudaGraphs
 
 Call = Callable[[], object]
-Step = Callable[[Batch], torch.Tensor]
 Case = tuple[int, int, int]
 
 # Batch size, variates, time steps; below those of the engine's scaling and of a GPU.
@@ -128,12 +127,9 @@ def _networks(
 
 
 def _training(
-    case: Case,
-    sparsity: float = 0.8,
-    device: str = "cpu",
-    wrap: Callable[[Step], Step] = lambda step: step,
+    case: Case, sparsity: float = 0.8, device: str = "cpu", wrap: Callable = lambda step: step
 ) -> tuple[Call, Call]:
-    """Return a training step of each network, that of the sparse one wrapped."""
+    """Return a training step of each network; ``wrap`` takes the sparse one's, of a Batch."""
     network, masked, x, y = _networks(case, sparsity, device)
     # A captured graph reads the learning rate from a tensor.
     lr = torch.tensor(3e-4, dtype=torch.float64, device=device)
@@ -147,8 +143,13 @@ def _training(
             ours.step()
         return loss.detach()
 
-    sparse = partial(wrap(step), Batch(x, None, y, None))
-    return sparse, partial(train_step, masked, torchs, x, y)
+    def masked_step() -> None:
+        torchs.zero_grad()
+        F.cross_entropy(masked(x), y).backward()
+        torchs.step()
+        masked.apply_masks()
+
+    return partial(wrap(step), Batch(x, None, y, None)), masked_step
 
 
 def _prediction(case: Case) -> tuple[Call, Call]:

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 # Nothing of the package is imported before what is timed; torch and sktime are.
-_SECONDS = """
-import pickle, time
+_SETUP = """
+import pickle
+from time import process_time
+from timeit import timeit
 import numpy as np, torch
 import sktime.classification.base
 
@@ -24,16 +26,12 @@ def fit():
     from dsn_sktime import DSNClassifier
     return DSNClassifier(n_epochs=1, n_jobs=1).fit(X, y)
 
-def seconds(call, clock=time.process_time):
-    started = clock()
-    call()
-    return clock() - started
-
 """
-_START_UP = "print(seconds(fit, time.perf_counter) - seconds(fit, time.perf_counter))"
+# timeit pauses the garbage collection, which users have.
+_START_UP = "print(timeit(fit, 'gc.enable()', number=1) - timeit(fit, 'gc.enable()', number=1))"
 _COLD = {
-    "fit": 'import dsn_sktime; print(seconds(lambda: pickle.dump(fit(), open({!r}, "wb"))))',
-    "load": 'import dsn_sktime; print(seconds(lambda: pickle.load(open({!r}, "rb")).predict(X)))',
+    "cold first fit": 'pickle.dump(fit(), open({!r}, "wb"))',
+    "cold load and predict": 'pickle.load(open({!r}, "rb")).predict(X)',
 }
 _N_STARTS = 3
 
@@ -44,31 +42,26 @@ def measure(n_series: int = 100_000, n_steps: int = 500) -> list[dict[str, Any]]
     Start-up is the seconds that the first fit of a process takes longer than its second, the
     least of three. Cold figures are with an empty folder of compiled code.
     """
-    starts = [_run(_SECONDS + _START_UP)[0] for _ in range(_N_STARTS)]
+    starts = [_run(_SETUP + _START_UP)[0] for _ in range(_N_STARTS)]
+    values = {"start-up of a first fit, s": min(starts)}
     with TemporaryDirectory() as folder:
         path = str(Path(folder) / "classifier.pickle")
-        cold_fit, cold_prediction = (
-            _run(_SECONDS + task.format(path), NUMBA_CACHE_DIR=str(Path(folder) / name))[0]
-            for name, task in _COLD.items()
-        )
+        for name, task in _COLD.items():
+            timed = f"timeit(lambda: {task.format(path)}, 'gc.enable()', process_time, number=1)"
+            (seconds,) = _run(f"{_SETUP}print({timed})", NUMBA_CACHE_DIR=f"{folder}/{name}")
+            values[f"{name}, s of processor time"] = seconds
     program = "from dsn_sktime.benchmarking.speed.limits import memory; print(*memory({}, {}))"
-    predicted, fitted = _run(program.format(n_series, n_steps))
     panel = f"{n_series:,} series of {n_steps} steps"
-    values = {
-        "start-up of a first fit, s": min(starts),
-        "cold first fit, s of processor time": cold_fit,
-        "cold load and predict, s of processor time": cold_prediction,
-        f"memory to predict {panel}, float32 copies": predicted,
-        "memory to fit a tenth of them, float32 copies": fitted,
-    }
+    names = f"memory to predict {panel}", "memory to fit a tenth of them"
+    for name, copies in zip(names, _run(program.format(n_series, n_steps)), strict=True):
+        values[f"{name}, float32 copies"] = copies
     return [{"figure": name, "value": value} for name, value in values.items()]
 
 
 def memory(n_series: int, n_steps: int) -> tuple[float, float]:
     """Return the memory that predicting a univariate float64 panel takes, and fitting a tenth.
 
-    It is the highest over what the process held before, in float32 copies of the panel; NaN where
-    unknown.
+    It is the highest above what was held before, in float32 copies of the panel; NaN if unknown.
     """
     # Slow to import, and needed in a separate process only.
     from dsn_sktime import DSNClassifier
