@@ -143,6 +143,10 @@ def test_a_default_that_does_not_go_with_other_parameters_is_no_remedy() -> None
     large = OSCNNClassifier(max_kernel_size=97, layer_budgets=(10**9, 10**15))
     with pytest.raises(ValueError, match=r"^layer_budgets=.* Lower layer_budgets\.$"):
         large.make_network(1, 400, 2)
+    # Those of the default kernels do not fit into these budgets.
+    small = {"max_kernel_size": 3, "layer_budgets": (50, 200)}
+    with pytest.raises(ValueError, match=r"^n_estimators=.* Lower n_estimators\.$"):
+        OSCNNClassifier(**small, n_estimators=10**11).make_network(1, 400, 2)
 
 
 def test_a_linear_head_has_no_bins_that_need_memory() -> None:

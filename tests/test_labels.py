@@ -111,6 +111,8 @@ def test_ids_of_two_levels(hold: Callable) -> None:
         assert np.array_equal(classifier.predict_proba(SERIES), expected())
     with pytest.raises(ValueError, match=r"none for 1 .* such as \('p', 3\)"):
         one_epoch().fit(X, y.drop(("p", 3)))
+    with pytest.raises(ValueError, match=r"y\.groupby\(level=\[0, 1\], sort=False\)"):
+        one_epoch().fit(X, pd.concat([y, y]))
     with pytest.raises(ValueError, match="y must have the labels of the series in X"):
         one_epoch().fit(X, pd.Series(LABELS, index=IDS))
     with pytest.raises(ValueError, match="sample_weight must have"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from dsn_sktime.estimators.parameters import resolve_device
 from dsn_sktime.runtime import memory_size
 from dsn_sktime.training.checks import brief_repr
@@ -44,8 +46,9 @@ def check_memory(estimator: NetworkEstimator, n_series: int, shape: tuple[int, i
         changed = type(estimator)(**{**given, name: default})
         try:
             saving[name] = needed - _bytes(changed, n_series, shape)
-        except ValueError:  # The default is too small for the other parameters.
-            saving[name] = needed
+        except ValueError:  # The default does not go with the other parameters.
+            is_lower = np.max(default) < np.max(given[name])
+            saving[name] = needed - available if is_lower else 0
     name = max(saving, key=lambda name: saving[name])
     what, remedy = f"{name}={brief_repr(given[name])}", f"Lower {name}."
     if saving[name] <= 0:

@@ -174,7 +174,8 @@ class NetworkClassifier(NetworkEstimator, BaseClassifier):
         cv : int, scikit-learn splitter, list of pairs of row numbers or None, default=None
             If given, each series is predicted by a classifier fitted without it. An int
             is the number of stratified folds. The test folds must hold each series once. A
-            splitter gets no groups: pass the list of its splits.
+            splitter gets class numbers as ``y`` and no groups: pass the list of its splits if
+            it needs others.
         change_state : bool, default=True
             Leave this instance fitted to all of ``X``.
 

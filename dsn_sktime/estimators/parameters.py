@@ -63,10 +63,10 @@ def check_n_jobs(n_jobs: object) -> None:
 
 
 def check_seed(random_state: Any) -> None:
-    """Raise unless ``random_state`` is one that scikit-learn accepts."""
+    """Raise unless ``random_state`` is an integer, a RandomState or None."""
     try:
-        if random_state is np.random:  # To scikit-learn, numpy's global generator.
-            raise TypeError
+        if random_state is np.random:  # scikit-learn takes it, but a module has no copy.
+            raise TypeError("a module")
         check_random_state(random_state)
     except (TypeError, ValueError) as error:
         raise ValueError(

@@ -131,7 +131,8 @@ def _length_remedy(y: np.ndarray | pd.Series | pd.DataFrame, raw: RawPanel) -> s
             return "Use y.groupby(level=0, sort=False).first()."
         if raw.ids is not None and y.index.has_duplicates:
             again = y.index[y.index.duplicated()].tolist()[0]
-            first = "Use y.groupby(level=0, sort=False).first() if these labels are equal."
+            level = 0 if y.index.nlevels == 1 else list(range(y.index.nlevels))
+            first = f"Use y.groupby(level={level}, sort=False).first() if these labels are equal."
             return f"The index of y has {again!r} several times. {first}"
         if raw.ids is not None and _are_in(raw.ids, y.index).all():
             return "Select the labels of these series, with y.loc[ids]."

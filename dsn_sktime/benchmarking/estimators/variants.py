@@ -47,6 +47,7 @@ class OtherHead(BaseClassifier):
         "capability:multivariate": True,
         "capability:unequal_length": True,
         "capability:missing_values": True,
+        "capability:predict_proba": True,
     }
 
     def __init__(self, reading: str = "own", random_state: int = 0) -> None:
