@@ -254,10 +254,10 @@ def test_a_data_set_where_all_failed_is_listed_and_failures_of_others_are_not():
     assert "| Beef | failed: dsn |" in left_out
     assert "| Beef | dsn |" in failed
     assert "oscnn" not in failed
-    failed = [row(), row("Ham", "oscnn", accuracy=None)]
-    others = pd.DataFrame({"R (published)": [0.7, 0.8]}, index=["Ham", "Beef"])
-    left_out = build.build(pd.DataFrame(failed), [others]).markdown()
-    left_out, failed = left_out.split("## Data sets left out")[1].split("## Failed runs")
+    rows = [row(), row("Ham", "oscnn", accuracy=None)]
+    published = pd.DataFrame({"R (published)": [0.7, 0.8]}, index=["Ham", "Beef"])
+    page = build.build(pd.DataFrame(rows), [published]).markdown()
+    left_out, failed = page.split("## Data sets left out")[1].split("## Failed runs")
     assert "| Ham | not run: dsn |" in left_out
     assert "| Ham | oscnn |" in failed
 
